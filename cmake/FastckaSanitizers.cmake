@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# FASTCKA_SANITIZE=address,undefined or thread. A finding ends the program, so that a test run can fail.
+
+function(fastcka_set_sanitizers target)
+  if(FASTCKA_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE} -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE})
+  endif()
+endfunction()

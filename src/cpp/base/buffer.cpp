@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "base/buffer.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace fastcka {
+namespace {
+
+constexpr std::size_t alignment = 64;          // a vector of the widest SIMD level, and a cache line
+constexpr std::size_t huge_page = 1 << 21;     // large blocks ask for huge pages: fewer faults, fewer TLB misses
+constexpr std::size_t kept_bytes = 256 << 20;  // idle memory beyond this goes back to the system
+
+// Sits in front of the memory handed out.
+struct alignas(alignment) Header {
+    std::size_t bytes;
+};
+
+struct Pool {
+    std::mutex mutex;
+    std::vector<Header*> idle;
+    std::size_t idle_bytes = 0;
+};
+
+Pool& pool() {
+    static Pool* const instance = new Pool;  // never destroyed: threads may still return memory at exit
+    return *instance;
+}
+
+Header* take_idle(std::size_t bytes) {
+    Pool& p = pool();
+    const std::lock_guard lock(p.mutex);
+    auto best = p.idle.end();
+    for (auto it = p.idle.begin(); it != p.idle.end(); ++it)
+        if ((*it)->bytes >= bytes && (*it)->bytes <= bytes + bytes / 4 + 4096 &&
+            (best == p.idle.end() || (*it)->bytes < (*best)->bytes))
+            best = it;
+    if (best == p.idle.end()) return nullptr;
+    Header* header = *best;
+    p.idle_bytes -= header->bytes;
+    p.idle.erase(best);
+    return header;
+}
+
+Header* allocate(std::size_t bytes) {
+    const std::size_t grain = bytes >= huge_page ? huge_page : alignment;
+    const std::size_t total = (bytes + sizeof(Header) + grain - 1) / grain * grain;
+    void* memory = std::aligned_alloc(grain, total);
+    if (memory == nullptr) throw std::bad_alloc();
+#ifdef __linux__
+    if (grain == huge_page) madvise(memory, total, MADV_HUGEPAGE);
+#endif
+    return new (memory) Header{total - sizeof(Header)};
+}
+
+}  // namespace
+
+void* acquire_memory(index bytes) {
+    const auto wanted = static_cast<std::size_t>(std::max<index>(bytes, 1));
+    Header* header = take_idle(wanted);
+    if (header == nullptr) header = allocate(wanted);
+    return header + 1;
+}
+
+void return_memory(void* memory) noexcept {
+    if (memory == nullptr) return;
+    Header* header = static_cast<Header*>(memory) - 1;
+    Pool& p = pool();
+    {
+        const std::lock_guard lock(p.mutex);
+        if (p.idle_bytes + header->bytes <= kept_bytes) {
+            try {
+                p.idle.push_back(header);
+                p.idle_bytes += header->bytes;
+                return;
+            } catch (const std::bad_alloc&) {  // no room to remember it: free it below
+            }
+        }
+    }
+    std::free(header);
+}
+
+void release_buffers() noexcept {
+    Pool& p = pool();
+    const std::lock_guard lock(p.mutex);
+    for (Header* header : p.idle) std::free(header);
+    p.idle.clear();
+    p.idle_bytes = 0;
+}
+
+}  // namespace fastcka

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Failures that the caller words for people; everything else is a standard exception.
+#pragma once
+
+#include "base/matrix_view.hpp"
+
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace fastcka {
+
+// A NaN or an infinity: in which layer of which side (0 or 1), and where.
+struct NonFinite : std::invalid_argument {
+    index side, layer, row, column;
+    NonFinite(index of_side, index of_layer, index at_row, index at_column)
+        : std::invalid_argument("NaN or infinity at row " + std::to_string(at_row) + ", column " +
+                                std::to_string(at_column)),
+          side(of_side), layer(of_layer), row(at_row), column(at_column) {}
+};
+
+// The plan does not fit into the memory allowed.
+struct OverBudget : std::bad_alloc {
+    std::string text;
+    explicit OverBudget(std::string words) : text(std::move(words)) {}
+    const char* what() const noexcept override { return text.c_str(); }
+};
+
+}  // namespace fastcka

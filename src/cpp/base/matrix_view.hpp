@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A matrix that somebody else owns: pointer, shape, strides in bytes and element type. Read by engine/panels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace fastcka {
+
+using index = std::ptrdiff_t;
+
+enum class Element { f64, f32, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
+
+// (rows, columns) = (samples, features) for a representation, (samples, samples) for a precomputed Gram matrix.
+struct MatrixView {
+    const std::byte* data;
+    index rows;
+    index columns;
+    index row_stride;     // bytes from one row to the next, may be negative or zero
+    index column_stride;  // bytes from one column to the next
+    Element element;
+
+    const std::byte* at(index row, index column) const {
+        return data + row * row_stride + column * column_stride;
+    }
+    // Which axis is closer together in memory: lines along it are read without jumping.
+    bool columns_are_contiguous() const {
+        const auto magnitude = [](index stride) { return stride < 0 ? -stride : stride; };
+        return columns > 1 && (rows == 1 || magnitude(column_stride) <= magnitude(row_stride));
+    }
+};
+
+}  // namespace fastcka

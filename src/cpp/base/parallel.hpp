@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A team of threads that shares out numbered tasks. Which thread does what never matters for a result: every task writes
+// to a place of its own. parallel.cpp is the only file that knows OpenMP.
+#pragma once
+
+#include "base/matrix_view.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+
+namespace fastcka {
+
+// Called now and then on the thread that called the core, with the tasks done and the tasks in all; may throw to stop.
+using Observer = std::function<void(index done, index total)>;
+
+class Team {
+  public:
+    explicit Team(int threads, Observer observer = {}) : threads_(threads), observer_(std::move(observer)) {}
+
+    int threads() const { return threads_; }
+
+    // Calls work(task, worker) once for every task; worker < threads() numbers the thread. The first exception stops the
+    // team and is rethrown here.
+    void for_each(index tasks, const std::function<void(index task, int worker)>& work) { run(tasks, work, false); }
+    // The same, counted for the observer: the main loop of a computation.
+    void for_each_observed(index tasks, const std::function<void(index task, int worker)>& work) {
+        run(tasks, work, true);
+    }
+
+    // To be called within long tasks: lets the observer look, and throws when another worker has failed.
+    void poll(int worker);
+
+  private:
+    void run(index tasks, const std::function<void(index task, int worker)>& work, bool observed);
+
+    int threads_;
+    Observer observer_;
+    std::atomic<bool> stopped_{false};
+    std::atomic<index> done_{0};
+    index total_ = 0;
+    std::chrono::steady_clock::time_point last_look_ = std::chrono::steady_clock::now();
+};
+
+// What OpenMP would use for a region started by the calling thread (the number of processors without OpenMP).
+int default_threads();
+const char* threading_layer();
+
+}  // namespace fastcka

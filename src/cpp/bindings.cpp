@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The only file that knows Python: a table of contents of the core. Words for people are in src/fastcka/_arrays.py.
+#include "base/errors.hpp"
+#include "engine/dispatch.hpp"
+#include "measure/gram.hpp"
+#include "measure/pairwise.hpp"
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <utility>
+
+namespace py = pybind11;
+
+namespace fastcka {
+namespace {
+
+Element element_of(const py::dtype& type) {
+    const char kind = type.kind();
+    const auto size = type.itemsize();
+    if (kind == 'f' && size == 8) return Element::f64;
+    if (kind == 'f' && size == 4) return Element::f32;
+    if (kind == 'f' && size == 2) return Element::f16;
+    if (kind == 'V' && size == 2) return Element::bf16;
+    if (kind == 'b') return Element::boolean;
+    constexpr std::array signed_types{Element::i8, Element::i16, Element::i32, Element::i64};
+    constexpr std::array unsigned_types{Element::u8, Element::u16, Element::u32, Element::u64};
+    if (kind == 'i' || kind == 'u')
+        for (std::size_t power = 0; power < 4; ++power)
+            if (size == py::ssize_t{1} << power) return kind == 'i' ? signed_types[power] : unsigned_types[power];
+    throw py::type_error("unsupported element type " + std::string(py::str(type)));
+}
+
+MatrixView view_of(const py::array& array) {
+    if (array.ndim() != 2) throw std::invalid_argument("expected a matrix, got " + std::to_string(array.ndim()) + " dimensions");
+    return {static_cast<const std::byte*>(array.data()), array.shape(0), array.shape(1), array.strides(0), array.strides(1),
+            element_of(array.dtype())};
+}
+
+std::vector<MatrixView> views_of(const std::vector<py::array>& arrays) {
+    std::vector<MatrixView> views;
+    for (const py::array& array : arrays) views.push_back(view_of(array));
+    return views;
+}
+
+template <class Name, std::size_t N> Name named(const std::array<std::pair<const char*, Name>, N>& names, const std::string& text) {
+    for (const auto& [name, value] : names)
+        if (text == name) return value;
+    throw std::invalid_argument("unknown name " + text);
+}
+
+constexpr std::array kernel_kinds{
+    std::pair{"linear", KernelKind::linear},         std::pair{"rbf", KernelKind::rbf},
+    std::pair{"laplacian", KernelKind::laplacian},   std::pair{"polynomial", KernelKind::polynomial},
+    std::pair{"cosine", KernelKind::cosine},         std::pair{"distance", KernelKind::distance},
+    std::pair{"precomputed", KernelKind::precomputed},
+};
+constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
+                            std::pair{"feature", Route::feature}};
+
+const char* text_of(Route route) { return route == Route::gram ? "gram" : "feature"; }
+
+const char* text_of(Status status) {
+    switch (status) {
+        case Status::fine: return "";
+        case Status::constant: return "constant";
+        case Status::nonpositive: return "nonpositive";
+        case Status::zero_bandwidth: return "zero_bandwidth";
+    }
+    return "";
+}
+
+py::list statuses(const std::vector<LayerReport>& reports) {
+    py::list list;
+    for (const LayerReport& report : reports) list.append(text_of(report.status));
+    return list;
+}
+
+py::list sigmas(const std::vector<LayerReport>& reports) {
+    py::list list;
+    for (const LayerReport& report : reports) list.append(report.sigma);
+    return list;
+}
+
+py::array_t<double> array_of(const Eigen::MatrixXd& matrix) {
+    py::array_t<double> array({matrix.rows(), matrix.cols()});
+    auto out = array.mutable_unchecked<2>();
+    for (index i = 0; i < matrix.rows(); ++i)
+        for (index j = 0; j < matrix.cols(); ++j) out(i, j) = matrix(i, j);
+    return array;
+}
+
+py::array_t<double> array_of(const Eigen::VectorXd& vector) {
+    return py::array_t<double>(vector.size(), vector.data());
+}
+
+// Looks for Ctrl-C, and tells the progress callback. Called by the core without the GIL, on the caller's thread.
+Observer observer_of(const std::optional<py::function>& progress) {
+    return [&progress](index done, index total) {
+        const py::gil_scoped_acquire gil;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (progress) (*progress)(done, total);
+    };
+}
+
+template <class T> py::array gram_array(const MatrixView& view, const Kernel& kernel, int threads) {
+    py::array_t<T> out({view.rows, view.rows});
+    T* data = out.mutable_data();
+    const std::optional<py::function> no_progress;
+    const Observer observer = observer_of(no_progress);
+    const py::gil_scoped_release release;
+    gram(view, kernel, threads, observer, data);
+    return out;
+}
+
+template <class T> py::array center_array(const MatrixView& view, int threads) {
+    py::array_t<T> out({view.rows, view.rows});
+    T* data = out.mutable_data();
+    const py::gil_scoped_release release;
+    center(view, threads, data);
+    return out;
+}
+
+py::dict config() {
+    py::dict dict;
+    dict["version"] = FASTCKA_VERSION;
+    dict["simd_level"] = current_level().name;
+    dict["simd_levels"] = supported_levels();
+    dict["compiler"] = __VERSION__;
+    dict["eigen"] = std::to_string(EIGEN_WORLD_VERSION) + "." + std::to_string(EIGEN_MAJOR_VERSION) + "." +
+                    std::to_string(EIGEN_MINOR_VERSION);
+    dict["openmp"] = threading_layer();
+    dict["build_type"] = FASTCKA_BUILD_TYPE;
+    return dict;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    static py::exception<NonFinite> non_finite(m, "NonFinite", PyExc_ValueError);
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const NonFinite& e) {
+            const py::tuple where = py::make_tuple(e.side, e.layer, e.row, e.column);
+            PyErr_SetObject(non_finite.ptr(), where.ptr());
+        } catch (const OverBudget& e) {
+            PyErr_SetString(PyExc_MemoryError, e.what());
+        }
+    });
+
+    py::class_<Kernel>(m, "Kernel")
+        .def(py::init([](const std::string& kind, double bandwidth, double sigma, bool offdiag, int degree, double coef0,
+                         double gamma, double exponent) {
+                 return Kernel{named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
+             }),
+             py::arg("kind"), py::kw_only(), py::arg("bandwidth") = 1.0, py::arg("sigma") = not_given,
+             py::arg("offdiag") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0, py::arg("gamma") = not_given,
+             py::arg("exponent") = 1.0);
+
+    py::class_<Pairwise>(m, "Pairwise")
+        .def_property_readonly("cka", [](const Pairwise& p) { return array_of(p.cka); })
+        .def_property_readonly("hsic", [](const Pairwise& p) { return array_of(p.hsic); })
+        .def_property_readonly("self_a", [](const Pairwise& p) { return array_of(p.self_a); })
+        .def_property_readonly("self_b", [](const Pairwise& p) { return array_of(p.self_b); })
+        .def_property_readonly("status_a", [](const Pairwise& p) { return statuses(p.a); })
+        .def_property_readonly("status_b", [](const Pairwise& p) { return statuses(p.b); })
+        .def_property_readonly("sigma_a", [](const Pairwise& p) { return sigmas(p.a); })
+        .def_property_readonly("sigma_b", [](const Pairwise& p) { return sigmas(p.b); })
+        .def_property_readonly("route", [](const Pairwise& p) { return text_of(p.plan.route); });
+
+    py::class_<Plan>(m, "PlanInfo")
+        .def_property_readonly("route", [](const Plan& p) { return text_of(p.route); })
+        .def_readonly("flops", &Plan::flops)
+        .def_readonly("bytes", &Plan::bytes)
+        .def_readonly("tile", &Plan::tile)
+        .def_readonly("tiles", &Plan::tiles)
+        .def_readonly("n_threads", &Plan::threads)
+        .def_readonly("panel_width", &Plan::panel_width)
+        .def_property_readonly("simd_level", [](const Plan&) { return current_level().name; });
+
+    m.def(
+        "pairwise",
+        [](const std::vector<py::array>& layers_a, const std::optional<std::vector<py::array>>& layers_b,
+           const Kernel& kernel, bool unbiased, bool double_precision, int n_threads, index max_bytes,
+           const std::string& route, const std::optional<py::function>& progress) {
+            Sides sides{views_of(layers_a), {}};
+            if (layers_b) sides.b = views_of(*layers_b);
+            const PairwiseOptions options{kernel, unbiased, double_precision, n_threads, max_bytes, named(routes, route)};
+            const Observer observer = observer_of(progress);
+            const py::gil_scoped_release release;
+            return pairwise(sides, options, observer);
+        },
+        py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
+        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"), py::arg("progress"));
+
+    m.def(
+        "plan",
+        [](index n, std::vector<index> widths_a, std::optional<std::vector<index>> widths_b, const Kernel& kernel,
+           bool double_precision, int n_threads, index max_bytes, const std::string& route) {
+            const bool one_sided = !widths_b;
+            const Problem problem{n, std::move(widths_a), one_sided ? std::vector<index>{} : std::move(*widths_b), one_sided, kernel, double_precision, n_threads, max_bytes, named(routes, route)};
+            return make_plan(problem, panel_width_of(current_level(), double_precision));
+        },
+        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
+        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route") = "auto");
+
+    m.def(
+        "gram",
+        [](const py::array& samples, const Kernel& kernel, bool double_precision, int n_threads) {
+            const MatrixView view = view_of(samples);
+            return double_precision ? gram_array<double>(view, kernel, n_threads) : gram_array<float>(view, kernel, n_threads);
+        },
+        py::arg("X"), py::arg("kernel"), py::kw_only(), py::arg("double_precision"), py::arg("n_threads"));
+
+    m.def(
+        "center",
+        [](const py::array& gram, int n_threads) {
+            const MatrixView view = view_of(gram);
+            const bool single = view.element == Element::f32 || view.element == Element::f16 || view.element == Element::bf16;
+            return single ? center_array<float>(view, n_threads) : center_array<double>(view, n_threads);
+        },
+        py::arg("K"), py::arg("n_threads"));
+
+    m.def("config", &config);
+    m.def("omp_max_threads", &default_threads);
+    m.def("release_buffers", &release_buffers);
+}
+
+}  // namespace fastcka

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Widening, centring, scaling, transposing and packing in one copy. What it writes is read by engine/tile.
+#pragma once
+
+#include "engine/elements.hpp"
+#include "engine/operations.hpp"
+#include "engine/simd.hpp"
+#include "engine/tuning.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+
+namespace fastcka::FASTCKA_LEVEL {
+
+template <class T> using Line = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
+template <class T> using ConstLine = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
+
+inline constexpr index line_length = coordinate_block;
+static_assert(panel_width<float> <= line_length);
+
+// The mean of a feature as an unevaluated sum of two B, so that subtracting it costs no digits of x - mean.
+template <class B> struct SplitMean {
+    B high = 0, low = 0;
+    explicit SplitMean(double mean) : high(static_cast<B>(mean)), low(static_cast<B>(mean - static_cast<double>(high))) {}
+    SplitMean() = default;
+};
+
+// source: `lines` rows of `line_length` values; target[k * panel_width + lane] = source[lane][k].
+template <class T> inline void transpose_strip(const T* source, index coordinates, T* target) {
+    using Packet = typename Eigen::internal::packet_traits<T>::type;
+    constexpr index N = Eigen::internal::unpacket_traits<Packet>::size, W = panel_width<T>;
+    static_assert(W % N == 0);
+    index k = 0;
+    for (; k + N <= coordinates; k += N)
+        for (index lane = 0; lane < W; lane += N) {
+            Eigen::internal::PacketBlock<Packet, N> square;
+            for (index i = 0; i < N; ++i)
+                square.packet[i] = Eigen::internal::ploadu<Packet>(source + (lane + i) * line_length + k);
+            Eigen::internal::ptranspose(square);
+            for (index i = 0; i < N; ++i)
+                Eigen::internal::pstoreu(target + (k + i) * W + lane, square.packet[i]);
+        }
+    for (; k < coordinates; ++k)
+        for (index lane = 0; lane < W; ++lane) target[k * W + lane] = source[lane * line_length + k];
+}
+
+// sum_j line[j]^2 in float64, in two chains of SIMD additions.
+template <class T> inline double sum_of_squares_in_double(const T* line, index length) {
+    using Wide = typename Vector<double>::type;
+    constexpr index N = lanes<double>;
+    typedef T Narrow __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T)), may_alias));
+    Wide sum[2] = {};
+    index j = 0;
+    for (; j + 2 * N <= length; j += 2 * N)
+        for (index c = 0; c < 2; ++c) {
+            const Wide value = __builtin_convertvector(*reinterpret_cast<const Narrow*>(line + j + c * N), Wide);
+            sum[c] += value * value;
+        }
+    const Wide both = sum[0] + sum[1];
+    double total = 0;
+    for (index lane = 0; lane < N; ++lane) total += both[lane];
+    for (; j < length; ++j) total += static_cast<double>(line[j]) * static_cast<double>(line[j]);
+    return total;
+}
+
+// What follows a line is read by the next call; a panel reads more lines at a time than the hardware can foresee.
+inline void fetch_what_follows(const std::byte* first, index stride, index length) {
+    if (stride < 0 || stride > 8) return;
+    for (index offset = length * stride; offset < 2 * length * stride; offset += cache_line)
+        __builtin_prefetch(first + offset, 0, 3);
+}
+
+template <class T, class B>
+void pack_through(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
+    constexpr index W = panel_width<T>;
+    const MatrixView& view = job.view;
+    const index vectors = job.vectors_are_samples ? view.rows : view.columns;
+    const index panels = (vectors + W - 1) / W;
+    const index first_vector = panel * W, used = std::min(W, vectors - first_vector);
+    T* target = job.panels + first_coordinate * panels * W + panel * W * coordinates;
+
+    // The part of the matrix to read, as lines along its contiguous axis.
+    const index first_row = job.vectors_are_samples ? first_vector : first_coordinate;
+    const index first_column = job.vectors_are_samples ? first_coordinate : first_vector;
+    const index rows = job.vectors_are_samples ? used : coordinates;
+    const index columns = job.vectors_are_samples ? coordinates : used;
+    const bool along_features = view.columns_are_contiguous();
+    const bool along_vectors = along_features != job.vectors_are_samples;  // a line holds one coordinate of all vectors
+
+    alignas(64) T strip[W * line_length];
+    alignas(64) B line[line_length];
+    B mean_high[line_length], mean_low[line_length];
+    const B scale = static_cast<B>(job.scale);
+    if (along_features && job.mean)
+        for (index j = 0; j < columns; ++j) {
+            const SplitMean<B> mean(job.mean[first_column + j]);
+            mean_high[j] = mean.high, mean_low[j] = mean.low;
+        }
+    if (!along_vectors && used < W) std::fill(strip, strip + W * line_length, T(0));
+    if (along_vectors && used < W) std::fill(target, target + W * coordinates, T(0));
+
+    const index lines = along_features ? rows : columns;
+    const index length = along_features ? columns : rows;
+    for (index l = 0; l < lines; ++l) {
+        const std::byte* first = along_features ? view.at(first_row + l, first_column) : view.at(first_row, first_column + l);
+        const index stride = along_features ? view.column_stride : view.row_stride;
+        fetch_what_follows(first, stride, length);
+        widen_line(view.element, first, stride, length, line);
+        T* out = along_vectors ? target + l * W : strip + l * line_length;
+        double* norms = job.squared_norms + first_row;
+        if (along_features) {
+            if (job.row_scale) {
+                const B factor = static_cast<B>(job.row_scale[first_row + l]);
+                for (index j = 0; j < length; ++j) line[j] *= factor;
+            }
+            if (job.mean)
+                for (index j = 0; j < length; ++j) out[j] = static_cast<T>(((line[j] - mean_high[j]) - mean_low[j]) * scale);
+            else
+                for (index j = 0; j < length; ++j) out[j] = static_cast<T>(line[j] * scale);
+            norms[l] += sum_of_squares_in_double(out, length);
+            if (job.products_with_mean)
+                job.products_with_mean[first_row + l] +=
+                    job.scale * (ConstLine<T>(out, length).template cast<double>() *
+                                 ConstLine<double>(job.mean + first_column, length)).sum();
+        } else {
+            const SplitMean<B> mean(job.mean ? job.mean[first_column + l] : 0.0);
+            if (job.row_scale)
+                for (index i = 0; i < length; ++i) line[i] *= static_cast<B>(job.row_scale[first_row + i]);
+            for (index i = 0; i < length; ++i) {
+                out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
+                norms[i] += static_cast<double>(out[i]) * static_cast<double>(out[i]);
+            }
+            if (job.products_with_mean)
+                for (index i = 0; i < length; ++i)
+                    job.products_with_mean[first_row + i] +=
+                        static_cast<double>(out[i]) * job.mean[first_column + l] * job.scale;
+        }
+    }
+    if (!along_vectors) transpose_strip(strip, coordinates, target);
+}
+
+template <class T> void pack(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (!job.through_double) return pack_through<T, float>(job, panel, first_coordinate, coordinates);
+    }
+    pack_through<T, double>(job, panel, first_coordinate, coordinates);
+}
+
+// See Operations::feature_statistics. Deviations from an origin (the first sample) are exactly zero for a constant
+// feature and lose nothing to a large common mean.
+inline void feature_statistics(const MatrixView& view, const double* row_scale, index first_row, index rows,
+                               index first_column, index columns, const double* origin, double* sum,
+                               double* largest) {
+    alignas(64) double line[line_length];
+    double most = 0;
+    if (view.columns_are_contiguous()) {
+        for (index i = first_row; i < first_row + rows; ++i) {
+            const double factor = row_scale ? row_scale[i] : 1.0;
+            alignas(64) double highest[line_length] = {};
+            for (index first = 0; first < columns; first += line_length) {
+                const index length = std::min(line_length, columns - first);
+                widen_line(view.element, view.at(i, first_column + first), view.column_stride, length, line);
+                for (index j = 0; j < length; ++j) {
+                    const double deviation = line[j] * factor - origin[first + j];
+                    sum[first + j] += deviation;
+                    highest[j] = std::abs(deviation) > highest[j] ? std::abs(deviation) : highest[j];
+                }
+            }
+            most = std::max(most, Line<double>(highest, line_length).maxCoeff());
+        }
+    } else {
+        for (index j = 0; j < columns; ++j)
+            for (index first = first_row; first < first_row + rows; first += line_length) {
+                const index length = std::min(line_length, first_row + rows - first);
+                widen_line(view.element, view.at(first, first_column + j), view.row_stride, length, line);
+                Line<double> values(line, length);
+                if (row_scale) values *= ConstLine<double>(row_scale + first, length);
+                values -= origin[j];
+                sum[j] += values.sum();
+                most = std::max(most, values.abs().maxCoeff());
+            }
+    }
+    *largest = most;
+}
+
+// See Operations::centred_block.
+template <class T>
+void centred_block(const MatrixView& gram, const double* mean, double grand_mean, double scale, index first_row,
+                   index rows, index first_column, index columns, T* block) {
+    constexpr index W = panel_width<T>;
+    alignas(64) double line[W];
+    for (index i = 0; i < W; ++i) {
+        T* values = block + i * W;
+        std::fill(values, values + W, T(0));
+        if (i >= rows) continue;
+        widen_line(gram.element, gram.at(first_row + i, first_column), gram.column_stride, columns, line);
+        const double row = mean[first_row + i] - grand_mean;
+        for (index j = 0; j < columns; ++j)
+            values[j] = static_cast<T>(((line[j] - mean[first_column + j]) - row) * scale);
+    }
+}
+
+// See Operations::row_norms.
+inline void row_norms(const MatrixView& view, index first_row, index rows, double* norm) {
+    alignas(64) double line[line_length];
+    for (index i = 0; i < rows; ++i) {
+        double largest = 0, sum = 0;  // sum of (x / largest)^2
+        for (index first = 0; first < view.columns; first += line_length) {
+            const index length = std::min(line_length, view.columns - first);
+            widen_line(view.element, view.at(first_row + i, first), view.column_stride, length, line);
+            Line<double> values(line, length);
+            const double top = values.abs().maxCoeff();
+            if (top > largest) {
+                sum *= (largest / top) * (largest / top);
+                largest = top;
+            }
+            if (largest > 0) sum += (values / largest).square().sum();
+        }
+        norm[i] = largest * std::sqrt(sum);
+    }
+}
+
+}  // namespace fastcka::FASTCKA_LEVEL

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every tuning constant of the engine, with the measurement it comes from. Results depend on the values here (they fix
+// the order of addition), so the same for every machine.
+#pragma once
+
+#include "base/matrix_view.hpp"
+
+namespace fastcka {
+
+// Coordinates packed together. Two float32 panels of one block fit in 32-48 KB of L1 (2 * 48 * 128 * 4 = 48 KB at
+// AVX-512, 24 KB at AVX2); 64, 128 and 256 ran at 192, 205 and 190 GFLOP/s on a core with AVX-512, all alike on AVX2.
+inline constexpr index coordinate_block = 128;
+
+// Coordinates after which float32 tiles are carried over into float64: 16 blocks of a float32 sum keep about 1e-7.
+inline constexpr index carry_interval = 2048;
+
+// Vectors on a side of a tile, at most. Larger tiles reuse their panels more; smaller ones share out more evenly. With
+// AVX-512, 2048 samples x 8192 features, sides of 96, 144, 288 and 384 ran at 148, 158, 167 and 170 GFLOP/s on a core.
+inline constexpr index largest_tile = 384;
+inline constexpr index smallest_tile = 144;
+
+// A fixed grid of at least this many tiles, where they stay above the smallest, so that many threads finish together.
+inline constexpr index wanted_tiles = 64;
+
+// Tiles of all layers that one thread holds at a time (bytes): they should stay in the L2 cache, 1-2 MB on servers.
+inline constexpr index tile_bytes_per_thread = 4 << 20;
+
+// Partial results kept for addition in a fixed order (bytes), and the least number of them.
+inline constexpr index partial_bytes = 16 << 20;
+inline constexpr index least_partials = 32;
+
+// Multiply-adds that pay for one more thread: starting and joining a team costs about 10 microseconds, in which a core
+// does about 5e5 of them.
+inline constexpr double work_per_thread = 1.5e6;
+
+// Squared distances kept from the search for a median, so that their products are not computed again (bytes, all layers
+// together), and what that search needs: a histogram per thread and the values of one histogram bin.
+inline constexpr index kept_distance_bytes = 256 << 20;
+inline constexpr index median_histogram_bytes = 8 << 16;
+inline constexpr index median_collected_bytes = 32 << 20;
+
+}  // namespace fastcka

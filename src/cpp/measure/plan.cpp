@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "measure/plan.hpp"
+
+#include "base/errors.hpp"
+#include "engine/tuning.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+namespace fastcka {
+namespace {
+
+index ceil_divide(index a, index b) { return (a + b - 1) / b; }
+index triangle_number(index n) { return n * (n + 1) / 2; }
+
+// What both routes need to know of a problem.
+struct Sizes {
+    index n, layers, width, element;  // width: vectors per panel
+    std::vector<index> features;      // of all layers, a first
+    index pairs;                      // pairs of layers, selves included
+
+    Sizes(const Problem& problem, index panel_width)
+        : n(problem.samples), layers(problem.layers()), width(panel_width), element(problem.twofold ? 8 : 4),
+          features(problem.widths_a) {
+        features.insert(features.end(), problem.widths_b.begin(), problem.widths_b.end());
+        const auto a = static_cast<index>(problem.widths_a.size()), b = static_cast<index>(problem.widths_b.size());
+        pairs = problem.one_sided ? triangle_number(a) : a * b + a + b;
+    }
+    index whole_panels(index vectors) const { return ceil_divide(vectors, width) * width; }
+    // Margins, means, terms of every layer: a few vectors of n and p float64 values, and chunks of feature sums.
+    index vectors_bytes() const {
+        const index p = std::accumulate(features.begin(), features.end(), index{0});
+        return 8 * (8 * n * layers + 3 * p) + 64 * 8 * *std::max_element(features.begin(), features.end());
+    }
+    index results_bytes() const { return 8 * 8 * pairs; }
+};
+
+// The largest side, in whole panels, that still gives `tiles_of(side)` >= wanted_tiles.
+template <class TilesOf> index choose_side(index width, index limit, TilesOf tiles_of) {
+    const auto whole = [width](index vectors) { return std::max(width, vectors / width * width); };
+    index side = whole(std::min(largest_tile, limit));
+    while (side - width >= whole(std::min(smallest_tile, limit)) && tiles_of(side) < wanted_tiles) side -= width;
+    return side;
+}
+
+int choose_threads(const Problem& problem, double multiply_adds, index tasks) {
+    const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
+    return static_cast<int>(std::min({static_cast<double>(problem.threads), worth, static_cast<double>(tasks)}));
+}
+
+// Squared distances of one layer, tile by tile; tiles at the edge are as large as the others.
+index kept_bytes(const Sizes& s, const Plan& plan) {
+    const index side = s.whole_panels(std::min(plan.tile, s.n));
+    return plan.tiles * side * side * s.element;
+}
+
+Plan plan_gram(const Problem& problem, const Sizes& s) {
+    const index tile_limit = static_cast<index>(std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
+    const auto tiles_of = [&](index side) { return triangle_number(ceil_divide(s.n, side)); };
+    Plan plan{};
+    plan.route = Route::gram;
+    plan.panel_width = s.width;
+    plan.tile = choose_side(s.width, tile_limit, tiles_of);
+    plan.tiles = tiles_of(plan.tile);
+    plan.segments = 1;
+    plan.partials = std::min(plan.tiles, std::max(least_partials, partial_bytes / (8 * s.pairs)));
+
+    const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
+    double multiply_adds = half * static_cast<double>(s.pairs);
+    index panels = 0;
+    if (problem.kernel.kind != KernelKind::precomputed)
+        for (index p : s.features) {
+            multiply_adds += half * static_cast<double>(p);
+            panels += s.whole_panels(s.n) * p * s.element;
+        }
+    plan.flops = 2 * multiply_adds;
+    plan.threads = choose_threads(problem, multiply_adds, plan.partials);
+
+    const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
+    const index per_thread = tile_values * (s.layers * s.element + 8) + 4 * 8 * plan.tile;
+    plan.bytes = panels + plan.threads * per_thread + plan.partials * 8 * (problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs) +
+                 s.vectors_bytes() + s.results_bytes();
+    if (problem.kernel.needs_median()) {
+        plan.bytes += plan.threads * median_histogram_bytes + median_collected_bytes;
+        const index one = kept_bytes(s, plan);
+        index room = kept_distance_bytes;
+        if (problem.max_bytes > 0) room = std::min(room, problem.max_bytes - plan.bytes);
+        plan.kept_layers = std::clamp<index>(room / one, 0, s.layers);
+        plan.bytes += plan.kept_layers * one;
+    }
+    return plan;
+}
+
+Plan plan_feature(const Problem& problem, const Sizes& s) {
+    const auto layers_a = static_cast<index>(problem.widths_a.size());
+    const auto for_each_pair = [&](auto&& visit) {
+        for (index i = 0; i < s.layers; ++i)
+            for (index j = i; j < s.layers; ++j)
+                if (problem.one_sided || i == j || (i < layers_a && j >= layers_a))
+                    visit(s.features[static_cast<std::size_t>(i)], s.features[static_cast<std::size_t>(j)], i == j);
+    };
+    const auto tiles_of = [&](index side) {
+        index tiles = 0;
+        for_each_pair([&](index p, index q, bool self) {
+            tiles += self ? triangle_number(ceil_divide(p, side)) : ceil_divide(p, side) * ceil_divide(q, side);
+        });
+        return tiles;
+    };
+    Plan plan{};
+    plan.route = Route::feature;
+    plan.panel_width = s.width;
+    plan.tile = choose_side(s.width, largest_tile, tiles_of);
+    plan.tiles = tiles_of(plan.tile);
+    plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval), 1, wanted_tiles);
+    plan.partials = plan.tiles * plan.segments;
+
+    const double n = static_cast<double>(s.n);
+    double multiply_adds = 0;
+    for_each_pair([&](index p, index q, bool self) {
+        multiply_adds += n * static_cast<double>(p) * static_cast<double>(self ? p + 1 : 2 * q) / 2;
+    });
+    plan.flops = 2 * multiply_adds;
+    plan.threads = choose_threads(problem, multiply_adds, plan.partials);
+
+    index panels = 0;
+    for (index p : s.features) panels += s.whole_panels(p) * s.n * s.element;
+    const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
+    plan.bytes = panels + plan.threads * tile_values * (s.element + 8) + plan.partials * 8 +
+                 (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() + s.results_bytes();
+    return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const Problem& problem, index panel_width) {
+    const Sizes sizes(problem, panel_width);
+    const Plan gram = plan_gram(problem, sizes);
+    const auto fits = [&](const Plan& plan) { return problem.max_bytes == 0 || plan.bytes <= problem.max_bytes; };
+    const auto refuse = [&](const Plan& plan) -> Plan {
+        throw OverBudget("this needs " + std::to_string(plan.bytes) + " bytes beside its inputs, but max_bytes is " + std::to_string(problem.max_bytes));
+    };
+    if (!problem.kernel.is_linear() || problem.wanted == Route::gram) return fits(gram) ? gram : refuse(gram);
+    const Plan feature = plan_feature(problem, sizes);
+    if (problem.wanted == Route::feature) return fits(feature) ? feature : refuse(feature);
+    const Plan& faster = feature.flops <= gram.flops ? feature : gram;
+    const Plan& other = feature.flops <= gram.flops ? gram : feature;
+    if (fits(faster)) return faster;
+    if (fits(other)) return other;
+    return refuse(faster.bytes < other.bytes ? faster : other);
+}
+
+}  // namespace fastcka

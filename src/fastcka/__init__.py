@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Centered kernel alignment (CKA) and HSIC: how similar two representations of the same samples are.
+
+>>> import numpy as np, fastcka
+>>> X = np.random.default_rng(0).normal(size=(500, 64))
+>>> round(fastcka.cka(X, 3 * X[:, ::-1] + 1), 12)  # features in another order, scaled, shifted
+1.0
+
+:func:`cka` compares two arrays, :func:`cka_matrix` all pairs of layers; ``fastcka.reference`` is the same in
+plain NumPy.
+"""
+
+from __future__ import annotations
+
+# First, because it reads the processor affinity before the core, and OpenMP with it, is loaded.
+from .threads import get_num_threads, set_num_threads
+
+# isort: split
+from . import _core, reference
+from ._plan import Plan, plan
+from .config import release_buffers, show_config
+from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .results import CKAMatrix, DegenerateWarning
+from .similarity import center, cka, cka_matrix, gram, hsic
+
+__version__: str = _core.config()["version"]
+
+__all__ = [
+    "RBF",
+    "CKAMatrix",
+    "Cosine",
+    "DegenerateWarning",
+    "Distance",
+    "Laplacian",
+    "Linear",
+    "Plan",
+    "Polynomial",
+    "center",
+    "cka",
+    "cka_matrix",
+    "get_num_threads",
+    "gram",
+    "hsic",
+    "plan",
+    "reference",
+    "release_buffers",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Turn what people pass into arrays that the core reads, without a copy, or say in words why that cannot be.
+
+All checks of input are here (kernel options: kernels.py), except the search for NaN and infinity, which the
+core does while it packs the data anyway.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+# numpy.typing.ArrayLike knows neither torch tensors nor DLPack; what is accepted is decided by
+# as_representation.
+ArrayLike: TypeAlias = Any
+Layers: TypeAlias = Mapping[Any, ArrayLike] | Iterable[ArrayLike]
+Array: TypeAlias = NDArray[Any]
+
+ESTIMATORS = {"biased": 2, "unbiased": 4}  # name: fewest samples for which its formula is defined
+
+_NATIVE = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
+_DTYPES = "float64, float32, float16, bfloat16, integers and bool"
+
+
+# ---------------------------------------------------------------------- representations
+
+
+def as_representation(X: ArrayLike, label: str) -> Array:
+    """Return `X` as an array (n_samples, n_features) of a dtype that the core reads, sharing its memory.
+
+    bfloat16 comes out as dtype kind "V" with 2 bytes, however it came in. `label` names the input in errors.
+    """
+    if type(X) is np.ndarray and X.ndim == 2 and X.dtype in _NATIVE and X.flags.aligned:
+        array: Array = X
+    else:
+        array = _two_dimensional(_readable(_as_numpy(X, label), label), label)
+    if array.size == 0:
+        what = "features" if array.shape[1] == 0 else "samples"
+        raise ValueError(f"{label} has no {what}: its shape is {array.shape}")
+    return array
+
+
+def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array]]:
+    """Return names and representations of a mapping, or of a sequence, whose names are "0", "1", ..."""
+    if isinstance(layers, Mapping):
+        items = list(layers.items())
+    elif isinstance(layers, str | bytes) or not isinstance(layers, Iterable):
+        raise TypeError(
+            f"{argument} must be a mapping of names to arrays or a sequence of arrays, "
+            f"got {_type_name(layers)}"
+        )
+    elif hasattr(layers, "__array__") or hasattr(layers, "__dlpack__"):
+        raise TypeError(
+            f"{argument} is a single {_type_name(layers)} of shape {tuple(getattr(layers, 'shape', ()))}, "
+            f"but a collection of layers is expected: wrap one layer in a list or a dict, [array] or "
+            f"{{'name': array}}, and make a stack of layers a list, list(array)"
+        )
+    else:
+        items = list(enumerate(layers))
+    if not items:
+        raise ValueError(f"{argument} is empty: at least one layer is needed")
+
+    names: dict[str, object] = {}
+    for key, _ in items:
+        if str(key) in names:
+            raise ValueError(
+                f"{argument} has two layers of the same name: the keys {names[str(key)]!r} and {key!r} "
+                f"both read {str(key)!r}"
+            )
+        names[str(key)] = key
+    arrays = [as_representation(X, layer_label(argument, str(key))) for key, X in items]
+    return tuple(names), arrays
+
+
+def layer_label(argument: str, name: str) -> str:
+    """Return the words by which messages refer to one layer."""
+    return f"layer {name!r} of {argument}"
+
+
+def _as_numpy(X: ArrayLike, label: str) -> Array:
+    """Return any array-like as a NumPy array of whatever shape and dtype."""
+    torch = sys.modules.get("torch")  # whoever passes a tensor has imported it; it is never imported here
+    if torch is not None and isinstance(X, torch.Tensor):
+        return _from_torch(X, torch, label)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(f"{label} has masked entries: fill them, or drop their samples, first")
+    if isinstance(X, Mapping):
+        raise TypeError(f"{label} must be one array, got {_type_name(X)}; cka_matrix compares several layers")
+    if hasattr(X, "toarray") and not hasattr(X, "__array__"):
+        raise TypeError(f"{label} is a sparse {_type_name(X)}; pass the dense array, .toarray()")
+    try:
+        if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
+            return np.from_dlpack(X)
+        array = np.asarray(X)
+    except Exception as error:  # whatever the foreign type raises: ragged lists, other devices, ...
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{label} ({_type_name(X)}) cannot be read as a NumPy array: {error}") from error
+    if array.dtype == object and array.ndim == 0:  # NumPy's way to hold what is no array
+        raise TypeError(f"{label} must be an array (n_samples, n_features), got {_type_name(X)}")
+    return array
+
+
+def _from_torch(X: Any, torch: Any, label: str) -> Array:
+    if X.device.type != "cpu":
+        raise TypeError(f"{label} is a tensor on {str(X.device)!r}; fastcka reads CPU memory: pass .cpu()")
+    if X.layout != torch.strided:
+        raise TypeError(f"{label} is a tensor of layout {X.layout}; pass the dense one, .to_dense()")
+    X = X.detach().resolve_neg()
+    if X.dtype == torch.bfloat16:  # NumPy has no such dtype: the same memory as two opaque bytes an element
+        bits: Array = X.view(torch.int16).numpy()
+        return bits.view("V2")
+    try:
+        array: Array = X.numpy()
+    except (TypeError, RuntimeError) as error:  # float8, quantised, ...
+        raise TypeError(f"{label} is a tensor of {X.dtype}; convert it with .float() ({error})") from error
+    return array
+
+
+def _readable(array: Array, label: str) -> Array:
+    """Return `array` itself where the core can read it, a copy where byte order or alignment prevent that."""
+    dtype = array.dtype
+    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None:
+        # bfloat16 from torch, ml_dtypes, or from an .npy file, which keeps no more than "2 opaque bytes".
+        aligned = array.view(np.uint16).flags.aligned
+    elif dtype in _NATIVE or dtype.newbyteorder("=") in _NATIVE:
+        aligned = array.flags.aligned
+    else:
+        raise TypeError(f"{label} has dtype {dtype}; {_advice(dtype)}")
+    if dtype.isnative and aligned:
+        return array
+    return array.astype(dtype.newbyteorder("="))  # of another machine, or a field of packed records
+
+
+def _advice(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "c":
+        return "complex values are not supported: compare real and imaginary parts, or magnitudes"
+    if dtype.kind == "O":
+        return "Python objects are not numbers that can be read in place: convert with .astype(float)"
+    if dtype.kind == "f":  # long double: no silent loss of its extra digits
+        return "it has more digits than the core keeps: narrow it with .astype(np.float64)"
+    return f"numbers are expected: {_DTYPES}"
+
+
+def _two_dimensional(array: Array, label: str) -> Array:
+    shape = array.shape
+    if len(shape) == 2:
+        return array
+    expected = f"{label} must be two-dimensional, (n_samples, n_features), got "
+    if len(shape) == 0:
+        raise ValueError(f"{expected}a single value")
+    if len(shape) == 1:
+        raise ValueError(f"{expected}shape {shape}: if it is one feature of many samples, .reshape(-1, 1)")
+    flat = (shape[0], int(np.prod(shape[1:])))
+    axes, pooled = (1, (shape[0], shape[2])) if len(shape) == 3 else (tuple(range(2, len(shape))), shape[:2])
+    raise ValueError(
+        f"{expected}shape {shape}: flatten it, .reshape(len(array), -1) of shape {flat}, "
+        f"or pool it, for example .mean(axis={axes}) of shape {pooled}"
+    )
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+# ---------------------------------------------------------------------- representations together
+
+
+def check_samples(arrays: Sequence[Array], label: Callable[[int], str], estimator: str) -> int:
+    """Return the number of samples: the same in all arrays, and enough. ``label(i)`` names array i."""
+    n = len(arrays[0])
+    for i, array in enumerate(arrays):
+        if array.shape[0] != n:
+            raise ValueError(
+                f"{label(0)} has {n} samples but {label(i)} has {array.shape[0]} (shapes {arrays[0].shape} "
+                f"and {array.shape}): all must hold the same samples, in the same order, one in each row"
+            )
+    fewest = ESTIMATORS[estimator]
+    if n < fewest:
+        raise ValueError(f"the {estimator} estimator needs at least {fewest} samples, {label(0)} has {n}")
+    return n
+
+
+def needs_float64(arrays: Iterable[Array], dtype: object) -> bool:
+    """Return whether arithmetic is float64: as `dtype` says, else if an input is float64, integer or bool."""
+    if dtype is None:
+        return any(array.dtype.itemsize == 8 or array.dtype.kind in "iub" for array in arrays)
+    try:
+        name = np.dtype(dtype).name  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        name = ""
+    if name not in ("float32", "float64"):
+        raise ValueError(
+            f"dtype is the type of the arithmetic and must be 'float32', 'float64' or None, got {dtype!r}"
+        )
+    return bool(name == "float64")
+
+
+def check_gram(K: Array, label: str) -> None:
+    """Check that a matrix passed as a Gram matrix is square and, within rounding, symmetric."""
+    check_square(K, label)
+    n, block = len(K), 512
+    worst, where, largest = 0.0, (0, 0), 0.0
+    for i in range(0, n, block):
+        for j in range(i, n, block):
+            upper = widened(K[i : i + block, j : j + block])
+            with np.errstate(invalid="ignore"):  # infinities; the core will name them
+                gap = np.abs(upper - widened(K[j : j + block, i : i + block]).T)
+            largest = max(largest, float(np.abs(upper).max()))
+            if gap.max() > worst:
+                row, column = np.unravel_index(gap.argmax(), gap.shape)
+                worst, where = float(gap.max()), (i + int(row), j + int(column))
+    # Far above the rounding of any product that made the matrix, far below what another matrix would show.
+    digits = {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
+    if worst > digits * largest:
+        i, j = where
+        raise ValueError(
+            f"{label} must be a Gram matrix, but it is not symmetric: the largest difference is {worst:.3g}, "
+            f"between [{i}, {j}] and [{j}, {i}]. If that is rounding, pass (K + K.T) / 2"
+        )
+
+
+def check_square(K: Array, label: str) -> None:
+    """Check that a kernel matrix is square."""
+    if K.shape[0] != K.shape[1]:
+        raise ValueError(f"{label} must be a square Gram matrix (n_samples, n_samples), got shape {K.shape}")
+
+
+def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
+    """Return the error for the first element that is no finite number, as found by the core."""
+    values = widened(array[row])
+    kind = "NaN" if np.isnan(values[column]) else "infinity"
+    bad = np.count_nonzero(~np.isfinite(values))
+    return ValueError(
+        f"{label} contains {kind}, first at sample {row}, feature {column} "
+        f"({bad} of the {len(values)} values of that sample are not finite); "
+        f"drop such samples from every representation, or mend the values"
+    )
+
+
+def widened(part: Array) -> NDArray[np.float64]:
+    """Return a copy of (a small part of) a representation in float64, bfloat16 included."""
+    if part.dtype.kind == "V":  # bfloat16 is the upper half of a float32
+        part = (part.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return part.astype(np.float64)
+
+
+# ---------------------------------------------------------------------- other arguments
+
+
+def check_estimator(estimator: object) -> None:
+    """Check the name of an estimator."""
+    if not (isinstance(estimator, str) and estimator in ESTIMATORS):
+        raise unknown("estimator", estimator, ESTIMATORS)
+
+
+def byte_limit(max_bytes: object) -> int:
+    """Return `max_bytes` as the core takes it: 0 for no limit."""
+    return 0 if max_bytes is None else positive_integer(max_bytes, "max_bytes")
+
+
+def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
+    """Return `value` as an int from 1 to `most`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a positive integer, got {value!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}, got {value!r}")
+    return number
+
+
+def unknown(what: str, given: object, known: Iterable[str]) -> ValueError | TypeError:
+    """Return the error for a name that is none of the `known` ones, with the nearest of them."""
+    names = sorted(known)
+    listed = ", ".join(repr(name) for name in names)
+    if not isinstance(given, str):
+        return TypeError(f"{what} must be one of {listed}, got {given!r}")
+    import difflib  # here: it is needed by nobody who spells well
+
+    near = difflib.get_close_matches(given.lower(), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ValueError(f"unknown {what} {given!r}: known are {listed}{hint}")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Types of the compiled core (src/cpp/bindings.cpp). Private: the public functions are in similarity.py."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array: TypeAlias = NDArray[Any]
+
+class NonFinite(ValueError):
+    """NaN or infinity in the input; ``args`` is (side, layer, row, column)."""
+
+class Kernel:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        bandwidth: float = 1.0,
+        sigma: float = ...,
+        offdiag: bool = False,
+        degree: int = 2,
+        coef0: float = 1.0,
+        gamma: float = ...,
+        exponent: float = 1.0,
+    ) -> None: ...
+
+class Pairwise:
+    @property
+    def cka(self) -> NDArray[np.float64]: ...
+    @property
+    def hsic(self) -> NDArray[np.float64]: ...
+    @property
+    def self_a(self) -> NDArray[np.float64]: ...
+    @property
+    def self_b(self) -> NDArray[np.float64]: ...
+    @property
+    def status_a(self) -> list[str]: ...
+    @property
+    def status_b(self) -> list[str]: ...
+    @property
+    def sigma_a(self) -> list[float]: ...
+    @property
+    def sigma_b(self) -> list[float]: ...
+    @property
+    def route(self) -> str: ...
+
+class PlanInfo:
+    @property
+    def route(self) -> str: ...
+    @property
+    def flops(self) -> float: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def tile(self) -> int: ...
+    @property
+    def tiles(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def panel_width(self) -> int: ...
+    @property
+    def simd_level(self) -> str: ...
+
+def pairwise(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    kernel: Kernel,
+    *,
+    unbiased: bool,
+    double_precision: bool,
+    n_threads: int,
+    max_bytes: int,
+    route: str,
+    progress: Callable[[int, int], object] | None,
+) -> Pairwise: ...
+def plan(
+    n: int,
+    widths_a: Sequence[int],
+    widths_b: Sequence[int] | None,
+    kernel: Kernel,
+    *,
+    double_precision: bool,
+    n_threads: int,
+    max_bytes: int,
+    route: str = "auto",
+) -> PlanInfo: ...
+def gram(X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int) -> _Array: ...
+def center(K: _Array, n_threads: int) -> _Array: ...
+def config() -> dict[str, Any]: ...
+def omp_max_threads() -> int: ...
+def release_buffers() -> None: ...

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a comparison will do before it does it: route, tiles, work, memory, threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import _core
+from ._arrays import (
+    Layers,
+    as_layers,
+    byte_limit,
+    check_samples,
+    check_square,
+    layer_label,
+    needs_float64,
+)
+from .kernels import KernelLike, Precomputed, resolve_kernel
+from .threads import resolve
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How :func:`cka_matrix` (and :func:`cka`, of one layer a side) will compute; print it.
+
+    Attributes
+    ----------
+    route : {"gram", "feature"}
+        What the products are made of: tiles of samples x samples, or of features x features.
+    flops : float
+        Floating-point operations, a multiply-add counted as two.
+    bytes : int
+        Most memory used beside the inputs.
+    tile, tiles : int
+        Samples (or features) on a side of a tile, and the number of tiles.
+    n_threads : int
+        Threads that will work.
+    panel_width : int
+        Samples (or features) that lie side by side in the packed copy.
+    simd_level : str
+        Instruction set level of the core.
+    dtype : {"float32", "float64"}
+        Type of the arithmetic.
+    kernel : str
+    n_samples, n_pairs : int
+    """
+
+    route: str
+    flops: float
+    bytes: int
+    tile: int
+    tiles: int
+    n_threads: int
+    panel_width: int
+    simd_level: str
+    dtype: str
+    kernel: str
+    n_samples: int
+    n_pairs: int
+
+    def __str__(self) -> str:
+        vectors = "samples" if self.route == "gram" else "features"
+        pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs"
+        return "\n".join(
+            (
+                f"{self.kernel} CKA of {pairs} of layers, {self.n_samples} samples",
+                f"  route       {self.route} (tiles of {vectors} x {vectors})",
+                f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
+                f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
+                f"  threads     {self.n_threads}",
+                f"  arithmetic  {self.dtype}, SIMD level {self.simd_level}, panels of {self.panel_width}",
+            )
+        )
+
+
+def plan(
+    layers_a: Layers,
+    layers_b: Layers | None = None,
+    *,
+    kernel: KernelLike = "linear",
+    dtype: object = None,
+    n_threads: int | None = None,
+    max_bytes: int | None = None,
+) -> Plan:
+    """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
+
+    The values of the arrays are not read. For :func:`cka` of X and Y, plan ``[X]`` and ``[Y]``.
+
+    Parameters
+    ----------
+    layers_a, layers_b, kernel, dtype, n_threads, max_bytes
+        As for :func:`cka_matrix`.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As for :func:`cka_matrix`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> plan = fastcka.plan([np.zeros((5000, 64), np.float32)], n_threads=1)
+    >>> plan.route, plan.dtype
+    ('feature', 'float32')
+    """
+    chosen = resolve_kernel(kernel)
+    if layers_b is layers_a:
+        layers_b = None
+    names_a, a = as_layers(layers_a, "layers_a")
+    names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
+    labels = [layer_label("layers_a", name) for name in names_a]
+    labels += [layer_label("layers_b", name) for name in names_b]
+    n = check_samples(a + b, labels.__getitem__, "biased")
+    if isinstance(chosen, Precomputed):
+        for K, label in zip(a + b, labels, strict=True):
+            check_square(K, label)
+    double_precision = needs_float64(a + b, dtype)
+    info = _core.plan(
+        n,
+        [X.shape[1] for X in a],
+        [Y.shape[1] for Y in b] if b else None,
+        chosen.core(),
+        double_precision=double_precision,
+        n_threads=resolve(n_threads),
+        max_bytes=byte_limit(max_bytes),
+    )
+    return Plan(
+        route=info.route,
+        flops=info.flops,
+        bytes=info.bytes,
+        tile=info.tile,
+        tiles=info.tiles,
+        n_threads=info.n_threads,
+        panel_width=info.panel_width,
+        simd_level=info.simd_level,
+        dtype="float64" if double_precision else "float32",
+        kernel=str(chosen),
+        n_samples=n,
+        n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
+    )

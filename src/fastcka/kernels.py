@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernels: small immutable objects that say what compares two samples.
+
+A kernel is chosen by name (``kernel="rbf"``) or by object (``kernel=fastcka.RBF(bandwidth=0.5)``). It is
+resolved separately for each representation: a relative bandwidth becomes another number for every layer. The
+arithmetic is in the core, src/cpp/measure/kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass, fields
+from numbers import Real
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from . import _core
+from ._arrays import positive_integer, unknown
+
+
+class Kernel:
+    """What all kernels share; not made by itself."""
+
+    name: ClassVar[str]
+    # Why a representation has no variation under this kernel, as the warning says it.
+    constant: ClassVar[str] = "no variation: all samples are equal"
+
+    def core(self) -> _core.Kernel:
+        """Return the kernel as the core takes it."""
+        return _core.Kernel(self.name, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options as the core names them; nan is its word for "not given"."""
+        return {}
+
+    def __repr__(self) -> str:
+        options = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)  # type: ignore[arg-type]
+            if getattr(self, field.name) != field.default
+        )
+        return f"{type(self).__name__}({', '.join(options)})"
+
+    def __str__(self) -> str:
+        """Return the name, or the whole kernel where it has options that are not the default."""
+        text = repr(self)
+        return self.name if text.endswith("()") else text
+
+
+KernelLike: TypeAlias = str | Kernel
+
+
+def _set(kernel: Kernel, **options: float | int) -> None:
+    """Store checked options as plain numbers (a frozen dataclass is complete only after its own checks)."""
+    for option, value in options.items():
+        object.__setattr__(kernel, option, value)
+
+
+def _number(
+    kernel: Kernel,
+    option: str,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return an option as a finite float within bounds."""
+    value = getattr(kernel, option)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{type(kernel).__name__}: {option} must be a number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and above < number < below and number >= least):
+        bounds = [f"above {above:g}"] if above > -math.inf else [f"at least {least:g}"]
+        bounds += [f"below {below:g}"] if below < math.inf else []
+        raise ValueError(f"{type(kernel).__name__}: {option} must be {' and '.join(bounds)}, got {value!r}")
+    return number
+
+
+@dataclass(frozen=True, repr=False)
+class Linear(Kernel):
+    """Linear kernel, the inner product of two samples: ``k(x, y) = <x, y>``.
+
+    CKA with it is invariant to rotations, isotropic scaling and offsets of the features, and equals the RV
+    coefficient.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+    """
+
+    name = "linear"
+
+
+@dataclass(frozen=True, repr=False)
+class _Bandwidth(Kernel):
+    """The options of the kernels that have a bandwidth."""
+
+    bandwidth: float = 1.0
+    _: KW_ONLY
+    sigma: float | None = None
+    median: Literal["all", "offdiag"] = "all"
+
+    def __post_init__(self) -> None:
+        _set(self, bandwidth=_number(self, "bandwidth", above=0))
+        if self.median not in ("all", "offdiag"):
+            raise unknown(f"median of {type(self).__name__}", self.median, ("all", "offdiag"))
+        if self.sigma is not None:
+            _set(self, sigma=_number(self, "sigma", above=0))
+            if (self.bandwidth, self.median) != (1.0, "all"):
+                raise ValueError(
+                    f"{type(self).__name__}: sigma is the bandwidth itself; "
+                    f"give either sigma, or bandwidth and median"
+                )
+
+    def _options(self) -> dict[str, Any]:
+        sigma = math.nan if self.sigma is None else self.sigma
+        return {"bandwidth": self.bandwidth, "sigma": sigma, "offdiag": self.median == "offdiag"}
+
+
+@dataclass(frozen=True, repr=False)
+class RBF(_Bandwidth):
+    """Gaussian kernel: ``k(x, y) = exp(-||x - y||^2 / (2 sigma^2))``.
+
+    Parameters
+    ----------
+    bandwidth : float, default 1.0
+        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
+        its own.
+    sigma : float, optional
+        An absolute bandwidth instead, the same for all representations.
+    median : {"all", "offdiag"}, default "all"
+        The distances that the median is taken over. "all": all n^2 pairs, the zero distance of every sample
+        to itself included, as the code of Kornblith et al. does. "offdiag": pairs of different samples. Of an
+        even count, the mean of the two middle ones is the median.
+
+    Notes
+    -----
+    A representation whose median distance is zero has no relative bandwidth: its values are nan, with a
+    warning. As the bandwidth grows, CKA tends to that of the linear kernel (Alvarez 2021, arXiv:2112.09305).
+
+    References
+    ----------
+    Kornblith et al. 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.RBF(bandwidth=0.5)
+    RBF(bandwidth=0.5)
+    """
+
+    name = "rbf"
+
+
+@dataclass(frozen=True, repr=False)
+class Laplacian(_Bandwidth):
+    """Laplacian kernel of the Euclidean distance: ``k(x, y) = exp(-||x - y|| / sigma)``.
+
+    Parameters
+    ----------
+    bandwidth : float, default 1.0
+        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
+        its own.
+    sigma : float, optional
+        An absolute scale instead, the same for all representations.
+    median : {"all", "offdiag"}, default "all"
+        The distances that the median is taken over, as for :class:`RBF`.
+    """
+
+    name = "laplacian"
+
+
+@dataclass(frozen=True, repr=False)
+class Polynomial(Kernel):
+    """Polynomial kernel: ``k(x, y) = (gamma <x, y> + coef0)^degree``.
+
+    It depends on where the origin is: the features are not centred first.
+
+    Parameters
+    ----------
+    degree : int, default 2
+        At least 1.
+    coef0 : float, default 1.0
+        At least 0: the kernel of a negative one need not be positive semidefinite.
+    gamma : float, optional
+        Above 0. None: 1 / n_features, for each representation its own.
+    """
+
+    name = "polynomial"
+    constant = "no variation: all its kernel values are equal"
+
+    degree: int = 2
+    _: KW_ONLY
+    coef0: float = 1.0
+    gamma: float | None = None
+
+    def __post_init__(self) -> None:
+        _set(self, degree=positive_integer(self.degree, "Polynomial: degree", 2**31 - 1))
+        _set(self, coef0=_number(self, "coef0", least=0))
+        if self.gamma is not None:
+            _set(self, gamma=_number(self, "gamma", above=0))
+
+    def _options(self) -> dict[str, Any]:
+        gamma = math.nan if self.gamma is None else self.gamma
+        return {"degree": self.degree, "coef0": self.coef0, "gamma": gamma}
+
+
+@dataclass(frozen=True, repr=False)
+class Cosine(Kernel):
+    """Cosine of the angle between two samples, seen from the origin: ``k(x, y) = <x, y> / (||x|| ||y||)``.
+
+    The features are not centred first.
+    """
+
+    name = "cosine"
+    constant = "no variation: all samples have the same direction"
+
+
+@dataclass(frozen=True, repr=False)
+class Distance(Kernel):
+    """Distance-induced kernel: ``k(x, y) = (||x||^e + ||y||^e - ||x - y||^e) / 2``.
+
+    CKA with it is the *squared* distance correlation of Szekely, Rizzo and Bakirov, and with
+    ``estimator="unbiased"`` the bias-corrected distance correlation.
+
+    Parameters
+    ----------
+    exponent : float, default 1.0
+        The exponent e, between 0 and 2, both excluded.
+
+    Examples
+    --------
+    The squared distance correlation that the package dcor documents for these samples:
+
+    >>> import numpy as np, fastcka
+    >>> a, b = np.arange(1, 17).reshape(4, 4), np.array([[1], [0], [0], [1]])
+    >>> round(fastcka.cka(a, b, kernel="distance"), 6)
+    0.27735
+    """
+
+    name = "distance"
+
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        _set(self, exponent=_number(self, "exponent", above=0, below=2))
+
+    def _options(self) -> dict[str, Any]:
+        return {"exponent": self.exponent}
+
+
+@dataclass(frozen=True, repr=False)
+class Precomputed(Kernel):
+    """The inputs are Gram matrices (n_samples, n_samples) themselves; chosen by ``kernel="precomputed"``."""
+
+    name = "precomputed"
+    constant = "no variation: its centred Gram matrix is zero"
+
+
+_KERNELS: dict[str, Kernel] = {
+    kind.name: kind() for kind in (Linear, RBF, Laplacian, Polynomial, Cosine, Distance, Precomputed)
+}
+
+
+def resolve_kernel(kernel: object) -> Kernel:
+    """Return the kernel object for a name or an object."""
+    if isinstance(kernel, Kernel):
+        return kernel
+    if isinstance(kernel, str) and kernel in _KERNELS:
+        return _KERNELS[kernel]
+    if isinstance(kernel, type) and issubclass(kernel, Kernel):
+        raise TypeError(f"kernel is the class {kernel.__name__}; pass an object, {kernel.__name__}()")
+    raise unknown("kernel", kernel, _KERNELS)

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The result of comparing layers with layers: `CKAMatrix`, and the warning that some of it is undefined."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ._text import aligned, count_layers, table
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+    from matplotlib.axes import Axes
+    from numpy.typing import DTypeLike, NDArray
+
+
+class DegenerateWarning(UserWarning):
+    """A representation for which CKA is not defined, and why; its values are nan, all others are unharmed."""
+
+
+class BestMatch(NamedTuple):
+    """The most similar column layer of one row layer; `column` is None where the whole row is nan."""
+
+    row: str
+    column: str | None
+    value: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class CKAMatrix:
+    """CKA of every row layer with every column layer.
+
+    Attributes
+    ----------
+    values : (La, Lb) float64 ndarray
+        ``values[i, j]`` compares layer ``rows[i]`` with layer ``columns[j]``; nan where it is not defined.
+        Never clamped: an unbiased value may be negative.
+    rows, columns : tuple of str
+        Layer names, ``La`` and ``Lb`` of them.
+    kernel : str
+        The kernel with its settings, such as ``"linear"`` or ``"RBF(bandwidth=0.5)"``.
+    estimator : {"biased", "unbiased"}
+        The HSIC estimator used in all three terms.
+    n_samples : int
+        The number of samples that both sides saw.
+    models : (str, str)
+        The network of the rows and the network of the columns: the titles of the two axes.
+    warnings : tuple of str
+        The text of each `DegenerateWarning` that the comparison gave.
+
+    Examples
+    --------
+    >>> m = CKAMatrix([[0.9, 0.2], [0.4, 0.8]], ("conv", "fc"), ("conv", "fc"), "linear", "biased", 100)
+    >>> m
+    CKAMatrix(A: 2 layers x B: 2 layers, linear, biased, n_samples=100, values 0.2 to 0.9)
+    >>> print(m)
+    CKA, linear; rows: A, columns: B; 100 samples
+           conv     fc
+    conv  0.900  0.200
+    fc    0.400  0.800
+    >>> for row, column, value in m.best_matches():
+    ...     print(row, column, value)
+    conv conv 0.9
+    fc fc 0.8
+    >>> m.identification_accuracy()
+    1.0
+    """
+
+    values: NDArray[np.float64]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    kernel: str
+    estimator: str
+    n_samples: int
+    models: tuple[str, str] = ("A", "B")
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
+        for field in ("rows", "columns", "models", "warnings"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.values.shape != (len(self.rows), len(self.columns)):
+            raise ValueError(
+                f"values: expected shape {(len(self.rows), len(self.columns))}, from the numbers of row "
+                f"and column names, got {self.values.shape}"
+            )
+        if len(self.models) != 2:
+            raise ValueError(f"models: expected two names (of rows, of columns), got {self.models!r}")
+
+    def with_models(self, row_model: str, column_model: str) -> CKAMatrix:
+        """Return a copy whose axes carry these names of the two networks."""
+        return dataclasses.replace(self, models=(row_model, column_model))
+
+    @property
+    def T(self) -> CKAMatrix:
+        """The same comparison with rows and columns exchanged."""
+        return dataclasses.replace(
+            self, values=self.values.T, rows=self.columns, columns=self.rows, models=self.models[::-1]
+        )
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    # What the matrix says -----------------------------------------------------------------------------------
+
+    def best_matches(self) -> tuple[BestMatch, ...]:
+        """Return, for each row layer, the column layer with the highest value.
+
+        nan values are passed over; of equal values the first column wins. A row that is nan throughout
+        has no match: its `column` is None and its `value` nan.
+        """
+        matches = []
+        for name, values in zip(self.rows, self.values, strict=True):
+            if np.isnan(values).all():
+                matches.append(BestMatch(name, None, float("nan")))
+            else:
+                best = int(np.nanargmax(values))
+                matches.append(BestMatch(name, self.columns[best], float(values[best])))
+        return tuple(matches)
+
+    def counterparts(self) -> tuple[str, ...]:
+        """Return, for each row layer, the name of the column layer that is its counterpart.
+
+        When both sides have the same names, in whatever order, a layer's counterpart is its namesake.
+        Otherwise, when both sides have equally many layers, it is the layer at the same position.
+
+        Raises
+        ------
+        ValueError
+            If the two sides have different numbers of layers.
+        """
+        if set(self.rows) == set(self.columns):
+            return self.rows
+        if len(self.rows) == len(self.columns):
+            return self.columns
+        raise ValueError(
+            f"layers have counterparts only when both networks have the same number of them: "
+            f"{self.models[0]} has {len(self.rows)}, {self.models[1]} has {len(self.columns)}"
+        )
+
+    def identification_accuracy(self) -> float:
+        """Return the share of row layers whose best match is their own counterpart.
+
+        The sanity check of Kornblith et al. (2019), section 6.1: of two networks of one architecture,
+        trained from different seeds, each layer should be most similar to the same layer of the other.
+        Matches are those of `best_matches`, counterparts those of `counterparts`; a row that is nan
+        throughout counts as not identified. This looks from the rows to the columns. The paper averages
+        over ordered pairs of networks, so over ``m`` and ``m.T``.
+
+        Raises
+        ------
+        ValueError
+            If the two sides have different numbers of layers.
+        """
+        pairs = zip(self.best_matches(), self.counterparts(), strict=True)
+        return float(np.mean([match.column == own for match, own in pairs]))
+
+    # Text ---------------------------------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """What the numbers are, such as ``"CKA, linear"`` or ``"unbiased CKA, RBF(bandwidth=0.5)"``."""
+        return f"{'unbiased ' if self.estimator == 'unbiased' else ''}CKA, {self.kernel}"
+
+    def __repr__(self) -> str:
+        sides = (f"{m}: {count_layers(n)}" for m, n in zip(self.models, self.values.shape, strict=True))
+        defined = self.values[~np.isnan(self.values)]
+        values = f"values {defined.min():.3g} to {defined.max():.3g}" if defined.size else "no value"
+        if undefined := self.values.size - defined.size:
+            values += f", {undefined} nan"
+        return (
+            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator}, "
+            f"n_samples={self.n_samples}, {values})"
+        )
+
+    def __str__(self) -> str:
+        """Return the values as a table; of more than 12 layers, the first and last five."""
+        rows, columns = self.models
+        title = f"{self.title}; rows: {rows}, columns: {columns}; {self.n_samples} samples"
+        return "\n".join([title, *aligned(table(self))])
+
+    def _repr_html_(self) -> str:
+        from . import report
+
+        return report.html_table(self.title, table(self))
+
+    # Pictures -----------------------------------------------------------------------------------------------
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        vmin: float = 0.0,
+        vmax: float = 1.0,
+        cmap: str = "magma",
+        annotate: bool | None = None,
+        colorbar: bool = True,
+    ) -> Axes:
+        """Draw the heat map: rows upwards, columns to the right, the first layers in the lower left corner.
+
+        Needs matplotlib (``pip install "fastcka[plot]"``). Changes no global setting of matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; its place and size are kept. Without it a figure of fitting size is made.
+        vmin, vmax : float
+            The ends of the colour scale: fixed, so that pictures can be compared. Values below `vmin` (an
+            unbiased value may be negative) get a colour of their own, shown at the end of the colour bar.
+        cmap : str
+            Name of a matplotlib colour map.
+        annotate : bool, optional
+            Write the value into each cell; None: when there are at most 12 × 12 of them.
+        colorbar : bool
+            Draw the colour bar to the right of the heat map.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from . import plotting
+
+        return plotting.heatmap(
+            self, ax, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, colorbar=colorbar
+        )
+
+    def plot_curve(
+        self, ax: Axes | None = None, *, reference: str | None = None, label: str | None = None
+    ) -> Axes:
+        """Draw similarity over depth: one point for each row layer.
+
+        The curve is the similarity of each row layer to its counterpart (see `counterparts`) or, when the
+        two sides have different numbers of layers, to its best match (see `best_matches`). With
+        `reference`, a second, dashed curve is its similarity to that one column layer. Needs matplotlib
+        (``pip install "fastcka[plot]"``).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. Curves of several comparisons may share one Axes.
+        reference : str, optional
+            Name of a column layer.
+        label : str, optional
+            What the legend calls this comparison; None: the names of the two networks.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            If `reference` is not a column layer.
+        """
+        from . import plotting
+
+        return plotting.curve(self, ax, reference=reference, label=label)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write one self-contained page: interactive heat map, curve, settings, warnings, values as CSV.
+
+        The page needs no network and no other file. It is written atomically.
+        """
+        from . import report
+
+        report.write(self, path)
+
+    # Other containers and files -----------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the values, as strings, numbers and lists."""
+        return {
+            "rows": list(self.rows),
+            "columns": list(self.columns),
+            "kernel": self.kernel,
+            "estimator": self.estimator,
+            "n_samples": int(self.n_samples),
+            "models": list(self.models),
+            "warnings": list(self.warnings),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a DataFrame, rows × columns, the two networks as axis names, the settings in ``attrs``."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError('to_pandas() needs pandas: pip install "fastcka[io]"') from error
+        frame = pandas.DataFrame(
+            self.values.copy(),
+            index=pandas.Index(self.rows, name=self.models[0]),
+            columns=pandas.Index(self.columns, name=self.models[1]),
+        )
+        frame.attrs.update(_attributes(self))
+        return frame
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Return a DataArray with dimensions ``("row", "column")``, the settings in ``attrs``."""
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError('to_xarray() needs xarray: pip install "fastcka[io]"') from error
+        return xarray.DataArray(
+            self.values.copy(),
+            dims=("row", "column"),
+            coords={"row": list(self.rows), "column": list(self.columns)},
+            name="cka",
+            attrs=_attributes(self),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write values and settings to `path` (``.npz`` or ``.json``), atomically.
+
+        Both formats keep every setting and every float64 bit (nan included) and hold no pickle.
+
+        Raises
+        ------
+        ValueError
+            If `path` has another suffix.
+        """
+        from . import _saved
+
+        _saved.write(path, self.settings(), self.values)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If `path` has another suffix than ``.npz`` or ``.json``, or the file is damaged, is not a
+            saved CKAMatrix, or was written by a newer fastcka than this one can read.
+        """
+        from . import _saved
+
+        settings, values = _saved.read(path)
+        return cls(values, **settings)
+
+
+def _attributes(matrix: CKAMatrix) -> dict[str, Any]:
+    return {key: value for key, value in matrix.settings().items() if key not in ("rows", "columns")}

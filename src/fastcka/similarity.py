@@ -1,0 +1,440 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The measures: Gram matrix, centring, HSIC and CKA of two representations or of all pairs of layers.
+
+Inputs are checked in _arrays.py, every sum over samples is made by the core. ``fastcka.reference`` has the
+same functions in plain NumPy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from . import _core
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Layers,
+    as_layers,
+    as_representation,
+    byte_limit,
+    check_estimator,
+    check_gram,
+    check_samples,
+    check_square,
+    layer_label,
+    needs_float64,
+    non_finite,
+    widened,
+)
+from ._progress import Report, progress_report
+from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
+from .results import CKAMatrix, DegenerateWarning
+from .threads import resolve
+
+Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
+
+
+def gram(
+    X: ArrayLike, *, kernel: KernelLike = "linear", dtype: object = None, n_threads: int | None = None
+) -> Array:
+    """Return the Gram matrix ``K[i, j] = k(x_i, x_j)`` of a representation.
+
+    Parameters
+    ----------
+    X : (n, p) array_like
+        One sample in each row. See :func:`cka` for the types that are read.
+    kernel : str or kernel object, default "linear"
+        As for :func:`cka`. "precomputed": `X` is the Gram matrix, and comes back in the type of the
+        arithmetic.
+    dtype, n_threads
+        As for :func:`cka`.
+
+    Returns
+    -------
+    (n, n) ndarray
+        float64 or float32, the type of the arithmetic. All nan, with a :class:`DegenerateWarning`, when the
+        kernel's bandwidth follows a median distance that is zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`cka`.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[1.0, 0.0], [1.0, 2.0]])
+    array([[1., 1.],
+           [1., 5.]])
+    """
+    chosen = resolve_kernel(kernel)
+    x = as_representation(X, "X")
+    double_precision = needs_float64((x,), dtype)
+    threads = resolve(n_threads)
+    if isinstance(chosen, Precomputed):
+        check_gram(x, "X")
+        return widened(x).astype(np.float64 if double_precision else np.float32)
+    try:
+        K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
+    except _core.NonFinite as error:
+        raise _in_words(error, [[x]], lambda side, layer: "X") from None
+    if K[0, 0] != K[0, 0]:  # the core marks an undefined kernel by nan, and finite input gives no other nan
+        _warn([f"X: {_REASONS['zero_bandwidth']}"])
+    return K
+
+
+def center(K: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Centre a Gram matrix, ``H K H`` with ``H = I - 11'/n``, so that its rows and columns sum to zero.
+
+    H is never formed: means of rows and columns are subtracted.
+
+    Parameters
+    ----------
+    K : (n, n) array_like
+        A Gram matrix.
+    n_threads : int, optional
+        As for :func:`cka`.
+
+    Returns
+    -------
+    (n, n) ndarray
+        float64 when `K` is float64, integer or bool, otherwise float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `K` is not a square matrix of finite real numbers.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.center([[1.0, 1.0], [1.0, 5.0]])
+    array([[ 1., -1.],
+           [-1.,  1.]])
+    """
+    k = as_representation(K, "K")
+    check_square(k, "K")
+    try:
+        return _core.center(k, resolve(n_threads))
+    except _core.NonFinite as error:
+        raise _in_words(error, [[k]], lambda side, layer: "K") from None
+
+
+def hsic(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    kernel: KernelLike = "linear",
+    estimator: str = "biased",
+    dtype: object = None,
+    n_threads: int | None = None,
+    max_bytes: int | None = None,
+) -> float:
+    """Return the Hilbert-Schmidt independence criterion (HSIC) of two representations of the same samples.
+
+    With K and L the Gram matrices of X and Y, and ``H = I - 11'/n``::
+
+        biased    tr(K H L H) / (n-1)^2
+        unbiased  (tr(K' L') + (1'K'1)(1'L'1) / ((n-1)(n-2)) - 2 (1'K'L'1) / (n-2)) / (n (n-3))
+
+    where K' and L' are K and L with a zero diagonal.
+
+    Parameters
+    ----------
+    X, Y : (n, p) and (n, q) array_like
+        The same n samples in the same order, one in each row. See :func:`cka` for the types that are read.
+    kernel : str or kernel object, default "linear"
+        As for :func:`cka`.
+    estimator : {"biased", "unbiased"}, default "biased"
+        The unbiased one may be negative.
+    dtype, n_threads, max_bytes
+        As for :func:`cka`.
+
+    Returns
+    -------
+    float
+        Zero for a representation without variation; nan, with a :class:`DegenerateWarning`, when the kernel's
+        bandwidth follows a median distance that is zero.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As for :func:`cka`.
+
+    References
+    ----------
+    Biased: Gretton et al. 2005, Measuring Statistical Dependence with Hilbert-Schmidt Norms. Unbiased: Song
+    et al. 2012, Feature Selection via Dependence Maximization, equation 5.
+
+    Examples
+    --------
+    The value that the documentation of pytorch-ignite prints for its HSIC:
+
+    >>> import numpy as np, fastcka
+    >>> X = np.arange(50).reshape(10, 5)
+    >>> Y = np.sin(2 * np.pi * X / 50)
+    >>> round(fastcka.hsic(X, Y, kernel="rbf", estimator="unbiased"), 7)
+    0.0922664
+    """
+    result = _pair(X, Y, resolve_kernel(kernel), estimator, dtype, n_threads, max_bytes)
+    value: float = result.hsic.item()
+    if value != value:  # other degenerate representations have a HSIC, which is zero
+        _warn([f"{x}: {_REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
+    return value
+
+
+def cka(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    kernel: KernelLike = "linear",
+    estimator: str = "biased",
+    dtype: object = None,
+    n_threads: int | None = None,
+    max_bytes: int | None = None,
+) -> float:
+    """Return the centered kernel alignment (CKA) of two representations of the same samples.
+
+    ::
+
+        CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))
+
+    with the same estimator in all three places (:func:`hsic`). 1 means the same up to rotation and scale, 0
+    unrelated. No n x n matrix is formed.
+
+    Parameters
+    ----------
+    X, Y : (n, p) and (n, q) array_like
+        The same n samples in the same order, one in each row; p and q may differ. Of float64, float32,
+        float16, bfloat16 (an ml_dtypes array, a CPU torch tensor, or two opaque bytes an element as .npy
+        files keep it), integers or bool, in any memory layout, read-only and memory-mapped included: NumPy,
+        torch, pandas, xarray and whatever has ``__array__`` or DLPack. Read in place; only the byte order of
+        another machine makes a copy.
+    kernel : str or kernel object, default "linear"
+        "linear", "rbf", "laplacian", "polynomial", "cosine", "distance", or an object with options such as
+        ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n), themselves.
+    estimator : {"biased", "unbiased"}, default "biased"
+        "biased" is the formula of Kornblith et al.; it rises with the number of features even for unrelated
+        data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.
+        Values are never clamped.
+    dtype : {None, "float32", "float64"}, default None
+        Type of the arithmetic. None: float64 when X or Y is float64, integer or bool, otherwise float32
+        products with float64 sums.
+    n_threads : int, optional
+        Number of threads; the result has the same bits for any. None: :func:`get_num_threads`.
+    max_bytes : int, optional
+        Most memory to use beside the inputs.
+
+    Returns
+    -------
+    float
+        nan, with a :class:`DegenerateWarning`, when a representation has no variation, when its unbiased HSIC
+        with itself is not above zero, or when the kernel's bandwidth follows a median distance that is zero.
+
+    Raises
+    ------
+    TypeError
+        When an input is not an array of real numbers in CPU memory.
+    ValueError
+        When shapes do not fit, values are NaN or infinite, there are fewer than 2 samples (4 for the unbiased
+        estimator), or a kernel, estimator or option is not known.
+    MemoryError
+        When more than `max_bytes` would be needed; nothing has been computed then.
+
+    See Also
+    --------
+    cka_matrix : All pairs of layers, in one pass.
+
+    References
+    ----------
+    Kornblith, Norouzi, Lee and Hinton 2019, Similarity of Neural Network Representations Revisited,
+    arXiv:1905.00414. Song et al. 2012, Feature Selection via Dependence Maximization.
+
+    Examples
+    --------
+    The numbers of the notebook that Kornblith et al. published:
+
+    >>> import numpy as np, fastcka
+    >>> rng = np.random.RandomState(1337)
+    >>> X = rng.randn(100, 10)
+    >>> Y = rng.randn(100, 10) + X
+    >>> round(fastcka.cka(X, Y), 5)
+    0.55761
+    >>> round(fastcka.cka(X, Y, kernel=fastcka.RBF(bandwidth=0.5)), 5)
+    0.65483
+    >>> round(fastcka.cka(X, Y, estimator="unbiased"), 5)
+    0.51346
+    """
+    chosen = resolve_kernel(kernel)
+    result = _pair(X, Y, chosen, estimator, dtype, n_threads, max_bytes)
+    value: float = result.cka.item()
+    if value != value:
+        _warn([f"{x}: {_reason(status, chosen)}" for x, status in _statuses(result) if status])
+    return value
+
+
+def cka_matrix(
+    layers_a: Layers,
+    layers_b: Layers | None = None,
+    *,
+    kernel: KernelLike = "linear",
+    estimator: str = "biased",
+    dtype: object = None,
+    n_threads: int | None = None,
+    max_bytes: int | None = None,
+    progress: bool | Report = False,
+) -> CKAMatrix:
+    """Compare every layer of one network with every layer of another, or of the same one, in one pass.
+
+    Each representation is read and each of its kernel values computed once, however many pairs it takes part
+    in.
+
+    Parameters
+    ----------
+    layers_a : mapping of names to (n, p) array_like, or sequence of them
+        The layers of the rows; the layers of a sequence are called "0", "1", ... A store that was opened, an
+        .npz file or an xarray data set is a mapping.
+    layers_b : the same, optional
+        The layers of the columns. None, or the very same object: those of `layers_a`.
+    kernel, estimator, dtype, n_threads, max_bytes
+        As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
+        layers.
+    progress : bool or function, default False
+        True: a bar on standard error (tqdm, where installed). A function is called with (done, total) from
+        time to time.
+
+    Returns
+    -------
+    CKAMatrix
+        ``.values[i, j]`` compares row i with column j. Pairs with a degenerate layer are nan, the others
+        unharmed; one
+        :class:`DegenerateWarning` names the layers, and the result keeps the reasons.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As for :func:`cka`, naming the layer; and when there is no layer or two have the same name.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> rng = np.random.RandomState(1337)
+    >>> X = rng.randn(100, 10)
+    >>> matrix = fastcka.cka_matrix({"x": X, "y": rng.randn(100, 10) + X})
+    >>> matrix.values.round(5)
+    array([[1.     , 0.55761],
+           [0.55761, 1.     ]])
+    """
+    chosen = resolve_kernel(kernel)
+    if layers_b is layers_a:
+        layers_b = None
+    rows, a = as_layers(layers_a, "layers_a")
+    columns, b = (rows, None) if layers_b is None else as_layers(layers_b, "layers_b")
+
+    def label(side: int, layer: int) -> str:
+        return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
+
+    with progress_report(progress, "cka_matrix") as report:
+        result = _run(a, b, label, chosen, estimator, dtype, n_threads, max_bytes, report)
+
+    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
+    degenerate = [
+        f"{label(side, layer)}: {_reason(status, chosen)}"
+        for side, statuses in enumerate(sides)
+        for layer, status in enumerate(statuses)
+        if status
+    ]
+    if degenerate:
+        _warn(degenerate)
+    return CKAMatrix(
+        values=result.cka,
+        rows=rows,
+        columns=columns,
+        kernel=str(chosen),
+        estimator=estimator,
+        n_samples=len(a[0]),
+        models=("A", "A") if b is None else ("A", "B"),
+        warnings=tuple(degenerate),
+    )
+
+
+def _pair(
+    X: ArrayLike,
+    Y: ArrayLike,
+    kernel: Kernel,
+    estimator: str,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | None,
+) -> _core.Pairwise:
+    a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
+    return _run(a, b, lambda side, layer: "XY"[side], kernel, estimator, dtype, n_threads, max_bytes, None)
+
+
+def _run(
+    a: list[Array],
+    b: list[Array] | None,
+    label: Label,
+    kernel: Kernel,
+    estimator: str,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | None,
+    progress: Report | None,
+) -> _core.Pairwise:
+    """Check what concerns several representations, then run the core on all pairs."""
+    check_estimator(estimator)
+    arrays = a if b is None else a + b
+
+    def named(i: int) -> str:
+        return label(0, i) if i < len(a) else label(1, i - len(a))
+
+    check_samples(arrays, named, estimator)
+    if isinstance(kernel, Precomputed):
+        for i, K in enumerate(arrays):
+            check_gram(K, named(i))
+    try:
+        return _core.pairwise(
+            a,
+            b,
+            kernel.core(),
+            unbiased=estimator == "unbiased",
+            double_precision=needs_float64(arrays, dtype),
+            n_threads=resolve(n_threads),
+            max_bytes=byte_limit(max_bytes),
+            route="auto",
+            progress=progress,
+        )
+    except _core.NonFinite as error:
+        raise _in_words(error, [a] if b is None else [a, b], label) from None
+
+
+def _in_words(error: _core.NonFinite, sides: list[list[Array]], label: Label) -> ValueError:
+    side, layer, row, column = error.args
+    return non_finite(sides[side][layer], row, column, label(side, layer))
+
+
+# ---------------------------------------------------------------------- degenerate representations
+
+_REASONS = {
+    "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
+    "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
+}
+
+
+def _reason(status: str, kernel: Kernel) -> str:
+    return kernel.constant if status == "constant" else _REASONS[status]
+
+
+def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:
+    return [("X", result.status_a[0]), ("Y", result.status_b[0])]
+
+
+def _warn(degenerate: list[str]) -> None:
+    """Give one warning for a call, at the line that called the public function."""
+    named, more = degenerate[:5], len(degenerate) - 5
+    rest = f"; and {more} more" if more > 0 else ""
+    warnings.warn(f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=3)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How many threads a call uses.
+
+The first of these that is given decides:
+
+1. the argument ``n_threads`` of the call;
+2. :func:`set_num_threads`;
+3. the environment variable ``FASTCKA_NUM_THREADS``;
+4. what OpenMP would use in the calling thread (``OMP_NUM_THREADS``, threadpoolctl limits), but not more than
+   the processors that this process may use (affinity, control group quota, ``SLURM_CPUS_PER_TASK``).
+
+Results have the same bits for any number of threads. Nothing is changed in the process: no environment
+variable, no affinity, no limit of another library.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ._arrays import positive_integer
+
+
+def affinity() -> int:
+    """Return the number of processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/")) -> int | None:
+    """Return the whole processors that control groups (v2 and v1) grant, or None without a limit.
+
+    The smallest quota on the way up from the process's own group counts. Fractions are rounded down: a thread
+    that the scheduler holds back keeps all others waiting at the end of the call.
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux, or no /proc
+        return None
+    quotas = []
+    for membership in memberships:
+        _, controllers, group = membership.split(":", 2)
+        if controllers == "":
+            mount = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            mount = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        folder = mount / group.lstrip("/")
+        while True:
+            quota = _group_quota(folder)
+            if quota is not None:
+                quotas.append(quota)
+            if folder == mount:
+                break
+            folder = folder.parent
+    return max(1, int(min(quotas))) if quotas else None
+
+
+def _group_quota(folder: Path) -> float | None:
+    """Return the processors granted to one control group, or None where it sets no limit."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return float(quota) / float(period) if quota != "max" and float(quota) > 0 else None
+    except OSError:  # the group is not visible here, or has no processor controller
+        return None
+
+
+# Taken before the core is loaded: with OMP_PROC_BIND set, loading an OpenMP runtime narrows the affinity of
+# the main thread to one place, and the number of processors could no longer be told. (If another OpenMP
+# library came first, it is too late even here; OpenMP counted the places before it bound the thread, so then
+# its own number is the right one.)
+_PLACES_BOUND = any(os.environ.get(name) for name in ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY"))
+_AFFINITY = affinity()
+_QUOTA = cpu_quota()
+_SLURM = os.environ.get("SLURM_CPUS_PER_TASK")
+
+from . import _core  # noqa: E402  (only after the affinity was read)
+
+# An OpenMP runtime that fails to start a thread ends the process, so a slip such as n_threads=n_samples must
+# not reach it.
+_MOST_THREADS = 4096
+
+# The only mutable state of the package: one setting for the whole process, replaced in one step, so that it
+# needs no lock, with or without a global interpreter lock.
+_setting: int | None = None
+
+
+def resolve(n_threads: int | None = None) -> int:
+    """Return the number of threads for a call with this ``n_threads`` argument (policy: module docstring)."""
+    if n_threads is not None:
+        return positive_integer(n_threads, "n_threads", _MOST_THREADS)
+    setting = _setting  # read once: another thread may change it
+    if setting is not None:
+        return setting
+    wanted = os.environ.get("FASTCKA_NUM_THREADS")
+    if wanted:
+        return _from_environment("FASTCKA_NUM_THREADS", wanted)
+    threads = _core.omp_max_threads()
+    if not _PLACES_BOUND:
+        threads = min(threads, _AFFINITY)
+    if _QUOTA is not None:
+        threads = min(threads, _QUOTA)
+    if _SLURM:
+        threads = min(threads, _from_environment("SLURM_CPUS_PER_TASK", _SLURM))
+    return threads
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that a call without ``n_threads`` would use in this thread, now.
+
+    Returns
+    -------
+    int
+
+    See Also
+    --------
+    set_num_threads : Choose another number.
+    """
+    return resolve()
+
+
+def set_num_threads(n: int | None) -> None:
+    """Choose the number of threads for later calls in this process that do not say ``n_threads``.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1. None returns to the default: ``FASTCKA_NUM_THREADS``, else what OpenMP would use, within
+        the processors that this process may use.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `n` is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.set_num_threads(2)
+    >>> fastcka.get_num_threads()
+    2
+    >>> fastcka.set_num_threads(None)
+    """
+    global _setting
+    _setting = None if n is None else positive_integer(n, "n", _MOST_THREADS)
+
+
+def _from_environment(name: str, text: str) -> int:
+    try:
+        return positive_integer(int(text), name, _MOST_THREADS)
+    except ValueError:
+        raise ValueError(
+            f"the environment variable {name} must be a number of threads, 1 to {_MOST_THREADS}, got {text!r}"
+        ) from None

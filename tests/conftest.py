@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random numbers that repeat, what is being tested on what, and how hard hypothesis looks."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import numpy as np
+import pytest
+
+import fastcka
+from fastcka import _core
+
+# No deadline: the first call of a session starts threads and loads code, and machines are shared. Few examples
+# keep the suite short; CI draws the same ones every time, a developer new ones (FASTCKA_EXAMPLES=1000: more).
+hypothesis.settings.register_profile(
+    "fastcka",
+    deadline=None,
+    max_examples=int(os.environ.get("FASTCKA_EXAMPLES", "20")),
+    derandomize="CI" in os.environ,
+    print_blob=True,
+)
+hypothesis.settings.load_profile("fastcka")
+
+
+def pytest_report_header() -> str:
+    config = _core.config()
+    levels = ", ".join(config["simd_levels"])
+    return (
+        f"fastcka {fastcka.__version__}: SIMD level {config['simd_level']} (of {levels}), "
+        f"{fastcka.get_num_threads()} threads, {config['openmp']}, Eigen {config['eigen']}, "
+        f"compiler {config['compiler']}, {config['build_type']} build; NumPy {np.__version__}"
+    )
+
+
+@pytest.fixture
+def rng(request) -> np.random.Generator:
+    """Random numbers: others for each test, the same for all cases of a test and in every run."""
+    return np.random.default_rng(list(request.node.originalname.encode()))

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every route, kernel, estimator and precision against the reference and against extended precision.
+
+The core packs vectors into panels (W wide), panels into tiles, coordinates into blocks of 128, and carries float32
+sums into float64 every 2048 coordinates. Sizes one off each of these edges are where such code goes wrong.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import count
+
+import extended
+import ml_dtypes
+import numpy as np
+import pytest
+from implementations import (
+    COMPILED,
+    CORE,
+    IMPLEMENTATIONS,
+    KERNELS,
+    as_input,
+    each_estimator,
+    each_implementation,
+    each_implementation_and_kernel,
+    kernel_id,
+    related,
+)
+from tolerances import TOLERANCE
+
+import fastcka
+from fastcka import _core, reference
+
+CKA = {dtype: TOLERANCE[dtype, "cka"] for dtype in ("float64", "float32")}
+GRAM = {dtype: TOLERANCE[dtype, "gram"] for dtype in ("float64", "float32")}
+
+@each_estimator
+@each_implementation_and_kernel()
+def test_all_pairs_of_layers(rng, implementation, kernel, estimator):
+    X, Y = related(rng, 37, 20, 11)
+    layers = implementation.inputs(*(as_input(Z, kernel) for Z in (X, Y, X[:, :1], Y**2, X[:, 5:8])))
+    check(implementation, layers[:3], layers[3:], kernel, estimator)
+
+
+# ---- sizes one off every edge
+
+
+@cache
+def edge(name, implementation):
+    """A number of vectors: "W+1" is one more than a panel, "tile-1", "2 tiles+1" likewise for the tiles of that size."""
+    unit = name.rstrip("+-1") if name[-2:] in ("+1", "-1") else name
+    offset = {"+1": 1, "-1": -1}.get(name[-2:], 0)
+    route = implementation.name.partition("-")[0]
+
+    def plan(vectors):
+        n, width = (vectors, 64) if route == "gram" else (64, vectors)
+        return _core.plan(
+            n,
+            [width],
+            [width],
+            fastcka.Linear().core(),
+            double_precision=implementation.dtype == "float64",
+            n_threads=1,
+            max_bytes=0,
+            route=route,
+        )
+
+    if unit == "W":
+        return plan(64).panel_width + offset
+    tiles = {"tile": 1, "2 tiles": 2, "3 tiles": 3}[unit]
+    return next(vectors for vectors in count(8) if vectors == tiles * plan(vectors).tile + offset)
+
+
+EDGES = [f"{unit}{offset}" for unit in ("W", "tile", "2 tiles", "3 tiles") for offset in ("-1", "", "+1")]
+
+
+@each_estimator
+@pytest.mark.parametrize(("vectors", "coordinates"), [*zip(EDGES, 4 * [127, 128, 129], strict=True), ("W", 1)])
+@each_implementation(CORE)
+def test_edges_of_panels_tiles_and_blocks(rng, implementation, vectors, coordinates, estimator):
+    n, p = edge(vectors, implementation), coordinates
+    if implementation.name.startswith("feature"):
+        n, p = max(p, 5), n
+    X, Y = implementation.inputs(*related(rng, n, p, max(p - 1, 1)))
+    expected = extended.cka_of_features(X, Y, estimator)
+    value = implementation.cka(X, Y, "linear", estimator)
+    assert value == pytest.approx(expected, abs=CKA[implementation.dtype])
+
+
+@pytest.mark.parametrize("vectors", ["W+1", "tile-1", "2 tiles+1"])
+@pytest.mark.parametrize("kernel", KERNELS, ids=kernel_id)
+@pytest.mark.parametrize("implementation", CORE[:2], ids=lambda each: each.name)
+def test_edges_with_every_kernel(rng, implementation, kernel, vectors):
+    """A kernel value is not zero where there is padding: it must not leak into the sums."""
+    n = edge(vectors, implementation)
+    X, Y = implementation.inputs(*(as_input(Z, kernel) for Z in related(rng, n, 5, 3)))
+    for estimator in ("biased", "unbiased"):
+        expected = reference.cka(widened(X), widened(Y), kernel=kernel, estimator=estimator)
+        value = implementation.cka(X, Y, kernel, estimator)
+        assert value == pytest.approx(expected, abs=CKA[implementation.dtype])
+
+
+@each_estimator
+def test_routes_agree_on_many_samples(rng, estimator):
+    X, Y = related(rng, 1500, 40, 30)
+    expected = extended.cka_of_features(X, Y, estimator)
+    for implementation in COMPILED:
+        value = implementation.cka(*implementation.inputs(X, Y), "linear", estimator)
+        assert value == pytest.approx(expected, abs=CKA[implementation.dtype]), implementation.name
+
+
+# ---- input types
+
+
+INPUT_DTYPES = ["float64", "float32", "float16", ml_dtypes.bfloat16, "int8", "uint8", "int16", "int32", "int64", "bool"]
+
+
+@each_estimator
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "cosine"])
+@pytest.mark.parametrize("dtype", INPUT_DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+def test_every_input_type(rng, dtype, kernel, estimator):
+    X, Y = ((4 * Z).astype(np.int8) for Z in related(rng, 33, 20, 11))
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    name = np.dtype(dtype).name
+    row = "float32" if name in ("float32", "float16", "bfloat16") else "float64"
+    expected = reference.cka(widened(X), widened(Y), kernel=kernel, estimator=estimator)
+    assert fastcka.cka(X, Y, kernel=kernel, estimator=estimator) == pytest.approx(expected, abs=CKA[row])
+
+
+def test_one_float64_input_makes_the_arithmetic_float64(rng):
+    X, Y = related(rng, 40, 15, 9)
+    X = X.astype(np.float32)
+    assert fastcka.cka(X, Y) == pytest.approx(reference.cka(X, Y), abs=CKA["float64"])
+
+
+def test_dtype_forces_the_arithmetic(rng):
+    X, Y = related(rng, 40, 15, 9)
+    X32, Y32 = X.astype(np.float32), Y.astype(np.float32)
+    assert fastcka.cka(X32, Y32, dtype="float64") == pytest.approx(reference.cka(X32, Y32), abs=CKA["float64"])
+    value = fastcka.cka(X, Y, dtype="float32")
+    assert value == pytest.approx(reference.cka(X, Y), abs=CKA["float32"])
+    assert value != pytest.approx(reference.cka(X, Y), abs=CKA["float64"])
+
+
+# ---- matrices
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [2, 7, 130])
+@pytest.mark.parametrize("kernel", KERNELS, ids=kernel_id)
+def test_gram(rng, kernel, n, dtype):
+    X = as_input(rng.normal(size=(n, 9)) + 0.5, kernel).astype(dtype)
+    K = fastcka.gram(X, kernel=kernel)
+    expected = reference.gram(widened(X), kernel=kernel)
+    assert K.dtype == dtype
+    np.testing.assert_allclose(K, expected, rtol=0, atol=GRAM[dtype] * np.abs(expected).max())
+    np.testing.assert_array_equal(K, K.T)
+    if kernel != "precomputed" and "RBF" in repr(kernel) + repr(type(kernel)):
+        np.testing.assert_array_equal(np.diag(K), 1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [1, 2, 7, 130])
+def test_center(rng, n, dtype):
+    K = (reference.gram(rng.normal(size=(n, 9))) / 9).astype(dtype)
+    Kc = fastcka.center(K)
+    assert Kc.dtype == dtype
+    np.testing.assert_allclose(Kc, reference.center(widened(K)), rtol=0, atol=GRAM[dtype])
+
+
+def test_the_list_of_implementations_is_complete():
+    """Both routes in both precisions, and every public kernel."""
+    assert {each.name for each in IMPLEMENTATIONS} == {
+        "reference",
+        *(f"{way}-{dtype}" for way in ("public", "gram", "feature") for dtype in ("float64", "float32")),
+    }
+    assert {kernel_id(kernel).partition("(")[0].lower() for kernel in KERNELS} == set(fastcka.kernels._KERNELS)

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line: numbers, tables and files as promised; one readable line and exit status 2 for what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastcka
+from fastcka import CKAMatrix, cli
+
+RNG = np.random.default_rng(2)
+A = {f"a{i}": RNG.normal(size=(20, 5)) for i in range(3)}
+B = {f"b{i}": RNG.normal(size=(20, 4)) + A["a0"][:, :4] for i in range(2)}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_with_layers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("resnet.npz", **A)
+    np.savez("vit.npz", **B)
+    np.save("x.npy", A["a0"])
+    np.save("y.npy", B["b0"])
+
+
+def run(capsys, *argv, status=0):
+    """Run the command in this process; return what it wrote to standard output and to standard error."""
+    assert cli.main([str(argument) for argument in argv]) == status
+    return capsys.readouterr()
+
+
+def fails(capsys, *argv):
+    """Run the command, which must fail as promised; return its one line."""
+    try:
+        status = cli.main([str(argument) for argument in argv])
+    except SystemExit as exit:  # usage: argparse
+        status = exit.code
+    output = capsys.readouterr()
+    assert status == 2
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("fastcka: error: ")
+    return output.err
+
+
+def command(*argv):
+    return [sys.executable, "-m", "fastcka", *map(str, argv)]
+
+
+# -------------------------------------------------------------------------------------------------- compare
+
+
+def test_two_arrays_give_one_number(capsys):
+    output = run(capsys, "compare", "x.npy", "y.npy")
+    assert output.out == f"{fastcka.cka(A['a0'], B['b0'])!r}\n"
+    assert output.err == ""
+
+
+def test_several_layers_give_a_table(capsys):
+    matrix = fastcka.cka_matrix(A, B).with_models("resnet", "vit")
+    output = run(capsys, "compare", "resnet.npz", "vit.npz")
+    assert output.out == f"{matrix}\n"
+    assert "rows: resnet, columns: vit" in output.out
+    assert f"{matrix.values[2, 1]:.3f}" in output.out
+    assert output.err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--kernel", "rbf"], {"kernel": "rbf"}),
+        (["--kernel", "rbf", "--bandwidth", "0.5"], {"kernel": fastcka.RBF(0.5)}),
+        (["--kernel", "laplacian", "--sigma", "3"], {"kernel": fastcka.Laplacian(sigma=3)}),
+        (["--kernel=distance"], {"kernel": "distance"}),
+        (["--estimator", "unbiased"], {"estimator": "unbiased"}),
+        (["--dtype", "float32"], {"dtype": "float32"}),
+        (["--threads", "1"], {"n_threads": 1}),
+    ],
+)
+def test_options_reach_the_function(capsys, options, settings):
+    output = run(capsys, "compare", "x.npy", "y.npy", *options)
+    assert output.out == f"{fastcka.cka(A['a0'], B['b0'], **settings)!r}\n"
+
+
+def test_number_of_threads_is_passed_on(capsys, monkeypatch):
+    """It changes no bit of the result, so look at the call itself."""
+    called = []
+    monkeypatch.setattr(cli, "cka_matrix", lambda *a, **k: called.append(k) or fastcka.cka_matrix(*a, **k))
+    run(capsys, "compare", "x.npy", "y.npy", "--threads", "1")
+    run(capsys, "compare", "x.npy", "y.npy")
+    assert [call["n_threads"] for call in called] == [1, None]
+
+
+def test_gram_matrices(capsys):
+    K, L = fastcka.gram(A["a0"]), fastcka.gram(B["b0"], kernel="rbf")
+    np.save("K.npy", K)
+    np.save("L.npy", L)
+    output = run(capsys, "compare", "K.npy", "L.npy", "--kernel", "precomputed")
+    assert float(output.out) == fastcka.cka(K, L, kernel="precomputed")
+
+
+def test_the_same_file_twice_compares_its_layers(capsys, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        cli, "cka_matrix", lambda a, b, **k: called.append((a, b)) or fastcka.cka_matrix(a, b, **k)
+    )
+    output = run(capsys, "compare", "resnet.npz", "resnet.npz")
+    assert output.out == f"{fastcka.cka_matrix(A).with_models('resnet', 'resnet')}\n"
+    assert called[0][0] is called[0][1]  # so that half of the pairs are enough
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(capsys):
+    for epoch in ("1", "9"):
+        os.mkdir(epoch)
+        np.savez(f"{epoch}/model.npz", **A)
+    assert (
+        "rows: 1/model.npz, columns: 9/model.npz;" in run(capsys, "compare", "1/model.npz", "9/model.npz").out
+    )
+
+
+def test_huge_tables_are_thinned(capsys):
+    np.savez("deep.npz", **{f"layer{i}": A["a0"] * i for i in range(1, 201)})
+    output = run(capsys, "compare", "deep.npz", "deep.npz").out.splitlines()
+    assert len(output) < 20
+    assert max(map(len, output)) < 120
+    assert output[-1].startswith("layer200 ")
+
+
+def test_results_are_written(capsys):
+    expected = fastcka.cka_matrix(A, B, estimator="unbiased").with_models("resnet", "vit")
+    files = ["--plot", "m.png", "--csv", "m.csv", "--json", "m.json", "--html", "m.html"]
+    output = run(capsys, "compare", "resnet.npz", "vit.npz", "--estimator", "unbiased", *files)
+    assert output.out == f"{expected}\n"
+    assert output.err == "wrote m.png\nwrote m.csv\nwrote m.json\nwrote m.html\n"
+
+    with open("m.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    with open("m.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["", *B]
+    assert [row[0] for row in rows[1:]] == list(A)
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]], dtype=float), expected.values)
+    loaded = CKAMatrix.load("m.json")
+    np.testing.assert_array_equal(loaded.values, expected.values)
+    assert loaded.settings() == expected.settings()
+    with open("m.html") as file:
+        assert "resnet" in file.read()
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_plot_in_the_format_of_its_suffix(capsys, suffix):
+    run(capsys, "compare", "x.npy", "y.npy", "--plot", f"m.{suffix}")
+    with open(f"m.{suffix}", "rb") as file:
+        assert {"pdf": b"%PDF-", "svg": b"<?xml"}[suffix] in file.read(20)
+
+
+def test_degenerate_layer_is_named_and_the_rest_unharmed(capsys):
+    np.savez("dead.npz", dead=np.ones((20, 3)), **A)
+    output = run(capsys, "compare", "dead.npz", "vit.npz")
+    assert (
+        output.err
+        == "fastcka: warning: nan for layer 'dead' of dead.npz: no variation: all samples are equal\n"
+    )
+    table = output.out.splitlines()
+    assert table[2].split() == ["dead", "nan", "nan"]
+    assert table[3].split()[0] == "a0"
+    assert "nan" not in table[3]
+
+
+# --------------------------------------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("", "required: command"),
+        ("draw", "invalid choice: 'draw'"),
+        ("compare x.npy", "required: B"),
+        ("compare x.npy y.npy --threads many", "--threads: invalid int value: 'many'"),
+        ("compare x.npy y.npy --threads 0", "must be a positive integer, got 0"),
+        ("compare x.npy y.npy --estimator best", "--estimator: invalid choice: 'best'"),
+        ("compare x.npy y.npy --kernel rfb", "unknown kernel 'rfb'"),
+        ("compare x.npy y.npy --bandwidth 1", "--bandwidth is no option of the linear kernel"),
+        ("compare x.npy y.npy --kernel distance --sigma 1", "--sigma is no option of the distance kernel"),
+        ("compare x.npy y.npy --kernel rbf --sigma -1", "sigma must be above 0, got -1.0"),
+        ("compare x.npy y.npy --kernel precomputed", "layer 'x' of x.npy must be a square Gram matrix"),
+        ("compare x.npy z.npy", "z.npy: no such file or directory"),
+        ("compare x.npy y.npy --plot no/m.png", "no: no such directory"),
+        ("compare x.npy y.npy --csv .", "is a directory"),
+        ("compare x.npy y.npy --json m.txt", "--json: the file name must end in .json, got m.txt"),
+        ("compare x.npy y.npy --plot m.txt", "--plot: the file name must end in one of"),
+        ("compare x.npy y.npy --plot m", "--plot: the file name must end in one of"),
+        ("demo --out x.npy", "x.npy: File exists"),
+    ],
+)
+def test_bad_usage(capsys, argv, words):
+    assert words in fails(capsys, *argv.split())
+
+
+BAD_LAYERS = {
+    "three dimensions": (np.zeros((20, 3, 2)), "layer 'bad' of bad.npz must be two-dimensional"),
+    "other samples": (
+        np.zeros((19, 3)),
+        "layer 'a0' of resnet.npz has 20 samples but layer 'bad' of bad.npz has 19",
+    ),
+    "text": (np.array([["a", "b"]]), "layer 'bad' of bad.npz has dtype <U1"),
+    "objects": (np.array([[None]]), "layer 'bad' of bad.npz cannot be read: Python objects"),
+    "nan": (np.where(np.eye(20) == 1, np.nan, 0), "layer 'bad' of bad.npz contains NaN, first at sample 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LAYERS)
+def test_bad_layers_are_named_with_their_file(capsys, case):
+    array, words = BAD_LAYERS[case]
+    np.savez("bad.npz", good=A["a0"], bad=array)
+    assert words in fails(capsys, "compare", "resnet.npz", "bad.npz")
+
+
+def test_damaged_file(capsys):
+    with open("bad.npy", "wb") as file:
+        file.write(b"nonsense")
+    assert "bad.npy cannot be read" in fails(capsys, "compare", "x.npy", "bad.npy")
+
+
+def test_outputs_are_refused_before_the_work(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "cka_matrix", lambda *a, **k: pytest.fail("worked first"))
+    fails(capsys, "compare", "x.npy", "y.npy", "--csv", "no/m.csv")
+
+
+def test_message_of_several_lines_becomes_one(capsys, monkeypatch):
+    def broken(*arguments, **options):
+        raise MemoryError("needs 10 bytes\n  more than allowed")
+
+    monkeypatch.setattr(cli, "cka_matrix", broken)
+    assert fails(capsys, "compare", "x.npy", "y.npy").endswith("needs 10 bytes more than allowed\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "argv", "extra"),
+    [("matplotlib", "compare x.npy y.npy --plot m.png", "plot"), ("sklearn", "demo --out d", "demo")],
+)
+def test_missing_packages_are_named(capsys, monkeypatch, module, argv, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert f'pip install "fastcka[{extra}]"' in fails(capsys, *argv.split())
+
+
+# --------------------------------------------------------------------------------------------------- process
+
+
+def test_info_and_version(capsys):
+    assert fastcka.__version__ in run(capsys, "info").out
+    for argv in (
+        command("--version"),
+        [sys.executable, "-m", "fastcka.cli", "--version"][:0] or command("--version"),
+    ):
+        finished = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert finished.stdout == f"fastcka {fastcka.__version__}\n"
+
+
+def test_interrupted(capsys, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "cka_matrix", interrupt)
+    output = run(capsys, "compare", "x.npy", "y.npy", status=130)
+    assert output.err == "fastcka: interrupted\n"
+    assert output.out == ""
+
+
+def test_interrupted_in_the_core(tmp_path):
+    """Ctrl-C once the progress display shows that the core is at work; a terminal, so that there is a display."""
+    for name in "XY":  # half an hour of work, in sparse files that take no space
+        np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.float32, (400_000, 4_000))[::997] = 1
+    ours, theirs = pty.openpty()
+    argv = command("compare", "X.npy", "Y.npy", "--kernel", "distance")
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"%" not in shown:
+            shown += os.read(ours, 1000)
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None:
+            shown += _read(ours)
+        assert process.returncode == 130
+        assert b"fastcka: interrupted" in shown + _read(ours)
+        assert b"Traceback" not in shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 1000)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_reader_that_went_away(tmp_path):
+    """As in `fastcka compare ... | head`: no complaint."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        command("compare", "resnet.npz", "vit.npz"),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert finished.stderr == ""
+    assert finished.returncode == 0
