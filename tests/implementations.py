@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import _core, reference
@@ -53,6 +54,9 @@ class Implementation:
     dtype: str  # of its products: the row of the tolerance table
     pairs: Callable[..., Result]  # (layers_a, layers_b, kernel, estimator)
     kernels: tuple[str, ...] | None = None  # None: all
+
+    def tolerance(self, quantity: str) -> float:
+        return TOLERANCE[self.dtype, quantity]
 
     def supports(self, kernel) -> bool:
         return self.kernels is None or resolve_kernel(kernel).name in self.kernels

@@ -172,6 +172,8 @@ def test_not_finite_in_a_gram_matrix():
     K[2, 5] = K[5, 2] = np.nan
     with words(ValueError, "Y contains NaN, first at sample 2, feature 5"):
         fastcka.cka(X @ X.T, K, kernel="precomputed")
+    with words(ValueError, "X contains NaN, first at sample 2, feature 5"):
+        fastcka.gram(K, kernel="precomputed")
     with words(ValueError, "K contains NaN, first at sample 2, feature 5"):
         fastcka.center(K)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: numbers, tables and files as promised; one readable line and exit status 2 for what is wrong."""
+"""The command line: numbers, tables and files as promised; one line and exit status 2 for what is wrong."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -274,11 +275,12 @@ def test_interrupted(capsys, monkeypatch):
     assert output.out == ""
 
 
-def test_interrupted_in_the_core(tmp_path):
-    """Ctrl-C once the progress display shows that the core is at work; a terminal, so that there is a display."""
-    for name in "XY":  # half an hour of work, in sparse files that take no space
-        np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.float32, (400_000, 4_000))[::997] = 1
+def test_interrupted_in_the_core():
+    """Ctrl-C when the progress display, which only a terminal gets, shows that the core is at work."""
+    for name in "XY":  # many seconds of work
+        np.lib.format.open_memmap(f"{name}.npy", "w+", np.float32, (60_000, 256))[::997] = 1
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     argv = command("compare", "X.npy", "Y.npy", "--kernel", "distance")
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True)
     os.close(theirs)
@@ -305,7 +307,7 @@ def _read(terminal):
         return b""
 
 
-def test_reader_that_went_away(tmp_path):
+def test_reader_that_went_away():
     """As in `fastcka compare ... | head`: no complaint."""
     reader, writer = os.pipe()
     os.close(reader)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers that others saved: every format gives the same arrays, mapped where possible, or says what is wrong."""
+"""Layers that others saved: every format gives the same arrays, mapped where possible, or a clear refusal."""
 
 from __future__ import annotations
 

@@ -201,9 +201,7 @@ def test_cka_matrix_takes_mappings_and_sequences(rng):
     X, Y, Z = rng.normal(size=(3, 10, 4))
     expected = [[reference.cka(A, B) for B in (X, Y, Z)] for A in (X, Y)]
     np.testing.assert_array_equal(reference.cka_matrix([X, Y], [X, Y, Z]), expected)
-    np.testing.assert_array_equal(
-        reference.cka_matrix({"a": X, "b": Y}, {"c": X, "d": Y, "e": Z}), expected
-    )
+    np.testing.assert_array_equal(reference.cka_matrix({"a": X, "b": Y}, {"c": X, "d": Y, "e": Z}), expected)
     np.testing.assert_array_equal(reference.cka_matrix((X, Y)), reference.cka_matrix([X, Y], [X, Y]))
 
 

@@ -24,7 +24,7 @@ def matrix(values=VALUES, rows="abc", columns="abc", **settings):
 
 def awkward():
     """A matrix with everything that a file format could lose."""
-    values = [[np.nan, -0.0, 5e-324], [1 + 2**-52, -1e-17, 0.1]]
+    values = [[-np.nan, -0.0, 5e-324], [1 + 2**-52, -1e-17, 0.1]]  # -nan: what 0 / 0 gives on x86
     return CKAMatrix(
         np.array(values), ("höhe ∘ 1", 'a "b", <c>\n'), ("", "x", "y\\"), "RBF(bandwidth=0.5)", "unbiased", 7,
         models=("A & B", "名"), warnings=("layer 'x': constant",),

@@ -217,7 +217,7 @@ class limited:
 
 # ---------------------------------------------------------------------- the same bits
 
-LARGE = (1100, 210)  # several tiles a side, none of them full at the edge
+LARGE = (700, 210)  # several tiles a side, none of them full at the edge
 
 
 def layers_of(rng, dtype):

@@ -102,7 +102,7 @@ Observer observer_of(const std::optional<py::function>& progress) {
     return [&progress](index done, index total) {
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (progress) (*progress)(done, total);
+        if (progress && total > 0) (*progress)(done, total);
     };
 }
 
@@ -141,12 +141,15 @@ py::dict config() {
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     static py::exception<NonFinite> non_finite(m, "NonFinite", PyExc_ValueError);
+    static py::exception<UnusableLayer> unusable_layer(m, "UnusableLayer", PyExc_ValueError);
     py::register_exception_translator([](std::exception_ptr pointer) {
         try {
             if (pointer) std::rethrow_exception(pointer);
         } catch (const NonFinite& e) {
             const py::tuple where = py::make_tuple(e.side, e.layer, e.row, e.column);
             PyErr_SetObject(non_finite.ptr(), where.ptr());
+        } catch (const UnusableLayer& e) {
+            PyErr_SetObject(unusable_layer.ptr(), py::make_tuple(e.side, e.layer, e.what()).ptr());
         } catch (const OverBudget& e) {
             PyErr_SetString(PyExc_MemoryError, e.what());
         }

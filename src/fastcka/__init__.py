@@ -20,6 +20,7 @@ from . import _core, reference
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
 
@@ -41,6 +42,7 @@ __all__ = [
     "get_num_threads",
     "gram",
     "hsic",
+    "open_layers",
     "plan",
     "reference",
     "release_buffers",

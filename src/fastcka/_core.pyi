@@ -12,6 +12,9 @@ _Array: TypeAlias = NDArray[Any]
 class NonFinite(ValueError):
     """NaN or infinity in the input; ``args`` is (side, layer, row, column)."""
 
+class UnusableLayer(ValueError):
+    """A layer that cannot be computed; ``args`` is (side, layer, reason)."""
+
 class Kernel:
     def __init__(
         self,

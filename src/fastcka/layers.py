@@ -8,12 +8,10 @@ are needed. Compressed and chunked data can only be read as a whole, one layer w
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import re
 import struct
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -38,7 +36,7 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     =======================  ======================================  ===========  ==============
     ``.npy``                 name of the file without its suffix                  mapped
     directory of ``.npy``    names of the files without suffix       natural      mapped
-    ``.npz``                 keywords that ``numpy.savez`` was given as saved     mapped [1]_
+    ``.npz``                 keywords given to ``numpy.savez``       as saved     mapped [1]_
     ``.safetensors``         names of the tensors                    natural      mapped
     ``.h5``, ``.hdf5``       paths of the datasets, ``group/name``   natural      mapped [1]_
     ``.zarr``                paths of the arrays, ``group/name``     natural      when asked for
@@ -48,8 +46,8 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     ``pip install "fastcka[io]"``.
 
     .. [1] Compressed members of an ``.npz``, and chunked or compressed HDF5 datasets, are read when they are
-       asked for, and read again the next time. An ``.npz`` starts its arrays at odd addresses, from where the
-       functions that compare must copy them: of the formats that ``numpy`` writes, ``.npy`` needs least memory.
+       asked for, and read again the next time. An ``.npz`` may start its arrays at odd addresses, from where
+       the functions that compare must copy them; ``.npy`` files never do.
 
     Parameters
     ----------
@@ -135,7 +133,7 @@ def _open_npy(path: Path) -> Found:
 
 
 def _open_directory(path: Path) -> Found:
-    files = _natural(file.name for file in path.iterdir() if file.suffix.lower() == ".npy")
+    files = _natural(file.name for file in path.glob("*.npy"))
     if not files:
         raise ValueError(f"{path} is a directory without .npy files, and no zarr group")
     opened: dict[str, Array | Callable[[], Array]] = {}
@@ -145,6 +143,8 @@ def _open_directory(path: Path) -> Found:
 
 
 def _open_npz(path: Path) -> Found:
+    import zipfile  # here, as json below: most who import fastcka do without
+
     opened: dict[str, Array | Callable[[], Array]] = {}
     with _reading(path), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         data = _mapped(path)
@@ -205,6 +205,8 @@ def _open_safetensors(path: Path) -> Found:
 
     The package safetensors would copy every tensor, and has no bfloat16 for NumPy.
     """
+    import json
+
     opened: dict[str, Array | Callable[[], Array]] = {}
     with _reading(path):
         data = _mapped(path)

@@ -80,7 +80,8 @@ def center(K: npt.ArrayLike) -> Array:
     K = np.asarray(K, dtype=np.float64)
     n = len(K)
     H = np.eye(n) - np.ones((n, n)) / n
-    return H @ K @ H
+    Kc: Array = H @ K @ H
+    return Kc
 
 
 def hsic(
@@ -100,7 +101,7 @@ def hsic(
     Examples
     --------
     >>> x = [[0.0], [1.0], [2.0]]
-    >>> hsic(x, x)  # (2/3 * 3/2)^2: the square of the sample variance
+    >>> hsic(x, x)  # one column: the square of its sample variance
     1.0
     """
     K, L = _centered_gram(X, kernel, estimator), _centered_gram(Y, kernel, estimator)
@@ -175,7 +176,7 @@ def _u_center(K0: Array) -> Array:
     n = len(K0)
     r = K0.sum(axis=1)
     s = r.sum()
-    Ku = K0 - r[:, None] / (n - 2) - r[None, :] / (n - 2) + s / ((n - 1) * (n - 2))
+    Ku: Array = K0 - r[:, None] / (n - 2) - r[None, :] / (n - 2) + s / ((n - 1) * (n - 2))
     np.fill_diagonal(Ku, 0.0)
     return Ku
 
@@ -199,8 +200,9 @@ def _gram_for_centering(X: npt.ArrayLike, kernel: object) -> Array:
 
 
 def _center_features(X: Array) -> Array:
-    X = X - X[0]  # exactly zero wherever a column is constant
-    return X - X.mean(axis=0)
+    V: Array = X - X[0]  # exactly zero wherever a column is constant
+    V -= V.mean(axis=0)
+    return V
 
 
 def _exp_up_to_a_constant(A: Array) -> Array:
@@ -215,11 +217,13 @@ def _polynomial_about_the_mean(
     # Of the binomial series of (b + t)^degree, b^degree and degree b^(degree-1) (u_i + u_j) are left out.
     gamma = 1.0 / X.shape[1] if gamma is None else gamma
     V = _center_features(X)
-    m = (X - V).mean(axis=0)
+    m = (X - V).mean(axis=0)  # the mean that V was freed of
     b, u, S = gamma * (m @ m) + coef0, gamma * (V @ m), gamma * linear(V)
     t = u[:, None] + u[None, :] + S
-    higher = [comb(degree, k) * b ** (degree - k) * t**k for k in range(2, degree + 1)]
-    return degree * b ** (degree - 1) * S + sum(higher, np.zeros_like(S))
+    K: Array = degree * b ** (degree - 1) * S
+    for k in range(2, degree + 1):
+        K += comb(degree, k) * b ** (degree - k) * t**k
+    return K
 
 
 def linear(X: Array) -> Array:
@@ -269,7 +273,8 @@ def distance(X: Array, *, exponent: float = 1.0) -> Array:
     """k(x, y) = (|x|^e + |y|^e - |x - y|^e) / 2, whose CKA is the squared distance correlation."""
     De = _squared_distances(X) ** (exponent / 2.0)
     norms = np.linalg.norm(X, axis=1) ** exponent
-    return 0.5 * (norms[:, None] + norms[None, :] - De)
+    K: Array = 0.5 * (norms[:, None] + norms[None, :] - De)
+    return K
 
 
 def precomputed(K: Array) -> Array:
@@ -294,7 +299,9 @@ def _median_scale(D2: Array, bandwidth: float, median: str) -> float:
 
 def _unit_rows(X: Array) -> Array:
     norms = np.linalg.norm(X, axis=1, keepdims=True)
-    return np.divide(X, norms, out=np.zeros_like(X), where=norms > 0)
+    unit = np.zeros_like(X)
+    np.divide(X, norms, out=unit, where=norms > 0)
+    return unit
 
 
 _KERNELS: dict[str, Callable[..., Array]] = {

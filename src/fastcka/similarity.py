@@ -76,7 +76,10 @@ def gram(
     threads = resolve(n_threads)
     if isinstance(chosen, Precomputed):
         check_gram(x, "X")
-        return widened(x).astype(np.float64 if double_precision else np.float32)
+        K = widened(x)
+        for row, column in np.argwhere(~np.isfinite(K))[:1]:
+            raise non_finite(x, row, column, "X")
+        return K.astype(np.float64 if double_precision else np.float32, copy=False)
     try:
         K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
     except _core.NonFinite as error:
@@ -410,6 +413,9 @@ def _run(
         )
     except _core.NonFinite as error:
         raise _in_words(error, [a] if b is None else [a, b], label) from None
+    except _core.UnusableLayer as error:
+        side, layer, reason = error.args
+        raise ValueError(f"{label(side, layer)}: {reason}") from None
 
 
 def _in_words(error: _core.NonFinite, sides: list[list[Array]], label: Label) -> ValueError:

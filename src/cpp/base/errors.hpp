@@ -20,6 +20,13 @@ struct NonFinite : std::invalid_argument {
           side(of_side), layer(of_layer), row(at_row), column(at_column) {}
 };
 
+// A layer that cannot be computed, for the reason in `what()`.
+struct UnusableLayer : std::invalid_argument {
+    index side, layer;
+    UnusableLayer(index of_side, index of_layer, const std::string& reason)
+        : std::invalid_argument(reason), side(of_side), layer(of_layer) {}
+};
+
 // The plan does not fit into the memory allowed.
 struct OverBudget : std::bad_alloc {
     std::string text;

@@ -42,8 +42,8 @@ template <class T> struct KernelMap {
     KernelKind kind = KernelKind::linear;
     bool centred = true;
     double rate = 0;       // rbf: 1 / (2 sigma^2), laplacian: 1 / sigma, polynomial: gamma; in packed units
-    double reference = 0;  // rbf, laplacian: exponent left out; distance: power left out; polynomial: base left out
-    double level = 1;      // rbf, laplacian: exp(-reference)
+    double reference = 0;  // rbf, laplacian: added to the exponent; distance: power left out; polynomial: base
+    double level = 1;      // rbf, laplacian: exp(-reference), times the rest when centred
     double exponent = 1;   // distance
     int degree = 1;        // polynomial
 };

@@ -46,23 +46,44 @@ template <class T> inline void transpose_strip(const T* source, index coordinate
         for (index lane = 0; lane < W; ++lane) target[k * W + lane] = source[lane * line_length + k];
 }
 
-// sum_j line[j]^2 in float64, in two chains of SIMD additions.
-template <class T> inline double sum_of_squares_in_double(const T* line, index length) {
+// A SIMD vector of float64 out of as many packed values.
+template <class T> inline typename Vector<double>::type widened(const T* values) {
+    typedef T Narrow __attribute__((vector_size(lanes<double> * sizeof(T)), aligned(sizeof(T)), may_alias));
+    return __builtin_convertvector(*reinterpret_cast<const Narrow*>(values), typename Vector<double>::type);
+}
+
+// Norms of samples, from the packed values, so that they do not depend on the memory order of the input.
+template <class T>
+inline void add_sample_norms(const Packing<T>& job, const T* panel, index first_vector, index used,
+                             index first_coordinate, index coordinates) {
     using Wide = typename Vector<double>::type;
-    constexpr index N = lanes<double>;
-    typedef T Narrow __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T)), may_alias));
-    Wide sum[2] = {};
-    index j = 0;
-    for (; j + 2 * N <= length; j += 2 * N)
-        for (index c = 0; c < 2; ++c) {
-            const Wide value = __builtin_convertvector(*reinterpret_cast<const Narrow*>(line + j + c * N), Wide);
-            sum[c] += value * value;
+    constexpr index W = panel_width<T>, N = lanes<double>, groups = W / N;
+    if (job.vectors_are_samples) {
+        Wide squares[groups] = {}, products[groups] = {};
+        for (index k = 0; k < coordinates; ++k) {
+            const double mean = job.products_with_mean ? job.mean[first_coordinate + k] * job.scale : 0.0;
+            for (index g = 0; g < groups; ++g) {
+                const Wide value = widened(panel + k * W + g * N);
+                squares[g] += value * value;
+                products[g] += value * mean;
+            }
         }
-    const Wide both = sum[0] + sum[1];
-    double total = 0;
-    for (index lane = 0; lane < N; ++lane) total += both[lane];
-    for (; j < length; ++j) total += static_cast<double>(line[j]) * static_cast<double>(line[j]);
-    return total;
+        for (index lane = 0; lane < used; ++lane) {
+            job.squared_norms[first_vector + lane] += squares[lane / N][lane % N];
+            if (job.products_with_mean) job.products_with_mean[first_vector + lane] += products[lane / N][lane % N];
+        }
+    } else {
+        for (index k = 0; k < coordinates; ++k) {
+            Wide squares = {};
+            for (index g = 0; g < groups; ++g) {
+                const Wide value = widened(panel + k * W + g * N);
+                squares += value * value;
+            }
+            double sum = 0;
+            for (index lane = 0; lane < N; ++lane) sum += squares[lane];
+            job.squared_norms[first_coordinate + k] += sum;
+        }
+    }
 }
 
 // What follows a line is read by the next call; a panel reads more lines at a time than the hardware can foresee.
@@ -109,7 +130,6 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         fetch_what_follows(first, stride, length);
         widen_line(view.element, first, stride, length, line);
         T* out = along_vectors ? target + l * W : strip + l * line_length;
-        double* norms = job.squared_norms + first_row;
         if (along_features) {
             if (job.row_scale) {
                 const B factor = static_cast<B>(job.row_scale[first_row + l]);
@@ -119,26 +139,15 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
                 for (index j = 0; j < length; ++j) out[j] = static_cast<T>(((line[j] - mean_high[j]) - mean_low[j]) * scale);
             else
                 for (index j = 0; j < length; ++j) out[j] = static_cast<T>(line[j] * scale);
-            norms[l] += sum_of_squares_in_double(out, length);
-            if (job.products_with_mean)
-                job.products_with_mean[first_row + l] +=
-                    job.scale * (ConstLine<T>(out, length).template cast<double>() *
-                                 ConstLine<double>(job.mean + first_column, length)).sum();
         } else {
             const SplitMean<B> mean(job.mean ? job.mean[first_column + l] : 0.0);
             if (job.row_scale)
                 for (index i = 0; i < length; ++i) line[i] *= static_cast<B>(job.row_scale[first_row + i]);
-            for (index i = 0; i < length; ++i) {
-                out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
-                norms[i] += static_cast<double>(out[i]) * static_cast<double>(out[i]);
-            }
-            if (job.products_with_mean)
-                for (index i = 0; i < length; ++i)
-                    job.products_with_mean[first_row + i] +=
-                        static_cast<double>(out[i]) * job.mean[first_column + l] * job.scale;
+            for (index i = 0; i < length; ++i) out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
         }
     }
     if (!along_vectors) transpose_strip(strip, coordinates, target);
+    add_sample_norms(job, target, first_vector, used, first_coordinate, coordinates);
 }
 
 template <class T> void pack(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
@@ -156,9 +165,9 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
     alignas(64) double line[line_length];
     double most = 0;
     if (view.columns_are_contiguous()) {
+        alignas(64) double highest[line_length] = {};
         for (index i = first_row; i < first_row + rows; ++i) {
             const double factor = row_scale ? row_scale[i] : 1.0;
-            alignas(64) double highest[line_length] = {};
             for (index first = 0; first < columns; first += line_length) {
                 const index length = std::min(line_length, columns - first);
                 widen_line(view.element, view.at(i, first_column + first), view.column_stride, length, line);
@@ -168,19 +177,30 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
                     highest[j] = std::abs(deviation) > highest[j] ? std::abs(deviation) : highest[j];
                 }
             }
-            most = std::max(most, Line<double>(highest, line_length).maxCoeff());
         }
+        most = Line<double>(highest, line_length).maxCoeff();
     } else {
-        for (index j = 0; j < columns; ++j)
+        // A few features at a time, each added up sample by sample as above, so that the memory order does not matter.
+        constexpr index group = 8;
+        alignas(64) double lines[line_length][group];
+        for (index c = 0; c < columns; c += group) {
+            const index width = std::min(group, columns - c);
             for (index first = first_row; first < first_row + rows; first += line_length) {
                 const index length = std::min(line_length, first_row + rows - first);
-                widen_line(view.element, view.at(first, first_column + j), view.row_stride, length, line);
-                Line<double> values(line, length);
-                if (row_scale) values *= ConstLine<double>(row_scale + first, length);
-                values -= origin[j];
-                sum[j] += values.sum();
-                most = std::max(most, values.abs().maxCoeff());
+                for (index j = 0; j < width; ++j) {
+                    widen_line(view.element, view.at(first, first_column + c + j), view.row_stride, length, line);
+                    for (index i = 0; i < length; ++i) lines[i][j] = line[i];
+                }
+                for (index i = 0; i < length; ++i) {
+                    const double factor = row_scale ? row_scale[first + i] : 1.0;
+                    for (index j = 0; j < width; ++j) {
+                        const double deviation = lines[i][j] * factor - origin[c + j];
+                        sum[c + j] += deviation;
+                        most = std::max(most, std::abs(deviation));
+                    }
+                }
             }
+        }
     }
     *largest = most;
 }

@@ -22,8 +22,14 @@ inline constexpr int vector_bytes = 16;
 template <class T> inline constexpr int rows = sizeof(T) == 4 ? 4 : 3;
 #endif
 
-template <class T> struct Vector {
-    typedef T type __attribute__((vector_size(vector_bytes), may_alias));
+template <class T> struct Vector;
+template <> struct Vector<float> {
+    typedef float type __attribute__((vector_size(vector_bytes), may_alias));
+    typedef std::int32_t bits __attribute__((vector_size(vector_bytes), may_alias));
+};
+template <> struct Vector<double> {
+    typedef double type __attribute__((vector_size(vector_bytes), may_alias));
+    typedef std::int64_t bits __attribute__((vector_size(vector_bytes), may_alias));
 };
 
 inline constexpr int cache_line = 64;

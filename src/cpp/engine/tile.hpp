@@ -13,7 +13,8 @@ namespace fastcka::FASTCKA_LEVEL {
 template <class T, int V>
 inline void panel_pair(const T* left, index row_groups, const T* right, index coordinates, bool overwrite,
                        const T* ahead, T* block) {
-    constexpr index fetches_to_fill_a_panel = panel_width<T> * static_cast<index>(sizeof(T)) / cache_line;
+    constexpr index row_bytes = panel_width<T> * static_cast<index>(sizeof(T));
+    constexpr index fetches_to_fill_a_panel = (row_bytes + cache_line - 1) / cache_line;
     for (index g = 0; g < row_groups; ++g) {
         const char* lines = reinterpret_cast<const char*>(ahead) + g % fetches_to_fill_a_panel * coordinates * cache_line;
         inner_products<T, V>(left + g * rows<T>, right, coordinates, overwrite, lines,

@@ -47,7 +47,9 @@ template <class T> class DistanceSelection {
             const index inside = histogram[static_cast<std::size_t>(bin)];
             const Key highest = lowest + ((Key{1} << shift) - 1);
             if (shift == 0) return {value(lowest), next < below + inside ? value(lowest) : value(smallest_above(highest))};
-            if (inside * static_cast<index>(sizeof(Key)) <= median_collected_bytes / 2) {
+            // Another histogram of kept distances costs less than sorting many; without them it costs their products.
+            const index collectable = layer_.kept.data() != nullptr ? bins : median_collected_bytes / 2 / static_cast<index>(sizeof(Key));
+            if (inside <= collectable) {
                 std::vector<Key> keys = keys_between(lowest, highest);
                 const auto at = [&](index r) {
                     const auto place = keys.begin() + (r - below);

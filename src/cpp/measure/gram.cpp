@@ -33,7 +33,7 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
     GramLayer<T> layer = make_gram_layer<T>(samples, kernel, true, engine);
     if (kernel.needs_median()) {
         const double median = median_squared_distance(layer, grid, kernel.offdiagonal, false, engine);
-        if (!(median > 0)) throw std::invalid_argument("the median distance is zero; give sigma");
+        if (!(median > 0)) return std::fill(out, out + n * n, static_cast<T>(not_given));  // no bandwidth, no matrix
         set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);
     }
     std::vector<double> powers;

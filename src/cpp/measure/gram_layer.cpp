@@ -8,8 +8,10 @@
 namespace fastcka {
 namespace {
 
-// Exponents beyond this are not left out of the Gram values: exp(-16) = 1e-7 changes nothing that float32 can hold.
-constexpr double most_reference = 16;
+// Gram values exp(-t) with a typical exponent below this have the constant exp(-typical) left out. Beyond it they are
+// far apart and small: they are multiplied by exp(min(typical, largest_shift)) instead, so that their products stay within
+// the range of float32 for exponents from 0 to about 80.
+constexpr double concentrated = 16, largest_shift = 40;
 
 bool uses_distances(KernelKind kind) {
     return kind == KernelKind::rbf || kind == KernelKind::laplacian || kind == KernelKind::distance;
@@ -62,6 +64,7 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
     }
     const double step = 2 * largest_term + std::abs(layer.map.rate) * largest_norm;
     layer.bound = 2 * std::pow(std::abs(layer.map.reference) + step, kernel.degree);
+    if (layer.status == Status::constant) layer.bound = 1;
     if (!std::isfinite(layer.bound) || (sizeof(T) == 4 && layer.bound > 1e18))
         throw std::invalid_argument("the polynomial kernel overflows on these values; scale them or set gamma");
 }
@@ -73,6 +76,7 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
     GramLayer<T> layer;
     layer.view = view;
     layer.map.kind = kernel.kind;
+    layer.definition = definition;
     layer.map.centred = !definition;
 
     std::vector<double> row_scale;
@@ -120,9 +124,14 @@ template <class T> void set_sigma(GramLayer<T>& layer, double sigma) {
     const double packed = sigma * layer.centring.scale;
     const bool rbf = layer.map.kind == KernelKind::rbf;
     layer.map.rate = rbf ? 1 / (2 * packed * packed) : 1 / packed;
+    if (layer.definition) return;
     const double typical = layer.map.rate * (rbf ? layer.mean_distance : std::sqrt(layer.mean_distance));
-    layer.map.reference = std::min(typical, most_reference);
+    layer.map.centred = typical < concentrated;
+    layer.map.reference = std::min(typical, largest_shift);
     layer.map.level = std::exp(-layer.map.reference);
+    if (layer.map.centred) return;
+    layer.unit = layer.map.level;
+    layer.bound = std::exp(layer.map.reference);
 }
 
 template <class T>

@@ -11,6 +11,7 @@ enum class Status { fine, constant, nonpositive, zero_bandwidth };
 
 template <class T> struct GramLayer {
     MatrixView view;
+    bool definition = false;    // the kernel as defined, for gram(), not up to what centring removes
     Status status = Status::fine;
     double unit = 1;            // Gram values in the kernel's own units = packed ones * unit
     double sigma = not_given;   // rbf, laplacian: in the units of the data
@@ -34,7 +35,6 @@ template <class T> struct GramLayer {
 };
 
 // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median.
-// `definition`: the kernel as defined, for gram(); otherwise up to what centring removes.
 template <class T>
 GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition, const Engine& engine);
 

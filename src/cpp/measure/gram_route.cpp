@@ -9,30 +9,40 @@
 namespace fastcka {
 namespace {
 
-// Row sums gathered by many threads as integers: integers add up to the same sum in any order. `bound` is the largest
-// |Gram value|, so that n of them fill at most 62 bits.
+// Row sums gathered by many threads as integers: integers add up to the same sum in any order. A sum is kept in two of
+// them, multiples of a coarse and of a fine unit. `bound` is the largest |Gram value|, so that n of them fill at most 62
+// bits of the coarse one; the fine one takes a few thousand remainders of 47 bits, one for each tile of a row.
 class RowSums {
   public:
-    RowSums(index samples, double bound)
-        : samples_(samples), sums_(std::make_unique<std::atomic<std::int64_t>[]>(static_cast<std::size_t>(samples))) {
-        int exponent = 0;
-        std::frexp(static_cast<double>(samples) * bound, &exponent);
-        exponent_ = 62 - exponent;
+    RowSums(index samples, double bound) : sums_(std::make_unique<Sum[]>(static_cast<std::size_t>(samples))), samples_(samples) {
+        std::frexp(static_cast<double>(samples) * bound, &coarse_exponent_);
+        coarse_exponent_ -= 62;
     }
     void add(index first, index count, const double* values) {
-        for (index i = 0; i < count; ++i)
-            sums_[static_cast<std::size_t>(first + i)].fetch_add(std::llrint(std::ldexp(values[i], exponent_)),
-                                                                 std::memory_order_relaxed);
+        for (index i = 0; i < count; ++i) {
+            Sum& sum = sums_[static_cast<std::size_t>(first + i)];
+            const double coarse = std::nearbyint(std::ldexp(values[i], -coarse_exponent_));
+            const double rest = values[i] - std::ldexp(coarse, coarse_exponent_);
+            sum.coarse.fetch_add(static_cast<std::int64_t>(coarse), std::memory_order_relaxed);
+            sum.fine.fetch_add(std::llrint(std::ldexp(rest, fine_bits - coarse_exponent_)), std::memory_order_relaxed);
+        }
     }
     void copy_to(double* out) const {
-        for (index i = 0; i < samples_; ++i)
-            out[i] = std::ldexp(static_cast<double>(sums_[static_cast<std::size_t>(i)].load()), -exponent_);
+        for (index i = 0; i < samples_; ++i) {
+            const Sum& sum = sums_[static_cast<std::size_t>(i)];
+            out[i] = std::ldexp(static_cast<double>(sum.coarse.load()), coarse_exponent_) +
+                     std::ldexp(static_cast<double>(sum.fine.load()), coarse_exponent_ - fine_bits);
+        }
     }
 
   private:
+    static constexpr int fine_bits = 48;
+    struct Sum {
+        std::atomic<std::int64_t> coarse{0}, fine{0};
+    };
+    std::unique_ptr<Sum[]> sums_;
     index samples_;
-    int exponent_;
-    std::unique_ptr<std::atomic<std::int64_t>[]> sums_;
+    int coarse_exponent_ = 0;
 };
 
 // A worker's memory: one tile of every layer, and row sums of one.

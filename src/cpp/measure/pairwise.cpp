@@ -80,12 +80,13 @@ Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Obse
     const Sums& sums = result.sums;
     const auto estimator = options.unbiased ? unbiased_hsic : biased_hsic;
     out.hsic = estimator(sums.products, sums.a, sums.b).value;
+    if (!sides.b) out.hsic = Eigen::MatrixXd(out.hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
     const Estimates self_a = self_estimates(estimator, sums.self_a, sums.a);
     const Estimates self_b = self_estimates(estimator, sums.self_b, sums.b);
     mark_degenerate(self_a, options.unbiased, options.twofold, result.a);
     mark_degenerate(self_b, options.unbiased, options.twofold, result.b);
 
-    // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), divided by the roots one after the other: their product may
+    // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
     // leave the range of float64.
     const auto root = [](const Estimates& self, const std::vector<LayerReport>& reports, index l) {
         return reports[static_cast<std::size_t>(l)].status == Status::fine ? std::sqrt(self.value(l)) : not_given;
@@ -93,15 +94,16 @@ Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Obse
     out.cka.resizeLike(out.hsic);
     for (index j = 0; j < out.hsic.cols(); ++j)
         for (index i = 0; i < out.hsic.rows(); ++i) {
-            out.cka(i, j) = out.hsic(i, j) / root(self_a, result.a, i) / root(self_b, result.b, j);
-            // a constant has HSIC zero with everything, in any units; a zero bandwidth has no Gram matrix at all
             const LayerReport &a = result.a[static_cast<std::size_t>(i)], &b = result.b[static_cast<std::size_t>(j)];
-            out.hsic(i, j) *= a.unit * b.unit;
-            if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth) out.hsic(i, j) = not_given;
+            double& hsic = out.hsic(i, j);
+            out.cka(i, j) = hsic / (root(self_a, result.a, i) * root(self_b, result.b, j));
+            if (hsic != 0) hsic *= a.unit * b.unit;  // a constant has HSIC zero with everything, in any units
+            // a zero bandwidth has no Gram matrix at all
+            if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth) hsic = not_given;
         }
     const auto in_units = [](const Estimates& self, const std::vector<LayerReport>& reports) {
         Eigen::VectorXd value = self.value;
-        for (index l = 0; l < value.size(); ++l) value(l) *= std::pow(reports[static_cast<std::size_t>(l)].unit, 2);
+        for (index l = 0; l < value.size(); ++l) if (value(l) != 0) value(l) *= std::pow(reports[static_cast<std::size_t>(l)].unit, 2);
         return value;
     };
     out.self_a = in_units(self_a, result.a);

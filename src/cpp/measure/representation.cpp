@@ -4,6 +4,7 @@
 #include "base/errors.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace fastcka {
 namespace {
@@ -62,6 +63,8 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
         if (!std::isfinite(centring.mean[j])) report_non_finite(view, engine);
     }
     centring.largest = *std::max_element(largest.begin(), largest.end());
+    // Normalised rows that differ by roundings only are equal.
+    if (row_scale != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon()) centring.largest = 0;
     if (centring.largest > 0) {
         int exponent = 0;
         std::frexp(centring.largest, &exponent);

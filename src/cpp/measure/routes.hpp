@@ -35,12 +35,14 @@ RouteResult gram_route(const Sides& sides, const Kernel& kernel, const Plan& pla
 template <class T>
 RouteResult feature_route(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine);
 
-// make(view) for every layer, so that NonFinite names the side and the layer.
+// make(view) for every layer, so that failures name the side and the layer.
 template <class Make> void make_each(const std::vector<MatrixView>& views, index side, Make&& make) {
     for (std::size_t layer = 0; layer < views.size(); ++layer) try {
             make(views[layer]);
         } catch (const NonFinite& e) {
             throw NonFinite(side, static_cast<index>(layer), e.row, e.column);
+        } catch (const std::invalid_argument& e) {
+            throw UnusableLayer(side, static_cast<index>(layer), e.what());
         }
 }
 
