@@ -3,6 +3,7 @@
 #include "base/errors.hpp"
 #include "engine/dispatch.hpp"
 #include "measure/gram.hpp"
+#include "measure/moments.hpp"
 #include "measure/pairwise.hpp"
 
 #include <pybind11/functional.h>
@@ -12,6 +13,7 @@
 
 #include <array>
 #include <utility>
+#include <variant>
 
 namespace py = pybind11;
 
@@ -124,6 +126,94 @@ template <class T> py::array center_array(const MatrixView& view, int threads) {
     return out;
 }
 
+// A stream of either precision behind one Python class.
+class AnyMoments {
+  public:
+    AnyMoments(const std::vector<index>& widths_a, const std::optional<std::vector<index>>& widths_b, bool twofold)
+        : moments_(twofold ? Either(std::in_place_type<Moments<double>>, pairs_of(widths_a, widths_b))
+                           : Either(std::in_place_type<Moments<float>>, pairs_of(widths_a, widths_b))),
+          layers_a_(static_cast<index>(widths_a.size())), one_sided_(!widths_b), twofold_(twofold) {}
+
+    AnyMoments(AnyMoments&&) = default;
+    AnyMoments(const AnyMoments&) = delete;
+    AnyMoments& operator=(AnyMoments&&) = default;
+    AnyMoments& operator=(const AnyMoments&) = delete;
+    ~AnyMoments() = default;
+
+    static index state_bytes(const std::vector<index>& widths_a, const std::optional<std::vector<index>>& widths_b,
+                             bool twofold) {
+        const LayerPairs pairs = pairs_of(widths_a, widths_b);
+        return twofold ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
+    }
+
+    void update(const std::vector<py::array>& layers_a, const std::optional<std::vector<py::array>>& layers_b,
+                int n_threads) {
+        std::vector<MatrixView> batch = views_of(layers_a);
+        if (layers_b)
+            for (const MatrixView& view : views_of(*layers_b)) batch.push_back(view);
+        const py::gil_scoped_release release;
+        Team team(n_threads);
+        try {
+            std::visit([&](auto& moments) { moments.update(batch, team); }, moments_);
+        } catch (const NonFinite& e) {
+            throw e.layer < layers_a_ ? NonFinite(0, e.layer, e.row, e.column)
+                                      : NonFinite(1, e.layer - layers_a_, e.row, e.column);
+        }
+    }
+
+    void merge(const AnyMoments& other, int n_threads) {
+        const py::gil_scoped_release release;
+        Team team(n_threads);
+        std::visit([&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); }, moments_);
+    }
+
+    Alignment result(bool unbiased, int n_threads) const {
+        const py::gil_scoped_release release;
+        Team team(n_threads);
+        RouteResult result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_);
+        return alignment_of(std::move(result), unbiased, twofold_, one_sided_);
+    }
+
+    index samples() const { return std::visit([](const auto& moments) { return moments.samples(); }, moments_); }
+
+    py::dict state() {
+        py::dict state;
+        std::visit([&](auto& moments) {
+            state["samples"] = py::make_tuple(moments.folded_samples(), moments.pending_samples());
+            moments.visit_arrays([&](const std::string& name, auto* data, index size) {
+                state[py::str(name)] = py::array_t<std::decay_t<decltype(*data)>>(size, data);
+            });
+        }, moments_);
+        return state;
+    }
+
+    void set_state(const py::dict& state) {
+        std::visit([&](auto& moments) {
+            const auto [folded, pending] = state["samples"].cast<std::pair<index, index>>();
+            moments.set_counts(folded, pending);
+            moments.visit_arrays([&](const std::string& name, auto* data, index size) {
+                using Value = std::decay_t<decltype(*data)>;
+                const auto saved = state[py::str(name)].cast<py::array_t<Value, py::array::c_style>>();
+                if (saved.size() != size) throw std::invalid_argument("state array " + name + " has the wrong size");
+                std::copy_n(saved.data(), size, data);
+            });
+        }, moments_);
+    }
+
+  private:
+    using Either = std::variant<Moments<float>, Moments<double>>;
+
+    static LayerPairs pairs_of(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
+        const auto layers_a = static_cast<index>(widths.size());
+        if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
+        return {std::move(widths), layers_a, !widths_b};
+    }
+
+    Either moments_;
+    index layers_a_;
+    bool one_sided_, twofold_;
+};
+
 py::dict config() {
     py::dict dict;
     dict["version"] = FASTCKA_VERSION;
@@ -164,16 +254,19 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              py::arg("offdiag") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0, py::arg("gamma") = not_given,
              py::arg("exponent") = 1.0);
 
-    py::class_<Pairwise>(m, "Pairwise")
-        .def_property_readonly("cka", [](const Pairwise& p) { return array_of(p.cka); })
-        .def_property_readonly("hsic", [](const Pairwise& p) { return array_of(p.hsic); })
-        .def_property_readonly("self_a", [](const Pairwise& p) { return array_of(p.self_a); })
-        .def_property_readonly("self_b", [](const Pairwise& p) { return array_of(p.self_b); })
-        .def_property_readonly("status_a", [](const Pairwise& p) { return statuses(p.a); })
-        .def_property_readonly("status_b", [](const Pairwise& p) { return statuses(p.b); })
-        .def_property_readonly("sigma_a", [](const Pairwise& p) { return sigmas(p.a); })
-        .def_property_readonly("sigma_b", [](const Pairwise& p) { return sigmas(p.b); })
-        .def_property_readonly("route", [](const Pairwise& p) { return text_of(p.plan.route); });
+    py::class_<Alignment>(m, "Alignment")
+        .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
+        .def_property_readonly("hsic", [](const Alignment& a) { return array_of(a.hsic); })
+        .def_property_readonly("self_a", [](const Alignment& a) { return array_of(a.self_a); })
+        .def_property_readonly("self_b", [](const Alignment& a) { return array_of(a.self_b); })
+        .def_property_readonly("status_a", [](const Alignment& a) { return statuses(a.a); })
+        .def_property_readonly("status_b", [](const Alignment& a) { return statuses(a.b); })
+        .def_property_readonly("sigma_a", [](const Alignment& a) { return sigmas(a.a); })
+        .def_property_readonly("sigma_b", [](const Alignment& a) { return sigmas(a.b); });
+
+    py::class_<Pairwise, Alignment>(m, "Pairwise").def_property_readonly("route", [](const Pairwise& p) {
+        return text_of(p.plan.route);
+    });
 
     py::class_<Plan>(m, "PlanInfo")
         .def_property_readonly("route", [](const Plan& p) { return text_of(p.route); })
@@ -227,6 +320,25 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
             return single ? center_array<float>(view, n_threads) : center_array<double>(view, n_threads);
         },
         py::arg("K"), py::arg("n_threads"));
+
+    using Widths = std::vector<index>;
+    py::class_<AnyMoments>(m, "Moments")
+        .def(py::init<const Widths&, const std::optional<Widths>&, bool>(), py::arg("widths_a"), py::arg("widths_b"),
+             py::arg("double_precision"))
+        .def("update", &AnyMoments::update, py::arg("layers_a"), py::arg("layers_b"), py::arg("n_threads"))
+        .def("merge", &AnyMoments::merge, py::arg("other"), py::arg("n_threads"))
+        .def("result", &AnyMoments::result, py::arg("unbiased"), py::arg("n_threads"))
+        .def_property_readonly("n_samples", &AnyMoments::samples)
+        .def("state", &AnyMoments::state)
+        .def_static("from_state",
+                    [](const Widths& widths_a, const std::optional<Widths>& widths_b, bool double_precision, const py::dict& state) {
+                        AnyMoments moments(widths_a, widths_b, double_precision);
+                        moments.set_state(state);
+                        return moments;
+                    },
+                    py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"), py::arg("state"))
+        .def_static("state_bytes", &AnyMoments::state_bytes, py::arg("widths_a"), py::arg("widths_b"),
+                    py::arg("double_precision"));
 
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);

@@ -30,7 +30,8 @@ template <class T> struct Packing {
     double scale;                  // a power of two, so that it costs no digits
     T* panels;                     // coordinate block by coordinate block, see Panels
     double* squared_norms;         // per sample: += sum over the packed coordinates of value^2
-    double* products_with_mean;    // per sample: += sum of value * mean * scale, or null
+    const double* direction;       // per feature, zero up to a whole panel; null: no projections
+    double* projections;           // per sample: += sum of value * direction
 };
 
 enum class KernelKind { linear, rbf, laplacian, polynomial, cosine, distance, precomputed };
@@ -56,8 +57,13 @@ template <class T> struct Operations {
                                index first_column, index columns, const double* origin, double* sum, double* largest);
     // norm[i] = sqrt(sum_j x_ij^2), without overflow, for samples first .. first + rows - 1.
     void (*row_norms)(const MatrixView& view, index first_row, index rows, double* norm);
+    // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite.
+    bool (*copy_rows)(const MatrixView& view, T* out);
     // Packs coordinates [first, first + coordinates) of one panel into its place, `coordinate_block` at most.
     void (*pack)(const Packing<T>& packing, index panel, index first_coordinate, index coordinates);
+    // out[l * out_stride + lane] += sum_k weights[l * stride + k] * value of `lane` at coordinate k of the panel.
+    void (*weighted_sums)(const T* panel, index coordinates, const double* weights, index stride, index count,
+                          double* out, index out_stride);
     // tile (=, or += unless `overwrite`) left' right over `coordinates`; a triangle leaves out blocks below the diagonal.
     void (*accumulate)(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
                        bool triangle, T* tile);

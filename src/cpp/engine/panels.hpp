@@ -10,7 +10,10 @@
 #include <Eigen/Core>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 namespace fastcka::FASTCKA_LEVEL {
 
@@ -52,37 +55,72 @@ template <class T> inline typename Vector<double>::type widened(const T* values)
     return __builtin_convertvector(*reinterpret_cast<const Narrow*>(values), typename Vector<double>::type);
 }
 
-// Norms of samples, from the packed values, so that they do not depend on the memory order of the input.
+// Norms and projections of samples, from the packed values, so that they do not depend on the memory order of the input.
 template <class T>
-inline void add_sample_norms(const Packing<T>& job, const T* panel, index first_vector, index used,
-                             index first_coordinate, index coordinates) {
+inline void add_sample_sums(const Packing<T>& job, const T* panel, index first_vector, index used,
+                            index first_coordinate, index coordinates) {
     using Wide = typename Vector<double>::type;
     constexpr index W = panel_width<T>, N = lanes<double>, groups = W / N;
     if (job.vectors_are_samples) {
         Wide squares[groups] = {}, products[groups] = {};
         for (index k = 0; k < coordinates; ++k) {
-            const double mean = job.products_with_mean ? job.mean[first_coordinate + k] * job.scale : 0.0;
+            const double direction = job.direction ? job.direction[first_coordinate + k] : 0.0;
             for (index g = 0; g < groups; ++g) {
                 const Wide value = widened(panel + k * W + g * N);
                 squares[g] += value * value;
-                products[g] += value * mean;
+                products[g] += value * direction;
             }
         }
         for (index lane = 0; lane < used; ++lane) {
             job.squared_norms[first_vector + lane] += squares[lane / N][lane % N];
-            if (job.products_with_mean) job.products_with_mean[first_vector + lane] += products[lane / N][lane % N];
+            if (job.direction) job.projections[first_vector + lane] += products[lane / N][lane % N];
         }
-    } else {
-        for (index k = 0; k < coordinates; ++k) {
-            Wide squares = {};
-            for (index g = 0; g < groups; ++g) {
-                const Wide value = widened(panel + k * W + g * N);
-                squares += value * value;
-            }
-            double sum = 0;
-            for (index lane = 0; lane < N; ++lane) sum += squares[lane];
-            job.squared_norms[first_coordinate + k] += sum;
+        return;
+    }
+    const auto total = [](Wide values) {
+        double sum = 0;
+        for (index lane = 0; lane < N; ++lane) sum += values[lane];
+        return sum;
+    };
+    for (index k = 0; k < coordinates; ++k) {
+        Wide squares = {}, products = {};
+        for (index g = 0; g < groups; ++g) {
+            const Wide value = widened(panel + k * W + g * N);
+            squares += value * value;
+            if (job.direction) products += value * widened(job.direction + first_vector + g * N);
         }
+        job.squared_norms[first_coordinate + k] += total(squares);
+        if (job.direction) job.projections[first_coordinate + k] += total(products);
+    }
+}
+
+// See Operations::copy_rows.
+template <class T> bool copy_rows(const MatrixView& view, T* out) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    constexpr Bits exponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());  // all ones: NaN or infinity
+    alignas(64) T line[line_length];
+    Bits bad = 0;
+    for (index i = 0; i < view.rows; ++i)
+        for (index first = 0; first < view.columns; first += line_length) {
+            const index length = std::min(line_length, view.columns - first);
+            T* target = out ? out + i * view.columns + first : line;
+            widen_line(view.element, view.at(i, first), view.column_stride, length, target);
+            for (index j = 0; j < length; ++j) bad |= (std::bit_cast<Bits>(target[j]) & exponent) == exponent ? 1 : 0;
+        }
+    return bad == 0;
+}
+
+// See Operations::weighted_sums.
+template <class T>
+void weighted_sums(const T* panel, index coordinates, const double* weights, index stride, index count, double* out,
+                   index out_stride) {
+    using Wide = typename Vector<double>::type;
+    constexpr index W = panel_width<T>, N = lanes<double>, groups = W / N;
+    for (index l = 0; l < count; ++l) {
+        Wide sums[groups] = {};
+        for (index k = 0; k < coordinates; ++k)
+            for (index g = 0; g < groups; ++g) sums[g] += weights[l * stride + k] * widened(panel + k * W + g * N);
+        for (index lane = 0; lane < W; ++lane) out[l * out_stride + lane] += sums[lane / N][lane % N];
     }
 }
 
@@ -147,7 +185,7 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         }
     }
     if (!along_vectors) transpose_strip(strip, coordinates, target);
-    add_sample_norms(job, target, first_vector, used, first_coordinate, coordinates);
+    add_sample_sums(job, target, first_vector, used, first_coordinate, coordinates);
 }
 
 template <class T> void pack(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {

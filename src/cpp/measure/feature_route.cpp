@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "measure/feature_tiles.hpp"
 #include "measure/routes.hpp"
 
 #include <memory>
@@ -8,7 +9,7 @@ namespace {
 
 template <class T> struct FeatureLayer {
     Panels<T> panels;  // a vector is a feature
-    SampleNorms norms;
+    SampleSums norms;
     LayerReport report;
 };
 
@@ -20,15 +21,9 @@ template <class T> FeatureLayer<T> make_feature_layer(const MatrixView& view, co
     const Centring centring = centring_of(view, scaled, engine);
     if (centring.largest == 0) layer.report.status = Status::constant;
     layer.report.unit = 1 / (centring.scale * centring.scale);
-    layer.panels = pack<T>(view, false, &centring, scaled, false, layer.norms, engine);
+    layer.panels = pack<T>(view, false, &centring, scaled, {}, layer.norms, engine);
     return layer;
 }
-
-// A tile of X'Y for a pair of layers.
-struct Tile {
-    index left, right;  // layers
-    TileRange range;
-};
 
 template <class T> class FeatureSweep {
   public:
@@ -39,11 +34,10 @@ template <class T> class FeatureSweep {
         layers_a_ = static_cast<index>(layers_.size());
         if (sides.b) make_each(*sides.b, 1, add);
         samples_ = sides.a.front().rows;
-        const index all = static_cast<index>(layers_.size());
-        squares_.setZero(all, all);
-        for (index i = 0; i < all; ++i)
-            for (index j = i; j < all; ++j)
-                if (!sides.b || i == j || (i < layers_a_ && j >= layers_a_)) add_tiles(i, j);
+        LayerPairs pairs{{}, layers_a_, !sides.b};
+        for (const FeatureLayer<T>& layer : layers_) pairs.widths.push_back(layer.panels.vectors());
+        tiles_ = feature_tiles(pairs, plan.tile);
+        squares_.setZero(pairs.count(), pairs.count());
     }
 
     // ||X'Y||_F^2 of every pair into squares_.
@@ -57,7 +51,7 @@ template <class T> class FeatureSweep {
             auto& workspace = workspaces[static_cast<std::size_t>(worker)];
             if (!workspace) workspace = std::make_unique<Workspace>(values);
             const index number = task / segments;
-            const Tile& tile = tiles_[static_cast<std::size_t>(number)];
+            const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
             double* wide = segments > 1 ? parts.data() + task * values : workspace->wide.data();
             const bool carried = form(tile, task % segments, workspace->tile.data(), wide, worker);
             if (segments > 1) {
@@ -70,7 +64,7 @@ template <class T> class FeatureSweep {
         });
         if (segments > 1)
             engine_.team.for_each(tiles, [&](index number, int) {
-                const Tile& tile = tiles_[static_cast<std::size_t>(number)];
+                const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
                 double* first = parts.data() + number * segments * values;
                 for (index segment = 1; segment < segments; ++segment)
                     for (index v = 0; v < tile.range.blocks(width_) * width_ * width_; ++v) first[v] += first[segment * values + v];
@@ -93,19 +87,16 @@ template <class T> class FeatureSweep {
             for (index l = first; l < last; ++l) list.push_back(layers_[static_cast<std::size_t>(l)].report);
             return list;
         };
-        RouteResult result;
         // ||X'Y||_F^2 = <K, L> with the diagonal; the sums leave it out.
+        const index b = two_sided ? a : 0;  // the first layer of side b
+        const Margins margins_a = margins(0, a), margins_b = margins(b, all);
         const Eigen::MatrixXd full = squares_.selfadjointView<Eigen::Upper>();
         const Eigen::VectorXd self = full.diagonal() - norms.colwise().squaredNorm().transpose();
-        result.sums.a = margins(0, a);
-        result.sums.b = two_sided ? margins(a, all) : result.sums.a;
-        result.sums.products = (two_sided ? Eigen::MatrixXd(full.topRightCorner(a, all - a)) : full) -
-                               result.sums.a.diagonal.transpose() * result.sums.b.diagonal;
-        result.sums.self_a = self.head(a);
-        result.sums.self_b = self.tail(two_sided ? all - a : all);
-        result.a = reports(0, a);
-        result.b = two_sided ? reports(a, all) : result.a;
-        return result;
+        const Eigen::MatrixXd pairs = full.block(0, b, a, all - b) - margins_a.diagonal.transpose() * margins_b.diagonal;
+        return {{static_cast<double>(samples_), pair_sums(pairs, margins_a, margins_b),
+                 self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b)},
+                reports(0, a),
+                reports(b, all)};
     }
 
   private:
@@ -120,15 +111,7 @@ template <class T> class FeatureSweep {
         return side * side;
     }
 
-    void add_tiles(index i, index j) {
-        const index p = layers_[static_cast<std::size_t>(i)].panels.vectors();
-        const index q = layers_[static_cast<std::size_t>(j)].panels.vectors(), side = plan_.tile;
-        for (index row = 0; row < p; row += side)
-            for (index column = i == j ? row : 0; column < q; column += side)
-                tiles_.push_back({i, j, {row, std::min(side, p - row), column, std::min(side, q - column), i == j && row == column}});
-    }
-
-    bool form(const Tile& tile, index segment, T* values, double* wide, int worker) const {
+    bool form(const FeatureTile& tile, index segment, T* values, double* wide, int worker) const {
         const index blocks = (samples_ + coordinate_block - 1) / coordinate_block;
         const index first = segment * blocks / plan_.segments * coordinate_block;
         const index last = std::min(samples_, (segment + 1) * blocks / plan_.segments * coordinate_block);
@@ -138,7 +121,7 @@ template <class T> class FeatureSweep {
     }
 
     // What is off the diagonal of a symmetric product counts twice: blocks of a triangle, tiles of a self product.
-    template <class Value> double sum_of_squares(const Tile& tile, const Value* values) const {
+    template <class Value> double sum_of_squares(const FeatureTile& tile, const Value* values) const {
         const auto& operations = engine_.operations<Value>();
         const index size = width_ * width_;
         if (!tile.range.triangle) return (tile.left == tile.right ? 2 : 1) * operations.sum_of_squares(values, tile.range.blocks(width_) * size);
@@ -153,7 +136,7 @@ template <class T> class FeatureSweep {
     const Plan& plan_;
     index width_, samples_ = 0, layers_a_ = 0;
     std::vector<FeatureLayer<T>> layers_;
-    std::vector<Tile> tiles_;
+    std::vector<FeatureTile> tiles_;
     Eigen::MatrixXd squares_;
 };
 

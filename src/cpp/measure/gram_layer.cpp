@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 namespace fastcka {
 namespace {
@@ -56,9 +57,8 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
     layer.map.rate = gamma / (scale * scale);
     layer.map.reference = kernel.coef0 + gamma * mean_squared;
     double largest_term = 0;
-    for (std::size_t i = 0; i < layer.norms.products_with_mean.size(); ++i) {
-        // <x_c, mean> came in packed units times `scale`
-        const double term = gamma * layer.norms.products_with_mean[i] / (scale * scale);
+    for (std::size_t i = 0; i < layer.norms.projections.size(); ++i) {
+        const double term = layer.map.rate * layer.norms.projections[i];  // gamma <x_c, mean>, both in packed units
         layer.terms.data()[i] = static_cast<T>(term);
         largest_term = std::max(largest_term, std::abs(term));
     }
@@ -91,14 +91,17 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
         return layer;
     }
     if (definition && kernel.is_linear()) {  // <x, y> itself
-        layer.panels = pack<T>(view, true, nullptr, scaled, false, layer.norms, engine);
+        layer.panels = pack<T>(view, true, nullptr, scaled, {}, layer.norms, engine);
         return layer;
     }
     if (definition && kernel.kind == KernelKind::polynomial) {  // no mean taken off: every term is zero
         std::fill(layer.centring.mean.begin(), layer.centring.mean.end(), 0.0);
     }
     const bool polynomial = kernel.kind == KernelKind::polynomial;
-    layer.panels = pack<T>(view, true, &layer.centring, scaled, polynomial, layer.norms, engine);
+    std::vector<double> direction;
+    if (polynomial)
+        for (double mean : layer.centring.mean) direction.push_back(mean * layer.centring.scale);
+    layer.panels = pack<T>(view, true, &layer.centring, scaled, std::move(direction), layer.norms, engine);
     layer.unit = 1 / (layer.centring.scale * layer.centring.scale);
 
     const std::vector<double>& squared = layer.norms.squared;

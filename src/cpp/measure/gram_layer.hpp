@@ -2,12 +2,11 @@
 // A representation on the Gram route: its panels, its kernel resolved, and tiles of its Gram matrix on demand.
 #pragma once
 
+#include "measure/cka.hpp"
 #include "measure/kernel.hpp"
 #include "measure/tiles.hpp"
 
 namespace fastcka {
-
-enum class Status { fine, constant, nonpositive, zero_bandwidth };
 
 template <class T> struct GramLayer {
     MatrixView view;
@@ -20,7 +19,7 @@ template <class T> struct GramLayer {
     Buffer<T> terms;            // what the map needs of each sample, zero beyond the last; empty if nothing
     Buffer<T> kept;             // squared distances from the search for the median, tile by tile, or empty
     Centring centring;          // of features; of Gram columns when precomputed
-    SampleNorms norms;
+    SampleSums norms;
     double grand_mean = 0;      // of a precomputed Gram matrix
     double mean_distance = 0;   // mean squared distance between samples, packed units
     double bound = 1;           // no |Gram value| is larger

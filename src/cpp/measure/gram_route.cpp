@@ -102,24 +102,23 @@ template <class T> class GramSweep {
 
     RouteResult result(bool two_sided) const {
         const index a = static_cast<index>(layers_a_), all = static_cast<index>(layers_.size());
-        RouteResult result;
         using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+        Eigen::MatrixXd pairs;
+        Eigen::VectorXd self;
         if (joint_) {
-            const Eigen::Map<const RowMajor> products(products_.data(), all, all);
-            const Eigen::MatrixXd full = products.template selfadjointView<Eigen::Upper>();
-            result.sums.products = two_sided ? full.topRightCorner(a, all - a) : full;
-            result.sums.self_a = full.diagonal().head(a);
-            result.sums.self_b = full.diagonal().tail(two_sided ? all - a : all);
+            pairs = Eigen::Map<const RowMajor>(products_.data(), all, all).template selfadjointView<Eigen::Upper>();
+            self = pairs.diagonal();
+            if (two_sided) pairs = Eigen::MatrixXd(pairs.topRightCorner(a, all - a));
         } else {
-            result.sums.products = Eigen::Map<const RowMajor>(products_.data(), a, all - a);
-            result.sums.self_a = products_.segment(a * (all - a), a);
-            result.sums.self_b = products_.tail(all - a);
+            pairs = Eigen::Map<const RowMajor>(products_.data(), a, all - a);
+            self = products_.tail(all);
         }
-        result.sums.a = margins(0, a);
-        result.a = reports(0, a);
-        result.sums.b = two_sided ? margins(a, all) : result.sums.a;
-        result.b = two_sided ? reports(a, all) : result.a;
-        return result;
+        const index b = two_sided ? a : 0;  // the first layer of side b
+        const Margins margins_a = margins(0, a), margins_b = margins(b, all);
+        return {{static_cast<double>(n_), pair_sums(pairs, margins_a, margins_b), self_sums(self.head(a), margins_a),
+                 self_sums(self.tail(all - b), margins_b)},
+                reports(0, a),
+                reports(b, all)};
     }
 
   private:

@@ -15,11 +15,7 @@ struct PairwiseOptions {
     Route route = Route::automatic;
 };
 
-struct Pairwise {
-    Eigen::MatrixXd cka;             // layers of a x layers of b; NaN where a layer is degenerate
-    Eigen::MatrixXd hsic;
-    Eigen::VectorXd self_a, self_b;  // HSIC of each layer with itself
-    std::vector<LayerReport> a, b;
+struct Pairwise : Alignment {
     Plan plan;
 };
 

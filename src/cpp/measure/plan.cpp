@@ -3,6 +3,7 @@
 
 #include "base/errors.hpp"
 #include "engine/tuning.hpp"
+#include "measure/feature_tiles.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -94,20 +95,8 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
 }
 
 Plan plan_feature(const Problem& problem, const Sizes& s) {
-    const auto layers_a = static_cast<index>(problem.widths_a.size());
-    const auto for_each_pair = [&](auto&& visit) {
-        for (index i = 0; i < s.layers; ++i)
-            for (index j = i; j < s.layers; ++j)
-                if (problem.one_sided || i == j || (i < layers_a && j >= layers_a))
-                    visit(s.features[static_cast<std::size_t>(i)], s.features[static_cast<std::size_t>(j)], i == j);
-    };
-    const auto tiles_of = [&](index side) {
-        index tiles = 0;
-        for_each_pair([&](index p, index q, bool self) {
-            tiles += self ? triangle_number(ceil_divide(p, side)) : ceil_divide(p, side) * ceil_divide(q, side);
-        });
-        return tiles;
-    };
+    const LayerPairs pairs{s.features, static_cast<index>(problem.widths_a.size()), problem.one_sided};
+    const auto tiles_of = [&](index side) { return feature_tile_count(pairs, side); };
     Plan plan{};
     plan.route = Route::feature;
     plan.panel_width = s.width;
@@ -118,8 +107,9 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
 
     const double n = static_cast<double>(s.n);
     double multiply_adds = 0;
-    for_each_pair([&](index p, index q, bool self) {
-        multiply_adds += n * static_cast<double>(p) * static_cast<double>(self ? p + 1 : 2 * q) / 2;
+    pairs.for_each([&](index i, index j) {
+        const double p = static_cast<double>(pairs.width(i)), q = static_cast<double>(pairs.width(j));
+        multiply_adds += n * p * (i == j ? (p + 1) / 2 : q);
     });
     plan.flops = 2 * multiply_adds;
     plan.threads = choose_threads(problem, multiply_adds, plan.partials);

@@ -89,12 +89,14 @@ std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engi
 
 template <class T>
 Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring, const double* row_scale,
-               bool with_mean_products, SampleNorms& norms, const Engine& engine) {
+               std::vector<double> direction, SampleSums& sums, const Engine& engine) {
     const auto& operations = engine.operations<T>();
     const index n = view.rows, p = view.columns;
     Panels<T> panels(vectors_are_samples ? n : p, vectors_are_samples ? p : n, operations.panel_width);
-    norms.squared.assign(static_cast<std::size_t>(n), 0.0);
-    norms.products_with_mean.assign(with_mean_products ? static_cast<std::size_t>(n) : 0, 0.0);
+    const bool projects = !direction.empty();
+    direction.resize(static_cast<std::size_t>(p + operations.panel_width), 0.0);
+    sums.squared.assign(static_cast<std::size_t>(n), 0.0);
+    sums.projections.assign(projects ? static_cast<std::size_t>(n) : 0, 0.0);
 
     const double scale = centring ? centring->scale : 1.0;
     // Differences, scaled values and the scale itself must stay within the range of float.
@@ -107,8 +109,9 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
         .mean = centring ? centring->mean.data() : nullptr,
         .scale = scale,
         .panels = panels.data(),
-        .squared_norms = norms.squared.data(),
-        .products_with_mean = with_mean_products ? norms.products_with_mean.data() : nullptr,
+        .squared_norms = sums.squared.data(),
+        .direction = projects ? direction.data() : nullptr,
+        .projections = sums.projections.data(),
     };
     const index blocks = (panels.coordinates() + coordinate_block - 1) / coordinate_block;
     const auto pack_one = [&](index panel, index block) {
@@ -133,8 +136,9 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
     return panels;
 }
 
-template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, bool, SampleNorms&, const Engine&);
-template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, bool, SampleNorms&,
+template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>, SampleSums&,
+                            const Engine&);
+template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>, SampleSums&,
                              const Engine&);
 
 }  // namespace fastcka

@@ -67,14 +67,14 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
 std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engine);
 
 // What packing hands out besides the panels, per sample and in packed units.
-struct SampleNorms {
-    std::vector<double> squared;             // |x_i - mean|^2
-    std::vector<double> products_with_mean;  // <x_i - mean, mean>; empty unless asked for
+struct SampleSums {
+    std::vector<double> squared;      // |x_i|^2 of the packed values
+    std::vector<double> projections;  // <x_i, direction>; empty unless asked for
 };
 
-// `centring` null: values as they are. `row_scale` null: 1.
+// `centring` null: values as they are. `row_scale` null: 1. `direction`: per feature, in packed units, or empty.
 template <class T>
 Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring, const double* row_scale,
-               bool with_mean_products, SampleNorms& norms, const Engine& engine);
+               std::vector<double> direction, SampleSums& sums, const Engine& engine);
 
 }  // namespace fastcka

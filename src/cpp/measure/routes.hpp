@@ -5,7 +5,6 @@
 #include "base/errors.hpp"
 #include "measure/gram_layer.hpp"
 #include "measure/plan.hpp"
-#include "measure/sums.hpp"
 
 #include <optional>
 #include <vector>
@@ -15,18 +14,6 @@ namespace fastcka {
 struct Sides {
     std::vector<MatrixView> a;
     std::optional<std::vector<MatrixView>> b;  // none: all pairs of a with itself
-};
-
-// What became of one layer on the way to its sums.
-struct LayerReport {
-    Status status = Status::fine;
-    double unit = 1;           // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
-    double sigma = not_given;
-};
-
-struct RouteResult {
-    Sums sums;
-    std::vector<LayerReport> a, b;
 };
 
 template <class T>

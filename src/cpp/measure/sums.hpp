@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The few sums that both routes deliver and from which measure/hsic makes every estimator.
+// The few sums that every route delivers and from which measure/hsic makes every estimator.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -8,17 +8,30 @@
 
 namespace fastcka {
 
-// What belongs to one representation alone, a column per layer. K is its Gram matrix up to terms that centring removes.
+// Sums over samples for pairs of Gram matrices K, L (up to terms that centring removes), an entry for each pair.
+struct PairSums {
+    Eigen::ArrayXXd products;     // sum_{i != j} K_ij L_ij
+    Eigen::ArrayXXd diagonals;    // sum_i K_ii L_ii
+    Eigen::ArrayXXd rows;         // sum_i (sum_{j != i} K_ij) (sum_{j != i} L_ij)
+    Eigen::ArrayXXd totals;       // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
+    Eigen::ArrayXXd full_rows;    // `rows` and `totals` with the diagonals
+    Eigen::ArrayXXd full_totals;
+};
+
+struct Sums {
+    double samples;
+    PairSums pairs;           // layers of a x layers of b
+    PairSums self_a, self_b;  // each layer with itself: layers x 1
+};
+
+// What belongs to one representation alone, a column per layer.
 struct Margins {
     Eigen::MatrixXd diagonal;  // K_ii, samples x layers
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
 };
 
-// All pairs of layers of two sides; the sides are the same when only one was given.
-struct Sums {
-    Margins a, b;
-    Eigen::MatrixXd products;         // sum_{i != j} K_ij L_ij, layers of a x layers of b
-    Eigen::VectorXd self_a, self_b;   // sum_{i != j} K_ij^2
-};
+// The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
+PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);
+PairSums self_sums(const Eigen::VectorXd& products, const Margins& k);
 
 }  // namespace fastcka

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "measure/cka.hpp"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace fastcka {
+namespace {
+
+using Reports = std::vector<LayerReport>;
+
+// A self-HSIC within a few roundings of zero, measured by the terms that it is the difference of, is zero.
+void mark_degenerate(const Estimates& self, bool unbiased, bool twofold, Reports& reports) {
+    const double unit = twofold ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+    for (std::size_t l = 0; l < reports.size(); ++l) {
+        const auto entry = static_cast<index>(l);
+        if (reports[l].status != Status::fine || self.value(entry) > 8 * unit * self.magnitude(entry)) continue;
+        reports[l].status = unbiased ? Status::nonpositive : Status::constant;
+    }
+}
+
+double in_units(double hsic, const LayerReport& a, const LayerReport& b) {
+    if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth) return not_given;  // no Gram matrix
+    return hsic == 0 ? 0 : hsic * (a.unit * b.unit);  // a constant has HSIC zero with everything, in any units
+}
+
+Eigen::VectorXd in_units(const Estimates& self, const Reports& reports) {
+    Eigen::VectorXd value(self.value.size());
+    for (std::size_t l = 0; l < reports.size(); ++l)
+        value(static_cast<index>(l)) = in_units(self.value(static_cast<index>(l)), reports[l], reports[l]);
+    return value;
+}
+
+// sqrt(HSIC(K, K)), NaN for a degenerate layer
+Eigen::VectorXd roots(const Estimates& self, const Reports& reports) {
+    Eigen::VectorXd root = self.value.sqrt().matrix();
+    for (std::size_t l = 0; l < reports.size(); ++l)
+        if (reports[l].status != Status::fine) root(static_cast<index>(l)) = not_given;
+    return root;
+}
+
+}  // namespace
+
+Alignment alignment_of(RouteResult result, bool unbiased, bool twofold, bool one_sided) {
+    const auto estimator = unbiased ? unbiased_hsic : biased_hsic;
+    const double n = result.sums.samples;
+    Eigen::MatrixXd hsic = estimator(result.sums.pairs, n).value.matrix();
+    if (one_sided) hsic = Eigen::MatrixXd(hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
+    const Estimates self_a = estimator(result.sums.self_a, n), self_b = estimator(result.sums.self_b, n);
+    mark_degenerate(self_a, unbiased, twofold, result.a);
+    mark_degenerate(self_b, unbiased, twofold, result.b);
+
+    Alignment out;
+    // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
+    // leave the range of float64.
+    const Eigen::VectorXd root_a = roots(self_a, result.a), root_b = roots(self_b, result.b);
+    out.cka = (hsic.array() / (root_a * root_b.transpose()).array()).matrix();
+    for (index j = 0; j < hsic.cols(); ++j)
+        for (index i = 0; i < hsic.rows(); ++i)
+            hsic(i, j) = in_units(hsic(i, j), result.a[static_cast<std::size_t>(i)], result.b[static_cast<std::size_t>(j)]);
+    out.hsic = std::move(hsic);
+    out.self_a = in_units(self_a, result.a);
+    out.self_b = in_units(self_b, result.b);
+    out.a = std::move(result.a);
+    out.b = std::move(result.b);
+    return out;
+}
+
+}  // namespace fastcka

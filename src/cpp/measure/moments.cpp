@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "measure/moments.hpp"
+
+#include "base/errors.hpp"
+#include "engine/dispatch.hpp"
+
+#include <memory>
+#include <numeric>
+#include <utility>
+
+namespace fastcka {
+namespace {
+
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+// A block's products are formed once per block, and the moments in memory read and written once: with fewer samples that
+// would take longer than the products.
+constexpr index block_samples = carry_interval;
+constexpr index side = 384;
+
+// The small moments after z -> factor z + e, which takes r to factor^2 r + 2 factor e'z + |e|^2. `products(i, j)` are
+// sum z_i z_j' before, of wanted pairs i <= j.
+template <class Products>
+SmallMoments moved(const SmallMoments& old, const LayerPairs& pairs, const std::vector<double>& factor,
+                   const std::vector<VectorXd>& e, Products&& products) {
+    const double n = old.samples;
+    SmallMoments out = old;
+    std::vector<double> norm, ez;  // |e|^2, e' sum z
+    for (std::size_t l = 0; l < e.size(); ++l) {
+        const double f = factor[l];
+        const auto layer = static_cast<index>(l);
+        norm.push_back(e[l].squaredNorm());
+        ez.push_back(e[l].dot(old.z[l]));
+        out.z[l] = f * old.z[l] + n * e[l];
+        out.r(layer) = f * f * old.r(layer) + 2 * f * ez[l] + n * norm[l];
+    }
+    pairs.for_each([&](index i, index j) {
+        const auto a = static_cast<std::size_t>(i), b = static_cast<std::size_t>(j);
+        const double f = factor[a], g = factor[b];
+        const MatrixXd zz = products(i, j);
+        const VectorXd za = zz * e[b], zb = zz.transpose() * e[a];  // sum z_i (e_j'z_j), sum (e_i'z_i) z_j
+        const auto shifted = [&](std::size_t of, std::size_t by, const VectorXd& mixed) {  // sum z r' of `of` by `by`
+            const auto column = static_cast<index>(by);
+            const double r = factor[by] * factor[by] * old.r(column) + 2 * factor[by] * ez[by];
+            return VectorXd(factor[of] * factor[by] * factor[by] * old.zr[of].col(column) + 2 * factor[of] * factor[by] * mixed +
+                            norm[by] * factor[of] * old.z[of] + (r + n * norm[by]) * e[of]);
+        };
+        out.zr[b].col(i) = shifted(b, a, zb);
+        out.zr[a].col(j) = shifted(a, b, za);
+        out.rr(i, j) = out.rr(j, i) =
+            f * f * g * g * old.rr(i, j) + 2 * f * f * g * e[b].dot(old.zr[b].col(i)) + f * f * norm[b] * old.r(i) +
+            2 * f * g * g * e[a].dot(old.zr[a].col(j)) + 4 * f * g * e[a].dot(za) + 2 * f * norm[b] * ez[a] +
+            g * g * norm[a] * old.r(j) + 2 * g * norm[a] * ez[b] + n * norm[a] * norm[b];
+    });
+    return out;
+}
+
+template <class T> MatrixView rows_of(const Buffer<T>& rows, index samples, index width) {
+    const index size = static_cast<index>(sizeof(T));
+    return {reinterpret_cast<const std::byte*>(rows.data()), samples, width, width * size, size,
+            sizeof(T) == sizeof(float) ? Element::f32 : Element::f64};
+}
+
+MatrixView part_of(const MatrixView& view, index first_row, index rows, index first_column, index columns) {
+    return {view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
+}
+
+template <class T> void check_finite(const std::vector<MatrixView>& batch, const Engine& engine) {
+    const auto& operations = engine.operations<T>();
+    engine.team.for_each(static_cast<index>(batch.size()), [&](index layer, int) {
+        const MatrixView& view = batch[static_cast<std::size_t>(layer)];
+        if (operations.copy_rows(view, nullptr)) return;
+        index row = 0, column = 0;
+        while (operations.copy_rows(part_of(view, row, 1, 0, view.columns), nullptr)) ++row;
+        while (operations.copy_rows(part_of(view, row, 1, column, 1), nullptr)) ++column;
+        throw NonFinite(0, layer, row, column);
+    });
+}
+
+}  // namespace
+
+template <class T> Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pairs)), tiles_(feature_tiles(pairs_, side)) {
+    const index layers = pairs_.count();
+    pair_number_.setConstant(layers, layers, -1);
+    scale_.assign(static_cast<std::size_t>(layers), 1.0);
+    small_.rr.setZero(layers, layers);
+    small_.r.setZero(layers);
+    for (index p : pairs_.widths) {
+        shift_.push_back(VectorXd::Zero(p));
+        small_.z.push_back(VectorXd::Zero(p));
+        small_.zr.push_back(MatrixXd::Zero(p, layers));
+        pending_.emplace_back(block_samples * p);
+    }
+    pairs_.for_each([&](index i, index j) {
+        pair_number_(i, j) = static_cast<int>(products_.size());
+        products_.push_back(Products::Zero(pairs_.width(i), pairs_.width(j)));
+    });
+}
+
+template <class T> index Moments<T>::state_bytes(const LayerPairs& pairs) {
+    const index width = std::accumulate(pairs.widths.begin(), pairs.widths.end(), index{0});
+    index values = width * (2 + pairs.count());
+    pairs.for_each([&](index i, index j) { values += pairs.width(i) * pairs.width(j); });
+    // rows waiting for a block, and their packed copies
+    return values * 8 + 2 * block_samples * (width + 64 * pairs.count()) * static_cast<index>(sizeof(T));
+}
+
+template <class T> void Moments<T>::set_counts(index folded, index pending) {
+    small_.samples = static_cast<double>(folded);
+    pending_samples_ = pending;
+}
+
+template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch, Team& team) {
+    const Engine engine{current_level(), team};
+    check_finite<T>(batch, engine);
+    const index samples = batch.front().rows;
+    for (index first = 0; first < samples;) {
+        const index count = std::min(samples - first, block_samples - pending_samples_);
+        append(batch, first, count, engine);
+        first += count;
+        if (pending_samples_ == block_samples) fold(engine);
+    }
+}
+
+template <class T>
+void Moments<T>::append(const std::vector<MatrixView>& batch, index first, index count, const Engine& engine) {
+    engine.team.for_each(pairs_.count(), [&](index layer, int) {
+        const auto l = static_cast<std::size_t>(layer);
+        engine.operations<T>().copy_rows(part_of(batch[l], first, count, 0, batch[l].columns),
+                                         pending_[l].data() + pending_samples_ * batch[l].columns);
+    });
+    pending_samples_ += count;
+}
+
+// Packs the pending samples about their mean and adds their small moments to `small`. The first block of a stream decides
+// `scale` and `shift`.
+template <class T>
+typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, std::vector<VectorXd>& shift,
+                                                    SmallMoments& small, const Engine& engine) const {
+    const auto& operations = engine.operations<T>();
+    const index layers = pairs_.count(), samples = pending_samples_, width = operations.panel_width;
+    const bool first_block = small.samples == 0;
+    Block block;
+    block.samples = static_cast<double>(samples);
+    MatrixXd r(samples, layers);
+    for (index layer = 0; layer < layers; ++layer) {
+        const auto l = static_cast<std::size_t>(layer);
+        const MatrixView rows = rows_of(pending_[l], samples, pairs_.width(layer));
+        Centring centring = centring_of(rows, nullptr, engine);
+        const Eigen::Map<const VectorXd> mean(centring.mean.data(), pairs_.width(layer));
+        if (first_block) {
+            scale[l] = centring.scale;
+            shift[l] = mean;
+        }
+        centring.scale = scale[l];
+        const VectorXd offset = scale[l] * (mean - shift[l]);
+        SampleSums sums;
+        block.panels.push_back(pack<T>(rows, false, &centring, nullptr, {offset.data(), offset.data() + offset.size()}, sums, engine));
+        block.offset.push_back(offset);
+        r.col(layer) = Eigen::Map<const VectorXd>(sums.squared.data(), samples) +
+                       2 * Eigen::Map<const VectorXd>(sums.projections.data(), samples);
+        r.col(layer).array() += offset.squaredNorm();
+    }
+    const VectorXd total = r.colwise().sum();
+    for (index layer = 0; layer < layers; ++layer) {
+        const auto l = static_cast<std::size_t>(layer);
+        const Panels<T>& panels = block.panels[l];
+        Eigen::MatrixXd zr = MatrixXd::Zero(panels.count() * width, layers);
+        engine.team.for_each(panels.count(), [&](index panel, int) {
+            for (index k = 0; k < samples; k += coordinate_block)
+                operations.weighted_sums(panels.operand(k, panel * width, width).panels, Panels<T>::block_size(k, samples),
+                                         r.data() + k, samples, layers, zr.data() + panel * width, zr.rows());
+        });
+        small.zr[l] += zr.topRows(pairs_.width(layer)) + block.offset[l] * total.transpose();
+        small.z[l] += block.samples * block.offset[l];
+    }
+    small.rr += r.transpose() * r;
+    small.r += total;
+    small.samples += block.samples;
+    return block;
+}
+
+// use(tile number, pair number, i, j, count, values): row i of a pair's sum z z', from column j on, with the block's
+// share; of a layer with itself only what is on and above the diagonal.
+template <class T> template <class Use>
+void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& use) const {
+    const index width = engine.operations<T>().panel_width, padded = (side + width - 1) / width * width;
+    std::vector<std::unique_ptr<Buffer<T>>> memory(static_cast<std::size_t>(engine.team.threads()));
+    engine.team.for_each(static_cast<index>(tiles_.size()), [&](index number, int worker) {
+        const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
+        const auto left = static_cast<std::size_t>(tile.left), right = static_cast<std::size_t>(tile.right);
+        const int pair = pair_number_(tile.left, tile.right);
+        const Products& products = products_[static_cast<std::size_t>(pair)];
+        auto& values = memory[static_cast<std::size_t>(worker)];
+        if (!values) values = std::make_unique<Buffer<T>>(padded * padded);
+        if (block.samples > 0)
+            tile_products(block.panels[left], block.panels[right], tile.range, 0, static_cast<index>(block.samples),
+                          values->data(), nullptr, engine, worker);
+        std::vector<double> row(static_cast<std::size_t>(width));
+        tile.range.for_each_block(width, [&](index b, index first_row, index first_column) {
+            const index rows = std::min(width, tile.range.first_row + tile.range.rows - first_row);
+            const index last = std::min(first_column + width, tile.range.first_column + tile.range.columns);
+            for (index i = first_row; i < first_row + rows; ++i) {
+                const index j = tile.left == tile.right ? std::max(i, first_column) : first_column;
+                const T* formed = values->data() + (b * width + i - first_row) * width + j - first_column;
+                const double here = block.samples > 0 ? block.samples * block.offset[left](i) : 0;
+                for (index k = 0; k < last - j; ++k) {
+                    row[static_cast<std::size_t>(k)] = products(i, j + k);
+                    if (block.samples > 0)
+                        row[static_cast<std::size_t>(k)] += static_cast<double>(formed[k]) + here * block.offset[right](j + k);
+                }
+                use(number, pair, i, j, last - j, row.data());
+            }
+        });
+    });
+}
+
+template <class T> void Moments<T>::fold(const Engine& engine) {
+    const Block block = pack_pending(scale_, shift_, small_, engine);
+    for_each_row(block, engine, [&](index, int pair, index i, index j, index count, const double* values) {
+        std::copy_n(values, count, &products_[static_cast<std::size_t>(pair)](i, j));
+    });
+    pending_samples_ = 0;
+}
+
+template <class T> RouteResult Moments<T>::result(Team& team) const {
+    const Engine engine{current_level(), team};
+    std::vector<double> scale = scale_;
+    std::vector<VectorXd> shift = shift_;
+    SmallMoments small = small_;
+    const Block block = pending_samples_ > 0 ? pack_pending(scale, shift, small, engine) : Block{};
+    const double n = small.samples;
+    const index layers = pairs_.count(), a = pairs_.layers_a;
+
+    // About the mean: sum z z' - n d d' with d = sum z / n. Its squares, tile by tile, and d' (sum z z') d on the way.
+    std::vector<VectorXd> d;
+    for (const VectorXd& z : small.z) d.push_back(z / n);
+    std::vector<double> squares(tiles_.size(), 0.0), quadratic(tiles_.size(), 0.0);
+    for_each_row(block, engine, [&](index number, int, index i, index j, index count, const double* values) {
+        const auto t = static_cast<std::size_t>(number);
+        const FeatureTile& tile = tiles_[t];
+        const double here = d[static_cast<std::size_t>(tile.left)](i);
+        const double* there = d[static_cast<std::size_t>(tile.right)].data() + j;
+        double square = 0, bilinear = 0;
+        for (index k = 0; k < count; ++k) {
+            const double weight = tile.left == tile.right && i != j + k ? 2 : 1;
+            const double centred = values[k] - n * here * there[k];
+            square += weight * centred * centred;
+            bilinear += weight * values[k] * there[k];
+        }
+        squares[t] += square;
+        quadratic[t] += here * bilinear;
+    });
+    MatrixXd inner = MatrixXd::Zero(layers, layers), dzzd = inner;  // ||X'Y||^2 and d' (sum z z') d
+    for (std::size_t t = 0; t < tiles_.size(); ++t) {
+        inner(tiles_[t].left, tiles_[t].right) += squares[t];
+        dzzd(tiles_[t].left, tiles_[t].right) += quadratic[t];
+    }
+
+    // Squared norms about the mean, r - 2 d'z + |d|^2: their sums and the sums of their products, as in moved().
+    VectorXd total(layers);
+    MatrixXd diagonals = MatrixXd::Zero(layers, layers);
+    const auto norm = [&](index l) { return d[static_cast<std::size_t>(l)].squaredNorm(); };
+    for (index l = 0; l < layers; ++l) total(l) = small.r(l) - n * norm(l);
+    pairs_.for_each([&](index i, index j) {
+        const auto at = [&](index of, index by) { return d[static_cast<std::size_t>(of)].dot(small.zr[static_cast<std::size_t>(of)].col(by)); };
+        diagonals(i, j) = small.rr(i, j) - 2 * at(j, i) - 2 * at(i, j) + 4 * dzzd(i, j) + norm(j) * small.r(i) +
+                          norm(i) * small.r(j) - 3 * n * norm(i) * norm(j);
+    });
+
+    // Centred Gram matrices have rows that sum to zero: what is off the diagonal sums to minus the diagonal.
+    const index b = pairs_.one_sided ? 0 : a;
+    const auto sums = [&](const MatrixXd& squares_of_pairs, const MatrixXd& diagonals_of_pairs, const MatrixXd& totals) {
+        const Eigen::ArrayXXd zero = Eigen::ArrayXXd::Zero(totals.rows(), totals.cols());
+        return PairSums{(squares_of_pairs - diagonals_of_pairs).array(), diagonals_of_pairs.array(), diagonals_of_pairs.array(), totals.array(), zero, zero};
+    };
+    const MatrixXd full = inner.selfadjointView<Eigen::Upper>(), full_diagonals = diagonals.selfadjointView<Eigen::Upper>();
+    const VectorXd self = full.diagonal(), self_diagonals = full_diagonals.diagonal(), self_totals = total.array().square();
+    RouteResult out;
+    out.sums = {n, sums(full.block(0, b, a, layers - b), full_diagonals.block(0, b, a, layers - b), total.head(a) * total.tail(layers - b).transpose()),
+                sums(self.head(a), self_diagonals.head(a), self_totals.head(a)),
+                sums(self.tail(layers - b), self_diagonals.tail(layers - b), self_totals.tail(layers - b))};
+    for (index l = 0; l < layers; ++l) {
+        LayerReport report;
+        if (self(l) == 0) report.status = Status::constant;
+        report.unit = 1 / (scale[static_cast<std::size_t>(l)] * scale[static_cast<std::size_t>(l)]);
+        if (l < a) out.a.push_back(report);
+        if (l >= b) out.b.push_back(report);
+    }
+    return out;
+}
+
+template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
+    if (other.small_.samples > 0 && small_.samples == 0) {
+        scale_ = other.scale_;
+        shift_ = other.shift_;
+        small_ = other.small_;
+        products_ = other.products_;
+    } else if (other.small_.samples > 0) {
+        std::vector<double> factor;
+        std::vector<VectorXd> e;  // from the other origin to ours
+        for (std::size_t l = 0; l < scale_.size(); ++l) {
+            factor.push_back(scale_[l] / other.scale_[l]);
+            e.push_back(scale_[l] * (other.shift_[l] - shift_[l]));
+        }
+        const auto products = [&](index i, index j) -> MatrixXd {
+            const Products& upper = other.products_[static_cast<std::size_t>(pair_number_(i, j))];
+            if (i == j) return upper.template selfadjointView<Eigen::Upper>();
+            return upper;
+        };
+        const SmallMoments theirs = moved(other.small_, pairs_, factor, e, products);
+        pairs_.for_each([&](index i, index j) {
+            const auto l = static_cast<std::size_t>(i), m = static_cast<std::size_t>(j);
+            products_[static_cast<std::size_t>(pair_number_(i, j))] +=
+                factor[l] * factor[m] * products(i, j) + factor[l] * other.small_.z[l] * e[m].transpose() +
+                factor[m] * e[l] * other.small_.z[m].transpose() + other.small_.samples * e[l] * e[m].transpose();
+        });
+        for (std::size_t l = 0; l < scale_.size(); ++l) {
+            small_.z[l] += theirs.z[l];
+            small_.zr[l] += theirs.zr[l];
+        }
+        small_.rr += theirs.rr;
+        small_.r += theirs.r;
+        small_.samples += theirs.samples;
+    }
+    if (other.pending_samples_ == 0) return;
+    std::vector<MatrixView> pending;
+    for (std::size_t l = 0; l < scale_.size(); ++l)
+        pending.push_back(rows_of(other.pending_[l], other.pending_samples_, pairs_.widths[l]));
+    update(pending, team);
+}
+
+template class Moments<float>;
+template class Moments<double>;
+
+}  // namespace fastcka

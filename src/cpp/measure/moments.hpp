@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Linear HSIC of a stream, exactly: moments of all pairs of layers, from which the sums of measure/sums follow at any
+// time. Samples are gathered into blocks of a fixed size first, so that batch sizes do not matter, not even for one bit.
+#pragma once
+
+#include "measure/cka.hpp"
+#include "measure/feature_tiles.hpp"
+
+#include <string>
+#include <vector>
+
+namespace fastcka {
+
+// Moments of packed samples z about some origin, and of their squared norms r = |z|^2.
+struct SmallMoments {
+    double samples = 0;
+    std::vector<Eigen::VectorXd> z;   // sum z, per layer
+    std::vector<Eigen::MatrixXd> zr;  // sum z r' of one layer's z with the r of every layer (columns)
+    Eigen::MatrixXd rr;               // sum r r', layers x layers
+    Eigen::VectorXd r;                // sum r
+};
+
+template <class T> class Moments {
+  public:
+    using Products = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+    explicit Moments(LayerPairs pairs);
+
+    // Bytes of a state, known before the first sample.
+    static index state_bytes(const LayerPairs& pairs);
+
+    index samples() const { return folded_samples() + pending_samples_; }
+
+    // A batch: one view per layer, all with the same number of samples. Throws NonFinite before anything is changed; its
+    // layer counts from the first of side a on.
+    void update(const std::vector<MatrixView>& batch, Team& team);
+    // Takes in what another stream over the same layers has seen.
+    void merge(const Moments& other, Team& team);
+    RouteResult result(Team& team) const;
+
+    // For saving and loading: how many samples are folded and pending, then every array as visit(name, first, elements).
+    index folded_samples() const { return static_cast<index>(small_.samples); }
+    index pending_samples() const { return pending_samples_; }
+    void set_counts(index folded, index pending);
+    template <class Visit> void visit_arrays(Visit&& visit) {
+        visit("scale", scale_.data(), static_cast<index>(scale_.size()));
+        visit("r", small_.r.data(), small_.r.size());
+        visit("rr", small_.rr.data(), small_.rr.size());
+        for (std::size_t l = 0; l < scale_.size(); ++l) {
+            const std::string layer = std::to_string(l);
+            visit("shift_" + layer, shift_[l].data(), shift_[l].size());
+            visit("z_" + layer, small_.z[l].data(), small_.z[l].size());
+            visit("zr_" + layer, small_.zr[l].data(), small_.zr[l].size());
+            visit("pending_" + layer, pending_[l].data(), pending_samples_ * pairs_.widths[l]);
+        }
+        for (std::size_t k = 0; k < products_.size(); ++k)
+            visit("products_" + std::to_string(k), products_[k].data(), products_[k].size());
+    }
+
+  private:
+    // A block of samples, packed about its own mean, which lies at `offset` from the shift.
+    struct Block {
+        double samples = 0;
+        std::vector<Panels<T>> panels;
+        std::vector<Eigen::VectorXd> offset;
+    };
+
+    void append(const std::vector<MatrixView>& batch, index first, index count, const Engine& engine);
+    Block pack_pending(std::vector<double>& scale, std::vector<Eigen::VectorXd>& shift, SmallMoments& small,
+                       const Engine& engine) const;
+    void fold(const Engine& engine);
+    template <class Use> void for_each_row(const Block& block, const Engine& engine, Use&& use) const;
+
+    LayerPairs pairs_;
+    Eigen::MatrixXi pair_number_;         // where the products of a wanted pair are
+    std::vector<FeatureTile> tiles_;
+    std::vector<double> scale_;           // per layer, a power of two: z = scale * (x - shift)
+    std::vector<Eigen::VectorXd> shift_;  // per layer, the mean of the first block
+    SmallMoments small_;
+    std::vector<Products> products_;      // sum z z' per wanted pair; of a layer with itself the upper half
+    std::vector<Buffer<T>> pending_;      // per layer, row by row
+    index pending_samples_ = 0;
+};
+
+}  // namespace fastcka

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "measure/sums.hpp"
+
+namespace fastcka {
+
+using Eigen::MatrixXd;
+
+PairSums pair_sums(const MatrixXd& products, const Margins& k, const Margins& l) {
+    const MatrixXd k_full = k.row_sums + k.diagonal, l_full = l.row_sums + l.diagonal;
+    const auto totals = [](const MatrixXd& a, const MatrixXd& b) -> MatrixXd {
+        return a.colwise().sum().transpose() * b.colwise().sum();
+    };
+    return {
+        .products = products.array(),
+        .diagonals = (k.diagonal.transpose() * l.diagonal).array(),
+        .rows = (k.row_sums.transpose() * l.row_sums).array(),
+        .totals = totals(k.row_sums, l.row_sums).array(),
+        .full_rows = (k_full.transpose() * l_full).array(),
+        .full_totals = totals(k_full, l_full).array(),
+    };
+}
+
+PairSums self_sums(const Eigen::VectorXd& products, const Margins& k) {
+    const MatrixXd full = k.row_sums + k.diagonal;
+    return {
+        .products = products.array(),
+        .diagonals = k.diagonal.colwise().squaredNorm().transpose().array(),
+        .rows = k.row_sums.colwise().squaredNorm().transpose().array(),
+        .totals = k.row_sums.colwise().sum().transpose().array().square(),
+        .full_rows = full.colwise().squaredNorm().transpose().array(),
+        .full_totals = full.colwise().sum().transpose().array().square(),
+    };
+}
+
+}  // namespace fastcka
