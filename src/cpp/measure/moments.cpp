@@ -14,9 +14,9 @@ namespace {
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-// A block's products are formed once per block, and the moments in memory read and written once: with fewer samples that
-// would take longer than the products.
-constexpr index block_samples = carry_interval;
+// The moments in memory are read and written once per block: for 24 layers of 768 features that takes a sixth of the time
+// of the products of 2048 samples, and half of that with twice as many.
+constexpr index block_samples = 2 * carry_interval;
 constexpr index side = 384;
 
 // The small moments after z -> factor z + e, which takes r to factor^2 r + 2 factor e'z + |e|^2. `products(i, j)` are
@@ -94,7 +94,8 @@ template <class T> Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pair
     }
     pairs_.for_each([&](index i, index j) {
         pair_number_(i, j) = static_cast<int>(products_.size());
-        products_.push_back(Products::Zero(pairs_.width(i), pairs_.width(j)));
+        const index p = pairs_.width(i), q = pairs_.width(j);
+        products_.push_back({p, q, Buffer<double>(p * q)});
     });
 }
 
@@ -108,6 +109,7 @@ template <class T> index Moments<T>::state_bytes(const LayerPairs& pairs) {
 
 template <class T> void Moments<T>::set_counts(index folded, index pending) {
     small_.samples = static_cast<double>(folded);
+    has_products_ = folded > 0;
     pending_samples_ = pending;
 }
 
@@ -186,29 +188,34 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
 template <class T> template <class Use>
 void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& use) const {
     const index width = engine.operations<T>().panel_width, padded = (side + width - 1) / width * width;
-    std::vector<std::unique_ptr<Buffer<T>>> memory(static_cast<std::size_t>(engine.team.threads()));
+    struct Memory {
+        Buffer<T> values;
+        Buffer<double> wide;
+    };
+    std::vector<std::unique_ptr<Memory>> memory(static_cast<std::size_t>(engine.team.threads()));
     engine.team.for_each(static_cast<index>(tiles_.size()), [&](index number, int worker) {
         const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
         const auto left = static_cast<std::size_t>(tile.left), right = static_cast<std::size_t>(tile.right);
         const int pair = pair_number_(tile.left, tile.right);
-        const Products& products = products_[static_cast<std::size_t>(pair)];
-        auto& values = memory[static_cast<std::size_t>(worker)];
-        if (!values) values = std::make_unique<Buffer<T>>(padded * padded);
-        if (block.samples > 0)
-            tile_products(block.panels[left], block.panels[right], tile.range, 0, static_cast<index>(block.samples),
-                          values->data(), nullptr, engine, worker);
+        const auto products = products_[static_cast<std::size_t>(pair)].matrix();
+        auto& mine = memory[static_cast<std::size_t>(worker)];
+        if (!mine) mine = std::make_unique<Memory>(Buffer<T>(padded * padded), Buffer<double>(padded * padded));
+        const double* formed = mine->wide.data();
+        if (block.samples > 0 && !tile_products(block.panels[left], block.panels[right], tile.range, 0,
+                                                static_cast<index>(block.samples), mine->values.data(), mine->wide.data(), engine, worker))
+            engine.operations<T>().carry(mine->values.data(), tile.range.blocks(width) * width * width, true, mine->wide.data());
         std::vector<double> row(static_cast<std::size_t>(width));
         tile.range.for_each_block(width, [&](index b, index first_row, index first_column) {
             const index rows = std::min(width, tile.range.first_row + tile.range.rows - first_row);
             const index last = std::min(first_column + width, tile.range.first_column + tile.range.columns);
             for (index i = first_row; i < first_row + rows; ++i) {
                 const index j = tile.left == tile.right ? std::max(i, first_column) : first_column;
-                const T* formed = values->data() + (b * width + i - first_row) * width + j - first_column;
+                const double* products_here = formed + (b * width + i - first_row) * width + j - first_column;
                 const double here = block.samples > 0 ? block.samples * block.offset[left](i) : 0;
                 for (index k = 0; k < last - j; ++k) {
-                    row[static_cast<std::size_t>(k)] = products(i, j + k);
+                    row[static_cast<std::size_t>(k)] = has_products_ ? products(i, j + k) : 0.0;
                     if (block.samples > 0)
-                        row[static_cast<std::size_t>(k)] += static_cast<double>(formed[k]) + here * block.offset[right](j + k);
+                        row[static_cast<std::size_t>(k)] += products_here[k] + here * block.offset[right](j + k);
                 }
                 use(number, pair, i, j, last - j, row.data());
             }
@@ -219,8 +226,10 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
 template <class T> void Moments<T>::fold(const Engine& engine) {
     const Block block = pack_pending(scale_, shift_, small_, engine);
     for_each_row(block, engine, [&](index, int pair, index i, index j, index count, const double* values) {
-        std::copy_n(values, count, &products_[static_cast<std::size_t>(pair)](i, j));
+        const Products& products = products_[static_cast<std::size_t>(pair)];
+        std::copy_n(values, count, products.values.data() + i * products.columns + j);
     });
+    has_products_ = true;
     pending_samples_ = 0;
 }
 
@@ -296,7 +305,9 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
         scale_ = other.scale_;
         shift_ = other.shift_;
         small_ = other.small_;
-        products_ = other.products_;
+        for (std::size_t k = 0; k < products_.size(); ++k)
+            std::copy_n(other.products_[k].values.data(), products_[k].size(), products_[k].values.data());
+        has_products_ = true;
     } else if (other.small_.samples > 0) {
         std::vector<double> factor;
         std::vector<VectorXd> e;  // from the other origin to ours
@@ -305,14 +316,13 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
             e.push_back(scale_[l] * (other.shift_[l] - shift_[l]));
         }
         const auto products = [&](index i, index j) -> MatrixXd {
-            const Products& upper = other.products_[static_cast<std::size_t>(pair_number_(i, j))];
-            if (i == j) return upper.template selfadjointView<Eigen::Upper>();
-            return upper;
+            const MatrixXd upper = other.products_[static_cast<std::size_t>(pair_number_(i, j))].matrix();
+            return i == j ? MatrixXd(upper.selfadjointView<Eigen::Upper>()) : upper;
         };
         const SmallMoments theirs = moved(other.small_, pairs_, factor, e, products);
         pairs_.for_each([&](index i, index j) {
             const auto l = static_cast<std::size_t>(i), m = static_cast<std::size_t>(j);
-            products_[static_cast<std::size_t>(pair_number_(i, j))] +=
+            products_[static_cast<std::size_t>(pair_number_(i, j))].matrix() +=
                 factor[l] * factor[m] * products(i, j) + factor[l] * other.small_.z[l] * e[m].transpose() +
                 factor[m] * e[l] * other.small_.z[m].transpose() + other.small_.samples * e[l] * e[m].transpose();
         });

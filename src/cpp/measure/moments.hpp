@@ -22,8 +22,6 @@ struct SmallMoments {
 
 template <class T> class Moments {
   public:
-    using Products = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
     explicit Moments(LayerPairs pairs);
 
     // Bytes of a state, known before the first sample.
@@ -54,10 +52,20 @@ template <class T> class Moments {
             visit("pending_" + layer, pending_[l].data(), pending_samples_ * pairs_.widths[l]);
         }
         for (std::size_t k = 0; k < products_.size(); ++k)
-            visit("products_" + std::to_string(k), products_[k].data(), products_[k].size());
+            visit("products_" + std::to_string(k), products_[k].values.data(), has_products_ ? products_[k].size() : 0);
     }
 
   private:
+    // Large, so from a Buffer: huge pages, and no writing of zeros before the first block.
+    struct Products {
+        index rows, columns;
+        Buffer<double> values;
+        using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+        index size() const { return rows * columns; }
+        Eigen::Map<Matrix> matrix() const { return {values.data(), rows, columns}; }
+    };
+
     // A block of samples, packed about its own mean, which lies at `offset` from the shift.
     struct Block {
         double samples = 0;
@@ -78,6 +86,7 @@ template <class T> class Moments {
     std::vector<Eigen::VectorXd> shift_;  // per layer, the mean of the first block
     SmallMoments small_;
     std::vector<Products> products_;      // sum z z' per wanted pair; of a layer with itself the upper half
+    bool has_products_ = false;           // nothing is in them before the first block
     std::vector<Buffer<T>> pending_;      // per layer, row by row
     index pending_samples_ = 0;
 };
