@@ -68,7 +68,7 @@ def color_at(ax, x, y):
 
 def tick_labels(axis):
     """The labels that are drawn, with the room that each takes on the canvas."""
-    axis.figure.canvas.draw()
+    axis.figure.draw_without_rendering()
     low, high = sorted(axis.get_view_interval())
     ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high and t.label1.get_text()]
     return [(t.label1.get_text(), t.label1.get_window_extent()) for t in ticks]
@@ -271,7 +271,7 @@ def test_nothing_is_cut_off_in_own_figures(shape):
     m = matrix(values, rows=long_names(shape[0]), kernel=kernel, estimator="unbiased")
     m = m.with_models("ResNet-50, 90 epochs", "ViT-S/16, 300 epochs")
     for ax in (m.plot(), m.plot_curve(reference="layer0")):
-        ax.figure.canvas.draw()
+        ax.figure.draw_without_rendering()
         drawn, page = ax.get_tightbbox(), ax.figure.bbox
         assert drawn.x0 >= 0
         assert drawn.y0 >= 0

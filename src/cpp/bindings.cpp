@@ -3,8 +3,8 @@
 #include "base/errors.hpp"
 #include "engine/dispatch.hpp"
 #include "measure/gram.hpp"
-#include "measure/moments.hpp"
 #include "measure/pairwise.hpp"
+#include "measure/stream.hpp"
 
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
@@ -13,7 +13,6 @@
 
 #include <array>
 #include <utility>
-#include <variant>
 
 namespace py = pybind11;
 
@@ -32,13 +31,19 @@ Element element_of(const py::dtype& type) {
     constexpr std::array unsigned_types{Element::u8, Element::u16, Element::u32, Element::u64};
     if (kind == 'i' || kind == 'u')
         for (std::size_t power = 0; power < 4; ++power)
-            if (size == py::ssize_t{1} << power) return kind == 'i' ? signed_types[power] : unsigned_types[power];
+            if (size == py::ssize_t{1} << power)
+                return kind == 'i' ? signed_types[power] : unsigned_types[power];
     throw py::type_error("unsupported element type " + std::string(py::str(type)));
 }
 
 MatrixView view_of(const py::array& array) {
-    if (array.ndim() != 2) throw std::invalid_argument("expected a matrix, got " + std::to_string(array.ndim()) + " dimensions");
-    return {static_cast<const std::byte*>(array.data()), array.shape(0), array.shape(1), array.strides(0), array.strides(1),
+    if (array.ndim() != 2)
+        throw std::invalid_argument("expected a matrix, got " + std::to_string(array.ndim()) + " dimensions");
+    return {static_cast<const std::byte*>(array.data()),
+            array.shape(0),
+            array.shape(1),
+            array.strides(0),
+            array.strides(1),
             element_of(array.dtype())};
 }
 
@@ -48,16 +53,17 @@ std::vector<MatrixView> views_of(const std::vector<py::array>& arrays) {
     return views;
 }
 
-template <class Name, std::size_t N> Name named(const std::array<std::pair<const char*, Name>, N>& names, const std::string& text) {
+template <class Name, std::size_t N>
+Name named(const std::array<std::pair<const char*, Name>, N>& names, const std::string& text) {
     for (const auto& [name, value] : names)
         if (text == name) return value;
     throw std::invalid_argument("unknown name " + text);
 }
 
 constexpr std::array kernel_kinds{
-    std::pair{"linear", KernelKind::linear},         std::pair{"rbf", KernelKind::rbf},
-    std::pair{"laplacian", KernelKind::laplacian},   std::pair{"polynomial", KernelKind::polynomial},
-    std::pair{"cosine", KernelKind::cosine},         std::pair{"distance", KernelKind::distance},
+    std::pair{"linear", KernelKind::linear},           std::pair{"rbf", KernelKind::rbf},
+    std::pair{"laplacian", KernelKind::laplacian},     std::pair{"polynomial", KernelKind::polynomial},
+    std::pair{"cosine", KernelKind::cosine},           std::pair{"distance", KernelKind::distance},
     std::pair{"precomputed", KernelKind::precomputed},
 };
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
@@ -126,93 +132,33 @@ template <class T> py::array center_array(const MatrixView& view, int threads) {
     return out;
 }
 
-// A stream of either precision behind one Python class.
-class AnyMoments {
-  public:
-    AnyMoments(const std::vector<index>& widths_a, const std::optional<std::vector<index>>& widths_b, bool twofold)
-        : moments_(twofold ? Either(std::in_place_type<Moments<double>>, pairs_of(widths_a, widths_b))
-                           : Either(std::in_place_type<Moments<float>>, pairs_of(widths_a, widths_b))),
-          layers_a_(static_cast<index>(widths_a.size())), one_sided_(!widths_b), twofold_(twofold) {}
+py::dict state_of(Stream& stream) {
+    py::dict state;
+    state["samples"] = py::make_tuple(stream.counts().folded, stream.counts().pending);
+    stream.visit_arrays([&](const std::string& name, auto* data, index size) {
+        state[py::str(name)] = py::array_t<std::decay_t<decltype(*data)>>(size, data);
+    });
+    return state;
+}
 
-    AnyMoments(AnyMoments&&) = default;
-    AnyMoments(const AnyMoments&) = delete;
-    AnyMoments& operator=(AnyMoments&&) = default;
-    AnyMoments& operator=(const AnyMoments&) = delete;
-    ~AnyMoments() = default;
+Stream stream_from(const LayerPairs& pairs, bool twofold, const py::dict& state) {
+    Stream stream(pairs, twofold);
+    const auto [folded, pending] = state["samples"].cast<std::pair<index, index>>();
+    stream.set_counts({folded, pending});
+    stream.visit_arrays([&](const std::string& name, auto* data, index size) {
+        using Value = std::decay_t<decltype(*data)>;
+        const auto saved = state[py::str(name)].cast<py::array_t<Value, py::array::c_style>>();
+        if (saved.size() != size) throw std::invalid_argument("state array " + name + " has the wrong size");
+        std::copy_n(saved.data(), size, data);
+    });
+    return stream;
+}
 
-    static index state_bytes(const std::vector<index>& widths_a, const std::optional<std::vector<index>>& widths_b,
-                             bool twofold) {
-        const LayerPairs pairs = pairs_of(widths_a, widths_b);
-        return twofold ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
-    }
-
-    void update(const std::vector<py::array>& layers_a, const std::optional<std::vector<py::array>>& layers_b,
-                int n_threads) {
-        std::vector<MatrixView> batch = views_of(layers_a);
-        if (layers_b)
-            for (const MatrixView& view : views_of(*layers_b)) batch.push_back(view);
-        const py::gil_scoped_release release;
-        Team team(n_threads);
-        try {
-            std::visit([&](auto& moments) { moments.update(batch, team); }, moments_);
-        } catch (const NonFinite& e) {
-            throw e.layer < layers_a_ ? NonFinite(0, e.layer, e.row, e.column)
-                                      : NonFinite(1, e.layer - layers_a_, e.row, e.column);
-        }
-    }
-
-    void merge(const AnyMoments& other, int n_threads) {
-        const py::gil_scoped_release release;
-        Team team(n_threads);
-        std::visit([&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); }, moments_);
-    }
-
-    Alignment result(bool unbiased, int n_threads) const {
-        const py::gil_scoped_release release;
-        Team team(n_threads);
-        RouteResult result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_);
-        return alignment_of(std::move(result), unbiased, twofold_, one_sided_);
-    }
-
-    index samples() const { return std::visit([](const auto& moments) { return moments.samples(); }, moments_); }
-
-    py::dict state() {
-        py::dict state;
-        std::visit([&](auto& moments) {
-            state["samples"] = py::make_tuple(moments.folded_samples(), moments.pending_samples());
-            moments.visit_arrays([&](const std::string& name, auto* data, index size) {
-                state[py::str(name)] = py::array_t<std::decay_t<decltype(*data)>>(size, data);
-            });
-        }, moments_);
-        return state;
-    }
-
-    void set_state(const py::dict& state) {
-        std::visit([&](auto& moments) {
-            const auto [folded, pending] = state["samples"].cast<std::pair<index, index>>();
-            moments.set_counts(folded, pending);
-            moments.visit_arrays([&](const std::string& name, auto* data, index size) {
-                using Value = std::decay_t<decltype(*data)>;
-                const auto saved = state[py::str(name)].cast<py::array_t<Value, py::array::c_style>>();
-                if (saved.size() != size) throw std::invalid_argument("state array " + name + " has the wrong size");
-                std::copy_n(saved.data(), size, data);
-            });
-        }, moments_);
-    }
-
-  private:
-    using Either = std::variant<Moments<float>, Moments<double>>;
-
-    static LayerPairs pairs_of(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
-        const auto layers_a = static_cast<index>(widths.size());
-        if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
-        return {std::move(widths), layers_a, !widths_b};
-    }
-
-    Either moments_;
-    index layers_a_;
-    bool one_sided_, twofold_;
-};
+LayerPairs pairs_of(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
+    const auto layers_a = static_cast<index>(widths.size());
+    if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
+    return {std::move(widths), layers_a, !widths_b};
+}
 
 py::dict config() {
     py::dict dict;
@@ -246,13 +192,14 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     });
 
     py::class_<Kernel>(m, "Kernel")
-        .def(py::init([](const std::string& kind, double bandwidth, double sigma, bool offdiag, int degree, double coef0,
-                         double gamma, double exponent) {
-                 return Kernel{named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
+        .def(py::init([](const std::string& kind, double bandwidth, double sigma, bool offdiag, int degree,
+                         double coef0, double gamma, double exponent) {
+                 return Kernel{
+                     named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
              }),
              py::arg("kind"), py::kw_only(), py::arg("bandwidth") = 1.0, py::arg("sigma") = not_given,
-             py::arg("offdiag") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0, py::arg("gamma") = not_given,
-             py::arg("exponent") = 1.0);
+             py::arg("offdiag") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0,
+             py::arg("gamma") = not_given, py::arg("exponent") = 1.0);
 
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
@@ -285,20 +232,31 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            const std::string& route, const std::optional<py::function>& progress) {
             Sides sides{views_of(layers_a), {}};
             if (layers_b) sides.b = views_of(*layers_b);
-            const PairwiseOptions options{kernel, unbiased, double_precision, n_threads, max_bytes, named(routes, route)};
+            const PairwiseOptions options{kernel,    unbiased,  double_precision,
+                                          n_threads, max_bytes, named(routes, route)};
             const Observer observer = observer_of(progress);
             const py::gil_scoped_release release;
             return pairwise(sides, options, observer);
         },
         py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
-        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"), py::arg("progress"));
+        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"),
+        py::arg("progress"));
 
     m.def(
         "plan",
-        [](index n, std::vector<index> widths_a, std::optional<std::vector<index>> widths_b, const Kernel& kernel,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route) {
+        [](index n, std::vector<index> widths_a, std::optional<std::vector<index>> widths_b,
+           const Kernel& kernel, bool double_precision, int n_threads, index max_bytes,
+           const std::string& route) {
             const bool one_sided = !widths_b;
-            const Problem problem{n, std::move(widths_a), one_sided ? std::vector<index>{} : std::move(*widths_b), one_sided, kernel, double_precision, n_threads, max_bytes, named(routes, route)};
+            const Problem problem{n,
+                                  std::move(widths_a),
+                                  one_sided ? std::vector<index>{} : std::move(*widths_b),
+                                  one_sided,
+                                  kernel,
+                                  double_precision,
+                                  n_threads,
+                                  max_bytes,
+                                  named(routes, route)};
             return make_plan(problem, panel_width_of(current_level(), double_precision));
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
@@ -308,7 +266,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         "gram",
         [](const py::array& samples, const Kernel& kernel, bool double_precision, int n_threads) {
             const MatrixView view = view_of(samples);
-            return double_precision ? gram_array<double>(view, kernel, n_threads) : gram_array<float>(view, kernel, n_threads);
+            return double_precision ? gram_array<double>(view, kernel, n_threads)
+                                    : gram_array<float>(view, kernel, n_threads);
         },
         py::arg("X"), py::arg("kernel"), py::kw_only(), py::arg("double_precision"), py::arg("n_threads"));
 
@@ -316,29 +275,47 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         "center",
         [](const py::array& gram, int n_threads) {
             const MatrixView view = view_of(gram);
-            const bool single = view.element == Element::f32 || view.element == Element::f16 || view.element == Element::bf16;
+            const bool single =
+                view.element == Element::f32 || view.element == Element::f16 || view.element == Element::bf16;
             return single ? center_array<float>(view, n_threads) : center_array<double>(view, n_threads);
         },
         py::arg("K"), py::arg("n_threads"));
 
     using Widths = std::vector<index>;
-    py::class_<AnyMoments>(m, "Moments")
-        .def(py::init<const Widths&, const std::optional<Widths>&, bool>(), py::arg("widths_a"), py::arg("widths_b"),
-             py::arg("double_precision"))
-        .def("update", &AnyMoments::update, py::arg("layers_a"), py::arg("layers_b"), py::arg("n_threads"))
-        .def("merge", &AnyMoments::merge, py::arg("other"), py::arg("n_threads"))
-        .def("result", &AnyMoments::result, py::arg("unbiased"), py::arg("n_threads"))
-        .def_property_readonly("n_samples", &AnyMoments::samples)
-        .def("state", &AnyMoments::state)
-        .def_static("from_state",
-                    [](const Widths& widths_a, const std::optional<Widths>& widths_b, bool double_precision, const py::dict& state) {
-                        AnyMoments moments(widths_a, widths_b, double_precision);
-                        moments.set_state(state);
-                        return moments;
-                    },
-                    py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"), py::arg("state"))
-        .def_static("state_bytes", &AnyMoments::state_bytes, py::arg("widths_a"), py::arg("widths_b"),
-                    py::arg("double_precision"));
+    using OptionalWidths = std::optional<Widths>;
+    py::class_<Stream>(m, "Moments")
+        .def(py::init([](const Widths& a, const OptionalWidths& b, bool twofold) {
+                 return Stream(pairs_of(a, b), twofold);
+             }),
+             py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"))
+        .def(
+            "update",
+            [](Stream& stream, const std::vector<py::array>& layers_a,
+               const std::optional<std::vector<py::array>>& layers_b, int n_threads) {
+                Sides batch{views_of(layers_a), {}};
+                if (layers_b) batch.b = views_of(*layers_b);
+                const py::gil_scoped_release release;
+                stream.update(batch, n_threads);
+            },
+            py::arg("layers_a"), py::arg("layers_b"), py::arg("n_threads"))
+        .def("merge", &Stream::merge, py::arg("other"), py::arg("n_threads"),
+             py::call_guard<py::gil_scoped_release>())
+        .def("result", &Stream::result, py::arg("unbiased"), py::arg("n_threads"),
+             py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("n_samples", &Stream::samples)
+        .def("state", &state_of)
+        .def_static(
+            "from_state",
+            [](const Widths& a, const OptionalWidths& b, bool twofold, const py::dict& state) {
+                return stream_from(pairs_of(a, b), twofold, state);
+            },
+            py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"), py::arg("state"))
+        .def_static(
+            "state_bytes",
+            [](const Widths& a, const OptionalWidths& b, bool twofold) {
+                return Stream::state_bytes(pairs_of(a, b), twofold);
+            },
+            py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"));
 
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);

@@ -254,4 +254,4 @@ def _write_values(ax: Axes, values: NDArray[np.float64], colors: NDArray[np.floa
         if not np.isnan(value):
             text = f"{value:z.2f}".replace("-", "−")
             shade = "black" if luminance[i, j] > 0.18 else "white"
-            ax.add_artist(_CellText(j, i, text, ha="center", va="center", color=shade))
+            ax.add_artist(_CellText(j, i, text, ha="center", va="center", color=shade, in_layout=False))

@@ -36,8 +36,8 @@ function format(value) {
 
 const ruler = document.createElement("canvas").getContext("2d");
 ruler.font = "12px system-ui, sans-serif"; // that of svg text in report.css
-const length = (text) => ruler.measureText(text).width; // pixels
-const room = (labels) => Math.max(...labels.map(length)) + 10;
+const textWidth = (text) => ruler.measureText(text).width; // pixels
+const room = (labels) => Math.max(...labels.map(textWidth)) + 10;
 
 function svg(tag, attributes, parent, text = "") {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -73,7 +73,7 @@ function nameAlong(parent, labels, spacing, left, y) {
 
 // Title an x axis: centred, or from its left end when it is longer. Gives the picture its width.
 function titleBelow(parent, left, width, y, title, margin) {
-  const long = (14 / 12) * length(title);
+  const long = (14 / 12) * textWidth(title);
   const [x, anchor] = long > width ? [left, "start"] : [left + width / 2, "middle"];
   label(parent, x, y, title, { class: "title", "text-anchor": anchor });
   parent.setAttribute("width", left + Math.max(width + margin, long + 10));
@@ -145,7 +145,7 @@ heatmap.draw = function () {
   const below = bottom + 6 + nameAlong(picture, columnLabels, cell, left, bottom + 6);
   titleBelow(picture, left, width, below + 10, axisTitles[1], SCALE_ROOM);
   // The title of the y axis is centred, or begins at the top when it is longer than the axis.
-  const over = (14 / 12) * length(axisTitles[0]) - height;
+  const over = (14 / 12) * textWidth(axisTitles[0]) - height;
   const y = over > 0 ? top : top + height / 2;
   const anchor = over > 0 ? "end" : "middle";
   label(picture, 10, y, axisTitles[0], { class: "title", transform: `rotate(-90 10 ${y})`, "text-anchor": anchor });

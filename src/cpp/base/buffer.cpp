@@ -14,8 +14,8 @@
 namespace fastcka {
 namespace {
 
-constexpr std::size_t alignment = 64;          // a vector of the widest SIMD level, and a cache line
-constexpr std::size_t huge_page = 1 << 21;     // large blocks ask for huge pages: fewer faults, fewer TLB misses
+constexpr std::size_t alignment = 64;       // a vector of the widest SIMD level, and a cache line
+constexpr std::size_t huge_page = 1 << 21;  // large blocks ask for huge pages: fewer faults, fewer TLB misses
 constexpr std::size_t kept_bytes = 512 << 20;  // idle memory beyond this goes back to the system
 
 // Sits in front of the memory handed out.

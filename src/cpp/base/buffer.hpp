@@ -17,7 +17,8 @@ void release_buffers() noexcept;
 template <class T> class Buffer {
   public:
     Buffer() = default;
-    explicit Buffer(index size) : values_(static_cast<T*>(acquire_memory(size * static_cast<index>(sizeof(T))))) {}
+    explicit Buffer(index size)
+        : values_(static_cast<T*>(acquire_memory(size * static_cast<index>(sizeof(T))))) {}
     Buffer(Buffer&& other) noexcept : values_(std::exchange(other.values_, nullptr)) {}
     Buffer& operator=(Buffer&& other) noexcept {
         std::swap(values_, other.values_);

@@ -22,7 +22,9 @@ class Team {
 
     // Calls work(task, worker) once for every task; worker < threads() numbers the thread. The first exception stops the
     // team and is rethrown here.
-    void for_each(index tasks, const std::function<void(index task, int worker)>& work) { run(tasks, work, false); }
+    void for_each(index tasks, const std::function<void(index task, int worker)>& work) {
+        run(tasks, work, false);
+    }
     // The same, counted for the observer: the main loop of a computation.
     void for_each_observed(index tasks, const std::function<void(index task, int worker)>& work) {
         run(tasks, work, true);

@@ -63,7 +63,8 @@ const Level& choose_level() {
         if (std::string(wish) == level->name) return *level;
         known += (known.empty() ? "" : ", ") + std::string(level->name);
     }
-    throw std::invalid_argument("FASTCKA_SIMD_LEVEL=" + std::string(wish) + " is not one of the levels of this processor: " + known);
+    throw std::invalid_argument("FASTCKA_SIMD_LEVEL=" + std::string(wish) +
+                                " is not one of the levels of this processor: " + known);
 }
 
 }  // namespace

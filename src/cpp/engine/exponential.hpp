@@ -15,7 +15,8 @@ template <> struct Exponential<float> {
     static constexpr float lowest = -87.0f, highest = 88.0f;  // 2^k stays a normal number
     static constexpr float round = 0x1.8p23f;                 // adding it rounds to an integer
     static constexpr float log2_e = 0x1.715476p+0f;
-    static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;  // k * ln2_high is exact for |k| < 256
+    static constexpr float ln2_high = 0x1.62e4p-1f,
+                           ln2_low = 0x1.7f7d1cp-20f;  // k * ln2_high is exact for |k| < 256
     // Taylor coefficients of (expm1(r) - r) / r^2; on |r| <= ln(2)/2 the remainder r^8/8! is below 0.2 ulp.
     static constexpr float tail[] = {1.0f / 2, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
 };
@@ -27,8 +28,8 @@ template <> struct Exponential<double> {
     static constexpr double log2_e = 0x1.71547652b82fep+0;
     static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     // As above; the remainder r^14/14! is below 0.1 ulp.
-    static constexpr double tail[] = {1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,
-                                      1.0 / 720,    1.0 / 5040,    1.0 / 40320,    1.0 / 362880,
+    static constexpr double tail[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                      1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
                                       1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
 };
 
@@ -53,7 +54,8 @@ template <class T> inline Reduced<T> reduce(typename Vector<T>::type x) {
 #pragma GCC unroll 12
     for (int i = terms - 2; i >= 0; --i) tail = tail * r + E::tail[i];
     // The integer k sits in the low bits of `shifted`; it goes to the exponent of 1.
-    const Bits exponent = (std::bit_cast<Bits>(shifted) - std::bit_cast<Bits>(Vec{} + E::round)) << E::mantissa_bits;
+    const Bits exponent = (std::bit_cast<Bits>(shifted) - std::bit_cast<Bits>(Vec{} + E::round))
+                          << E::mantissa_bits;
     return {std::bit_cast<Vec>(exponent + std::bit_cast<Bits>(Vec{} + T(1))), r + r * r * tail};
 }
 

@@ -74,9 +74,10 @@ template <class T, bool centred> struct Polynomial {
         for (int lane = 0; lane < lanes<T>; ++lane) {
             const double product = rate * static_cast<double>(products[lane]);
             const double d = static_cast<double>(row) + static_cast<double>(columns[lane]) + product;
-            double power = 1, base_power = 1;     // (base + d)^k, base^k
-            double difference = 0, curvature = 0;  // power - base_power, and that less slope * d, without cancellation
-            double slope = 0;                      // k base^(k - 1)
+            double power = 1, base_power = 1;  // (base + d)^k, base^k
+            double difference = 0,
+                   curvature = 0;  // power - base_power, and that less slope * d, without cancellation
+            double slope = 0;      // k base^(k - 1)
             for (int k = 0; k < degree; ++k) {
                 curvature = base * curvature + difference * d;
                 difference = base * difference + power * d;
@@ -92,12 +93,14 @@ template <class T, bool centred> struct Polynomial {
 
 // The squared distance itself, for the search for its median.
 template <class T> struct SquaredDistance {
-    Vec<T> values(T row, Vec<T> columns, Vec<T> products) const { return squared_distance(row, columns, products); }
+    Vec<T> values(T row, Vec<T> columns, Vec<T> products) const {
+        return squared_distance(row, columns, products);
+    }
 };
 
 template <class T, class Kernel>
-inline void map_block(const Kernel kernel, const T* row_terms, const T* column_terms, index rows, index columns,
-                      T* block) {
+inline void map_block(const Kernel kernel, const T* row_terms, const T* column_terms, index rows,
+                      index columns, T* block) {
     constexpr index W = panel_width<T>, N = lanes<T>;
     for (index i = 0; i < rows; ++i) {
         T* values = block + i * W;
@@ -111,7 +114,8 @@ inline void map_block(const Kernel kernel, const T* row_terms, const T* column_t
 
 // See Operations::apply.
 template <class T>
-void apply(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows, index columns, T* block) {
+void apply(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows, index columns,
+           T* block) {
     const T rate = static_cast<T>(map.rate), reference = static_cast<T>(map.reference);
     const T level = static_cast<T>(map.level);
     const auto with = [&](auto kernel) { map_block(kernel, row_terms, column_terms, rows, columns, block); };
@@ -120,7 +124,8 @@ void apply(const KernelMap<T>& map, const T* row_terms, const T* column_terms, i
         case KernelKind::cosine:
         case KernelKind::precomputed: return;
         case KernelKind::rbf:
-            return map.centred ? with(RBF<T, true>{rate, reference, level}) : with(RBF<T, false>{rate, reference, level});
+            return map.centred ? with(RBF<T, true>{rate, reference, level})
+                               : with(RBF<T, false>{rate, reference, level});
         case KernelKind::laplacian:
             return map.centred ? with(Laplacian<T, true>{rate, reference, level})
                                : with(Laplacian<T, false>{rate, reference, level});

@@ -11,7 +11,8 @@ namespace fastcka {
 template <class T> struct Operand {
     const T* panels;
     index vectors;
-    index to_next;  // from a panel to the same one of the next coordinate block, to be fetched early; 0 in the last block
+    index
+        to_next;  // from a panel to the same one of the next coordinate block, to be fetched early; 0 in the last block
 };
 
 // A tile is stored block by block, panel_width x panel_width values each: block (a, b) holds the inner products of left
@@ -22,16 +23,16 @@ constexpr index block_number(index a, index b, index right_panels, bool triangle
 
 // How the elements of a representation become panel values: (x * row_scale - mean) * scale.
 template <class T> struct Packing {
-    MatrixView view;               // (samples, features)
-    bool vectors_are_samples;      // Gram route: a vector is a sample; feature route: a vector is a feature
-    bool through_double;           // centre in float64 even when T is float (64-bit input, or a range beyond float)
-    const double* row_scale;       // per sample, or null for 1
-    const double* mean;            // per feature, or null for 0
-    double scale;                  // a power of two, so that it costs no digits
-    T* panels;                     // coordinate block by coordinate block, see Panels
-    double* squared_norms;         // per sample: += sum over the packed coordinates of value^2
-    const double* direction;       // per feature, zero up to a whole panel; null: no projections
-    double* projections;           // per sample: += sum of value * direction
+    MatrixView view;           // (samples, features)
+    bool vectors_are_samples;  // Gram route: a vector is a sample; feature route: a vector is a feature
+    bool through_double;  // centre in float64 even when T is float (64-bit input, or a range beyond float)
+    const double* row_scale;  // per sample, or null for 1
+    const double* mean;       // per feature, or null for 0
+    double scale;             // a power of two, so that it costs no digits
+    T* panels;                // coordinate block by coordinate block, see Panels
+    double* squared_norms;    // per sample: += sum over the packed coordinates of value^2
+    const double* direction;  // per feature, zero up to a whole panel; null: no projections
+    double* projections;      // per sample: += sum of value * direction
 };
 
 enum class KernelKind { linear, rbf, laplacian, polynomial, cosine, distance, precomputed };
@@ -42,11 +43,12 @@ enum class KernelKind { linear, rbf, laplacian, polynomial, cosine, distance, pr
 template <class T> struct KernelMap {
     KernelKind kind = KernelKind::linear;
     bool centred = true;
-    double rate = 0;       // rbf: 1 / (2 sigma^2), laplacian: 1 / sigma, polynomial: gamma; in packed units
-    double reference = 0;  // rbf, laplacian: added to the exponent; distance: power left out; polynomial: base
-    double level = 1;      // rbf, laplacian: exp(-reference), times the rest when centred
-    double exponent = 1;   // distance
-    int degree = 1;        // polynomial
+    double rate = 0;  // rbf: 1 / (2 sigma^2), laplacian: 1 / sigma, polynomial: gamma; in packed units
+    double reference =
+        0;                // rbf, laplacian: added to the exponent; distance: power left out; polynomial: base
+    double level = 1;     // rbf, laplacian: exp(-reference), times the rest when centred
+    double exponent = 1;  // distance
+    int degree = 1;       // polynomial
 };
 
 template <class T> struct Operations {
@@ -54,7 +56,8 @@ template <class T> struct Operations {
 
     // sum[j] += sum_i (x_ij * row_scale_i - origin_j), *largest = max |...|, over the given samples and features.
     void (*feature_statistics)(const MatrixView& view, const double* row_scale, index first_row, index rows,
-                               index first_column, index columns, const double* origin, double* sum, double* largest);
+                               index first_column, index columns, const double* origin, double* sum,
+                               double* largest);
     // norm[i] = sqrt(sum_j x_ij^2), without overflow, for samples first .. first + rows - 1.
     void (*row_norms)(const MatrixView& view, index first_row, index rows, double* norm);
     // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite.
@@ -78,15 +81,15 @@ template <class T> struct Operations {
     // A block of a triangle that lies on the diagonal: hands out its diagonal and keeps what is strictly above it.
     void (*take_diagonal)(T* block, T* diagonal);
     // Kernel values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere.
-    void (*apply)(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows, index columns,
-                  T* block);
+    void (*apply)(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows,
+                  index columns, T* block);
     // Squared distances in place of inner products, never negative; zero outside `rows` x `columns`.
     void (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
     // row[i] += sum_j block[i][j], column[j] += sum_i block[i][j].
     void (*block_sums)(const T* block, double* row, double* column);
     // out[i * stride + j] += sum_t left[i][t] * right[j][t]; `length` is a multiple of panel_width.
-    void (*products)(const T* const* left, index left_count, const T* const* right, index right_count, index length,
-                     double* out, index stride);
+    void (*products)(const T* const* left, index left_count, const T* const* right, index right_count,
+                     index length, double* out, index stride);
     double (*sum_of_squares)(const T* values, index length);
 };
 

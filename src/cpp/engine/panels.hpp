@@ -26,7 +26,8 @@ static_assert(panel_width<float> <= line_length);
 // The mean of a feature as an unevaluated sum of two B, so that subtracting it costs no digits of x - mean.
 template <class B> struct SplitMean {
     B high = 0, low = 0;
-    explicit SplitMean(double mean) : high(static_cast<B>(mean)), low(static_cast<B>(mean - static_cast<double>(high))) {}
+    explicit SplitMean(double mean)
+        : high(static_cast<B>(mean)), low(static_cast<B>(mean - static_cast<double>(high))) {}
     SplitMean() = default;
 };
 
@@ -97,7 +98,8 @@ inline void add_sample_sums(const Packing<T>& job, const T* panel, index first_v
 // See Operations::copy_rows.
 template <class T> bool copy_rows(const MatrixView& view, T* out) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-    constexpr Bits exponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());  // all ones: NaN or infinity
+    constexpr Bits exponent =
+        std::bit_cast<Bits>(std::numeric_limits<T>::infinity());  // all ones: NaN or infinity
     alignas(64) T line[line_length];
     Bits bad = 0;
     for (index i = 0; i < view.rows; ++i)
@@ -105,21 +107,23 @@ template <class T> bool copy_rows(const MatrixView& view, T* out) {
             const index length = std::min(line_length, view.columns - first);
             T* target = out ? out + i * view.columns + first : line;
             widen_line(view.element, view.at(i, first), view.column_stride, length, target);
-            for (index j = 0; j < length; ++j) bad |= (std::bit_cast<Bits>(target[j]) & exponent) == exponent ? 1 : 0;
+            for (index j = 0; j < length; ++j)
+                bad |= (std::bit_cast<Bits>(target[j]) & exponent) == exponent ? 1 : 0;
         }
     return bad == 0;
 }
 
 // See Operations::weighted_sums.
 template <class T>
-void weighted_sums(const T* panel, index coordinates, const double* weights, index stride, index count, double* out,
-                   index out_stride) {
+void weighted_sums(const T* panel, index coordinates, const double* weights, index stride, index count,
+                   double* out, index out_stride) {
     using Wide = typename Vector<double>::type;
     constexpr index W = panel_width<T>, N = lanes<double>, groups = W / N;
     for (index l = 0; l < count; ++l) {
         Wide sums[groups] = {};
         for (index k = 0; k < coordinates; ++k)
-            for (index g = 0; g < groups; ++g) sums[g] += weights[l * stride + k] * widened(panel + k * W + g * N);
+            for (index g = 0; g < groups; ++g)
+                sums[g] += weights[l * stride + k] * widened(panel + k * W + g * N);
         for (index lane = 0; lane < W; ++lane) out[l * out_stride + lane] += sums[lane / N][lane % N];
     }
 }
@@ -146,7 +150,8 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
     const index rows = job.vectors_are_samples ? used : coordinates;
     const index columns = job.vectors_are_samples ? coordinates : used;
     const bool along_features = view.columns_are_contiguous();
-    const bool along_vectors = along_features != job.vectors_are_samples;  // a line holds one coordinate of all vectors
+    const bool along_vectors =
+        along_features != job.vectors_are_samples;  // a line holds one coordinate of all vectors
 
     alignas(64) T strip[W * line_length];
     alignas(64) B line[line_length];
@@ -163,7 +168,8 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
     const index lines = along_features ? rows : columns;
     const index length = along_features ? columns : rows;
     for (index l = 0; l < lines; ++l) {
-        const std::byte* first = along_features ? view.at(first_row + l, first_column) : view.at(first_row, first_column + l);
+        const std::byte* first =
+            along_features ? view.at(first_row + l, first_column) : view.at(first_row, first_column + l);
         const index stride = along_features ? view.column_stride : view.row_stride;
         fetch_what_follows(first, stride, length);
         widen_line(view.element, first, stride, length, line);
@@ -174,14 +180,16 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
                 for (index j = 0; j < length; ++j) line[j] *= factor;
             }
             if (job.mean)
-                for (index j = 0; j < length; ++j) out[j] = static_cast<T>(((line[j] - mean_high[j]) - mean_low[j]) * scale);
+                for (index j = 0; j < length; ++j)
+                    out[j] = static_cast<T>(((line[j] - mean_high[j]) - mean_low[j]) * scale);
             else
                 for (index j = 0; j < length; ++j) out[j] = static_cast<T>(line[j] * scale);
         } else {
             const SplitMean<B> mean(job.mean ? job.mean[first_column + l] : 0.0);
             if (job.row_scale)
                 for (index i = 0; i < length; ++i) line[i] *= static_cast<B>(job.row_scale[first_row + i]);
-            for (index i = 0; i < length; ++i) out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
+            for (index i = 0; i < length; ++i)
+                out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
         }
     }
     if (!along_vectors) transpose_strip(strip, coordinates, target);
@@ -226,7 +234,8 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
             for (index first = first_row; first < first_row + rows; first += line_length) {
                 const index length = std::min(line_length, first_row + rows - first);
                 for (index j = 0; j < width; ++j) {
-                    widen_line(view.element, view.at(first, first_column + c + j), view.row_stride, length, line);
+                    widen_line(view.element, view.at(first, first_column + c + j), view.row_stride, length,
+                               line);
                     for (index i = 0; i < length; ++i) lines[i][j] = line[i];
                 }
                 for (index i = 0; i < length; ++i) {
@@ -245,8 +254,8 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
 
 // See Operations::centred_block.
 template <class T>
-void centred_block(const MatrixView& gram, const double* mean, double grand_mean, double scale, index first_row,
-                   index rows, index first_column, index columns, T* block) {
+void centred_block(const MatrixView& gram, const double* mean, double grand_mean, double scale,
+                   index first_row, index rows, index first_column, index columns, T* block) {
     constexpr index W = panel_width<T>;
     alignas(64) double line[W];
     for (index i = 0; i < W; ++i) {

@@ -59,7 +59,8 @@ template <class T> void block_sums(const T* block, double* row, double* column) 
 
 // Products of up to L x R pairs of vectors over `count` SIMD vectors: float32 sums this short keep their digits.
 template <class T, int L, int R>
-inline void products_of(const T* const* left, const T* const* right, index first, index count, double (&out)[L][R]) {
+inline void products_of(const T* const* left, const T* const* right, index first, index count,
+                        double (&out)[L][R]) {
     using Vec = typename Vector<T>::type;
     constexpr index N = lanes<T>;
     Vec sum[L][R] = {};
@@ -83,8 +84,8 @@ inline void products_of(const T* const* left, const T* const* right, index first
 }
 
 template <class T, int L, int R>
-void products_by(const T* const* left, index left_count, const T* const* right, index right_count, index length,
-                 double* out, index stride) {
+void products_by(const T* const* left, index left_count, const T* const* right, index right_count,
+                 index length, double* out, index stride) {
     constexpr index vectors_per_chunk = 64;
     for (index i = 0; i < left_count; i += L)
         for (index j = 0; j < right_count; j += R) {
@@ -95,7 +96,8 @@ void products_by(const T* const* left, index left_count, const T* const* right, 
             double sums[L][R] = {};
             const index vectors = length / lanes<T>;
             for (index v = 0; v < vectors; v += vectors_per_chunk)
-                products_of<T, L, R>(rows, columns, v * lanes<T>, std::min(vectors_per_chunk, vectors - v), sums);
+                products_of<T, L, R>(rows, columns, v * lanes<T>, std::min(vectors_per_chunk, vectors - v),
+                                     sums);
             for (index l = 0; l < std::min<index>(L, left_count - i); ++l)
                 for (index r = 0; r < std::min<index>(R, right_count - j); ++r)
                     out[(i + l) * stride + j + r] += sums[l][r];

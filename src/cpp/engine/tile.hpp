@@ -16,7 +16,8 @@ inline void panel_pair(const T* left, index row_groups, const T* right, index co
     constexpr index row_bytes = panel_width<T> * static_cast<index>(sizeof(T));
     constexpr index fetches_to_fill_a_panel = (row_bytes + cache_line - 1) / cache_line;
     for (index g = 0; g < row_groups; ++g) {
-        const char* lines = reinterpret_cast<const char*>(ahead) + g % fetches_to_fill_a_panel * coordinates * cache_line;
+        const char* lines =
+            reinterpret_cast<const char*>(ahead) + g % fetches_to_fill_a_panel * coordinates * cache_line;
         inner_products<T, V>(left + g * rows<T>, right, coordinates, overwrite, lines,
                              block + g * rows<T> * panel_width<T>);
     }
@@ -24,8 +25,8 @@ inline void panel_pair(const T* left, index row_groups, const T* right, index co
 
 // See Operations::accumulate. The right panel stays in the L1 cache while the left panels stream past it from L2.
 template <class T>
-void accumulate(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite, bool triangle,
-                T* tile) {
+void accumulate(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
+                bool triangle, T* tile) {
     constexpr index W = panel_width<T>;
     const index left_panels = (left.vectors + W - 1) / W, right_panels = (right.vectors + W - 1) / W;
     for (index b = 0; b < right_panels; ++b) {
@@ -38,7 +39,9 @@ void accumulate(const Operand<T>& left, const Operand<T>& right, index coordinat
             if (overwrite && (used < W || row_groups * rows<T> < W)) std::fill(block, block + W * W, T(0));
             // Every panel of the next coordinate block is fetched once: left ones along the first column of blocks,
             // right ones along the first row.
-            const T* ahead = b == 0 ? left_panel + left.to_next : a == 0 ? right_panel + right.to_next : left_panel;
+            const T* ahead = b == 0   ? left_panel + left.to_next
+                             : a == 0 ? right_panel + right.to_next
+                                      : left_panel;
             if (used > 2 * lanes<T>)
                 panel_pair<T, 3>(left_panel, row_groups, right_panel, coordinates, overwrite, ahead, block);
             else if (used > lanes<T>)

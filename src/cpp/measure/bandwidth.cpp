@@ -14,21 +14,27 @@ static_assert(bins * static_cast<index>(sizeof(index)) == median_histogram_bytes
 
 // Numbers that are not negative are ordered like their bits, which makes selection a search by digits.
 template <class T> struct KeyOf;
-template <> struct KeyOf<float> { using type = std::uint32_t; };
-template <> struct KeyOf<double> { using type = std::uint64_t; };
+template <> struct KeyOf<float> {
+    using type = std::uint32_t;
+};
+template <> struct KeyOf<double> {
+    using type = std::uint64_t;
+};
 
 template <class T> class DistanceSelection {
   public:
     using Key = typename KeyOf<T>::type;
 
     DistanceSelection(GramLayer<T>& layer, const TileGrid& grid, const Engine& engine)
-        : layer_(layer), grid_(grid), engine_(engine), values_(grid.tile_values(engine.operations<T>().panel_width)),
+        : layer_(layer), grid_(grid), engine_(engine),
+          values_(grid.tile_values(engine.operations<T>().panel_width)),
           workers_(static_cast<std::size_t>(engine.team.threads())) {}
 
     void keep_distances() {
         Buffer<T> kept(grid_.tiles() * values_);
         engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
-            layer_.fill_distances(grid_[number], kept.data() + number * values_, scratch(worker).wide.data(), engine_, worker);
+            layer_.fill_distances(grid_[number], kept.data() + number * values_, scratch(worker).wide.data(),
+                                  engine_, worker);
         });
         layer_.kept = std::move(kept);
     }
@@ -41,14 +47,19 @@ template <class T> class DistanceSelection {
         for (;;) {
             const std::vector<index> histogram = histogram_from(lowest, shift);
             index bin = 0, before = below;
-            while (before + histogram[static_cast<std::size_t>(bin)] <= rank) before += histogram[static_cast<std::size_t>(bin++)];
+            while (before + histogram[static_cast<std::size_t>(bin)] <= rank)
+                before += histogram[static_cast<std::size_t>(bin++)];
             below = before;
             lowest += static_cast<Key>(bin) << shift;
             const index inside = histogram[static_cast<std::size_t>(bin)];
             const Key highest = lowest + ((Key{1} << shift) - 1);
-            if (shift == 0) return {value(lowest), next < below + inside ? value(lowest) : value(smallest_above(highest))};
+            if (shift == 0)
+                return {value(lowest),
+                        next < below + inside ? value(lowest) : value(smallest_above(highest))};
             // Another histogram of kept distances costs less than sorting many; without them it costs their products.
-            const index collectable = layer_.kept.data() != nullptr ? bins : median_collected_bytes / 2 / static_cast<index>(sizeof(Key));
+            const index collectable = layer_.kept.data() != nullptr
+                                          ? bins
+                                          : median_collected_bytes / 2 / static_cast<index>(sizeof(Key));
             if (inside <= collectable) {
                 std::vector<Key> keys = keys_between(lowest, highest);
                 const auto at = [&](index r) {
@@ -148,7 +159,8 @@ template <class T>
 double median_squared_distance(GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine) {
     const index n = layer.view.rows;
-    const index zeros = offdiagonal ? 0 : n;  // distances of samples to themselves; every other one comes twice
+    const index zeros =
+        offdiagonal ? 0 : n;  // distances of samples to themselves; every other one comes twice
     const index count = n * n - n + zeros;
     const index lower = (count - 1) / 2, upper = count / 2;
 

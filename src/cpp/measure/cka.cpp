@@ -12,17 +12,21 @@ using Reports = std::vector<LayerReport>;
 
 // A self-HSIC within a few roundings of zero, measured by the terms that it is the difference of, is zero.
 void mark_degenerate(const Estimates& self, bool unbiased, bool twofold, Reports& reports) {
-    const double unit = twofold ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+    const double unit =
+        twofold ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < reports.size(); ++l) {
         const auto entry = static_cast<index>(l);
-        if (reports[l].status != Status::fine || self.value(entry) > 8 * unit * self.magnitude(entry)) continue;
+        if (reports[l].status != Status::fine || self.value(entry) > 8 * unit * self.magnitude(entry))
+            continue;
         reports[l].status = unbiased ? Status::nonpositive : Status::constant;
     }
 }
 
 double in_units(double hsic, const LayerReport& a, const LayerReport& b) {
-    if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth) return not_given;  // no Gram matrix
-    return hsic == 0 ? 0 : hsic * (a.unit * b.unit);  // a constant has HSIC zero with everything, in any units
+    if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth)
+        return not_given;  // no Gram matrix
+    return hsic == 0 ? 0
+                     : hsic * (a.unit * b.unit);  // a constant has HSIC zero with everything, in any units
 }
 
 Eigen::VectorXd in_units(const Estimates& self, const Reports& reports) {
@@ -58,7 +62,8 @@ Alignment alignment_of(RouteResult result, bool unbiased, bool twofold, bool one
     out.cka = (hsic.array() / (root_a * root_b.transpose()).array()).matrix();
     for (index j = 0; j < hsic.cols(); ++j)
         for (index i = 0; i < hsic.rows(); ++i)
-            hsic(i, j) = in_units(hsic(i, j), result.a[static_cast<std::size_t>(i)], result.b[static_cast<std::size_t>(j)]);
+            hsic(i, j) = in_units(hsic(i, j), result.a[static_cast<std::size_t>(i)],
+                                  result.b[static_cast<std::size_t>(j)]);
     out.hsic = std::move(hsic);
     out.self_a = in_units(self_a, result.a);
     out.self_b = in_units(self_b, result.b);

@@ -14,7 +14,7 @@ enum class Status { fine, constant, nonpositive, zero_bandwidth };
 // What became of one layer on the way to its sums.
 struct LayerReport {
     Status status = Status::fine;
-    double unit = 1;           // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
+    double unit = 1;  // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
     double sigma = not_given;
 };
 
@@ -24,7 +24,7 @@ struct RouteResult {
 };
 
 struct Alignment {
-    Eigen::MatrixXd cka;             // layers of a x layers of b; NaN where a layer is degenerate
+    Eigen::MatrixXd cka;  // layers of a x layers of b; NaN where a layer is degenerate
     Eigen::MatrixXd hsic;
     Eigen::VectorXd self_a, self_b;  // HSIC of each layer with itself
     std::vector<LayerReport> a, b;

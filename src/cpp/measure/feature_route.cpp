@@ -13,7 +13,8 @@ template <class T> struct FeatureLayer {
     LayerReport report;
 };
 
-template <class T> FeatureLayer<T> make_feature_layer(const MatrixView& view, const Kernel& kernel, const Engine& engine) {
+template <class T>
+FeatureLayer<T> make_feature_layer(const MatrixView& view, const Kernel& kernel, const Engine& engine) {
     FeatureLayer<T> layer;
     std::vector<double> row_scale;
     if (kernel.kind == KernelKind::cosine) row_scale = inverse_row_norms(view, engine);
@@ -29,7 +30,9 @@ template <class T> class FeatureSweep {
   public:
     FeatureSweep(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine)
         : engine_(engine), plan_(plan), width_(engine.operations<T>().panel_width) {
-        const auto add = [&](const MatrixView& view) { layers_.push_back(make_feature_layer<T>(view, kernel, engine)); };
+        const auto add = [&](const MatrixView& view) {
+            layers_.push_back(make_feature_layer<T>(view, kernel, engine));
+        };
         make_each(sides.a, 0, add);
         layers_a_ = static_cast<index>(layers_.size());
         if (sides.b) make_each(*sides.b, 1, add);
@@ -55,7 +58,9 @@ template <class T> class FeatureSweep {
             double* wide = segments > 1 ? parts.data() + task * values : workspace->wide.data();
             const bool carried = form(tile, task % segments, workspace->tile.data(), wide, worker);
             if (segments > 1) {
-                if (!carried) engine_.operations<T>().carry(workspace->tile.data(), tile.range.blocks(width_) * width_ * width_, true, wide);
+                if (!carried)
+                    engine_.operations<T>().carry(workspace->tile.data(),
+                                                  tile.range.blocks(width_) * width_ * width_, true, wide);
             } else if (carried) {
                 squares[static_cast<std::size_t>(number)] = sum_of_squares(tile, wide);
             } else {
@@ -67,17 +72,20 @@ template <class T> class FeatureSweep {
                 const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
                 double* first = parts.data() + number * segments * values;
                 for (index segment = 1; segment < segments; ++segment)
-                    for (index v = 0; v < tile.range.blocks(width_) * width_ * width_; ++v) first[v] += first[segment * values + v];
+                    for (index v = 0; v < tile.range.blocks(width_) * width_ * width_; ++v)
+                        first[v] += first[segment * values + v];
                 squares[static_cast<std::size_t>(number)] = sum_of_squares(tile, first);
             });
-        for (std::size_t t = 0; t < tiles_.size(); ++t) squares_(tiles_[t].left, tiles_[t].right) += squares[t];
+        for (std::size_t t = 0; t < tiles_.size(); ++t)
+            squares_(tiles_[t].left, tiles_[t].right) += squares[t];
     }
 
     RouteResult result(bool two_sided) const {
         const index a = layers_a_, all = static_cast<index>(layers_.size());
         Eigen::MatrixXd norms(samples_, all);
         for (index l = 0; l < all; ++l)
-            norms.col(l) = Eigen::Map<const Eigen::VectorXd>(layers_[static_cast<std::size_t>(l)].norms.squared.data(), samples_);
+            norms.col(l) = Eigen::Map<const Eigen::VectorXd>(
+                layers_[static_cast<std::size_t>(l)].norms.squared.data(), samples_);
         const auto margins = [&](index first, index last) {
             const Eigen::MatrixXd diagonal = norms.middleCols(first, last - first);
             return Margins{diagonal, -diagonal};
@@ -92,7 +100,8 @@ template <class T> class FeatureSweep {
         const Margins margins_a = margins(0, a), margins_b = margins(b, all);
         const Eigen::MatrixXd full = squares_.selfadjointView<Eigen::Upper>();
         const Eigen::VectorXd self = full.diagonal() - norms.colwise().squaredNorm().transpose();
-        const Eigen::MatrixXd pairs = full.block(0, b, a, all - b) - margins_a.diagonal.transpose() * margins_b.diagonal;
+        const Eigen::MatrixXd pairs =
+            full.block(0, b, a, all - b) - margins_a.diagonal.transpose() * margins_b.diagonal;
         return {{static_cast<double>(samples_), pair_sums(pairs, margins_a, margins_b),
                  self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b)},
                 reports(0, a),
@@ -116,15 +125,17 @@ template <class T> class FeatureSweep {
         const index first = segment * blocks / plan_.segments * coordinate_block;
         const index last = std::min(samples_, (segment + 1) * blocks / plan_.segments * coordinate_block);
         return tile_products(layers_[static_cast<std::size_t>(tile.left)].panels,
-                             layers_[static_cast<std::size_t>(tile.right)].panels, tile.range, first, last, values,
-                             wide, engine_, worker);
+                             layers_[static_cast<std::size_t>(tile.right)].panels, tile.range, first, last,
+                             values, wide, engine_, worker);
     }
 
     // What is off the diagonal of a symmetric product counts twice: blocks of a triangle, tiles of a self product.
     template <class Value> double sum_of_squares(const FeatureTile& tile, const Value* values) const {
         const auto& operations = engine_.operations<Value>();
         const index size = width_ * width_;
-        if (!tile.range.triangle) return (tile.left == tile.right ? 2 : 1) * operations.sum_of_squares(values, tile.range.blocks(width_) * size);
+        if (!tile.range.triangle)
+            return (tile.left == tile.right ? 2 : 1) *
+                   operations.sum_of_squares(values, tile.range.blocks(width_) * size);
         double sum = 0;
         tile.range.for_each_block(width_, [&](index block, index row, index column) {
             sum += (row == column ? 1 : 2) * operations.sum_of_squares(values + block * size, size);

@@ -47,7 +47,10 @@ inline std::vector<FeatureTile> feature_tiles(const LayerPairs& pairs, index sid
         const index p = pairs.width(i), q = pairs.width(j);
         for (index row = 0; row < p; row += side)
             for (index column = i == j ? row : 0; column < q; column += side)
-                tiles.push_back({i, j, {row, std::min(side, p - row), column, std::min(side, q - column), i == j && row == column}});
+                tiles.push_back({i,
+                                 j,
+                                 {row, std::min(side, p - row), column, std::min(side, q - column),
+                                  i == j && row == column}});
     });
     return tiles;
 }

@@ -24,7 +24,8 @@ std::vector<double> norm_powers(const MatrixView& view, double exponent, const E
 
 template <class T>
 void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out) {
-    if (kernel.kind == KernelKind::precomputed) throw std::invalid_argument("a precomputed Gram matrix has no samples");
+    if (kernel.kind == KernelKind::precomputed)
+        throw std::invalid_argument("a precomputed Gram matrix has no samples");
     Team team(threads, observer);
     const Engine engine{current_level(), team};
     const index n = samples.rows, width = engine.operations<T>().panel_width;
@@ -33,7 +34,8 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
     GramLayer<T> layer = make_gram_layer<T>(samples, kernel, true, engine);
     if (kernel.needs_median()) {
         const double median = median_squared_distance(layer, grid, kernel.offdiagonal, false, engine);
-        if (!(median > 0)) return std::fill(out, out + n * n, static_cast<T>(not_given));  // no bandwidth, no matrix
+        if (!(median > 0))
+            return std::fill(out, out + n * n, static_cast<T>(not_given));  // no bandwidth, no matrix
         set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);
     }
     std::vector<double> powers;
@@ -52,7 +54,9 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
                     double value = i == j ? diagonal[static_cast<std::size_t>(i)]
                                           : static_cast<double>(products[(i - row) * width + j - column]);
                     if (!powers.empty())
-                        value = value * layer.unit + (powers[static_cast<std::size_t>(i)] + powers[static_cast<std::size_t>(j)]) / 2;
+                        value =
+                            value * layer.unit +
+                            (powers[static_cast<std::size_t>(i)] + powers[static_cast<std::size_t>(j)]) / 2;
                     out[i * n + j] = out[j * n + i] = static_cast<T>(value);
                 }
         });
@@ -67,13 +71,16 @@ template <class T> void center(const MatrixView& gram, int threads, T* out) {
     const Centring columns = centring_of(gram, nullptr, engine);
     const MatrixView transposed{gram.data, n, n, gram.column_stride, gram.row_stride, gram.element};
     const Centring rows = centring_of(transposed, nullptr, engine);
-    const double grand = std::accumulate(columns.mean.begin(), columns.mean.end(), 0.0) / static_cast<double>(n);
+    const double grand =
+        std::accumulate(columns.mean.begin(), columns.mean.end(), 0.0) / static_cast<double>(n);
     team.for_each(n, [&](index i, int) {
         std::vector<double> line(static_cast<std::size_t>(n), 0.0);
         double largest = 0;  // origin = column means: K_ij - mean_j
-        engine.operations<double>().feature_statistics(gram, nullptr, i, 1, 0, n, columns.mean.data(), line.data(), &largest);
+        engine.operations<double>().feature_statistics(gram, nullptr, i, 1, 0, n, columns.mean.data(),
+                                                       line.data(), &largest);
         const double row = rows.mean[static_cast<std::size_t>(i)] - grand;
-        for (index j = 0; j < n; ++j) out[i * n + j] = static_cast<T>(line[static_cast<std::size_t>(j)] - row);
+        for (index j = 0; j < n; ++j)
+            out[i * n + j] = static_cast<T>(line[static_cast<std::size_t>(j)] - row);
     });
 }
 

@@ -30,8 +30,9 @@ template <class T> Buffer<T> self_products(const Panels<T>& panels, const Engine
         const bool carries = sizeof(T) == 4 && last > carry_interval;
         for (index k = 0; k < last; k += coordinate_block) {
             const index in_interval = k % carry_interval;
-            operations.self_products(panels.operand(k, panel * width, width).panels, Panels<T>::block_size(k, last),
-                                     carries ? in_interval == 0 : k == 0, out);
+            operations.self_products(panels.operand(k, panel * width, width).panels,
+                                     Panels<T>::block_size(k, last), carries ? in_interval == 0 : k == 0,
+                                     out);
             if (carries && (k + coordinate_block >= last || in_interval + coordinate_block == carry_interval))
                 operations.carry(out, width, k == in_interval, wide.data());
         }
@@ -49,7 +50,8 @@ template <class T> void resolve_distance(GramLayer<T>& layer, const Kernel& kern
 
 // gamma <x, y> + coef0 with x = mean + x_c is base + row term + column term + rate <x_c, y_c>.
 template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& kernel, double largest_norm) {
-    const double gamma = kernel.gamma == kernel.gamma ? kernel.gamma : 1.0 / static_cast<double>(layer.view.columns);
+    const double gamma =
+        kernel.gamma == kernel.gamma ? kernel.gamma : 1.0 / static_cast<double>(layer.view.columns);
     const double scale = layer.centring.scale;
     const std::vector<double>& mean = layer.centring.mean;
     const double mean_squared = std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0);
@@ -58,7 +60,8 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
     layer.map.reference = kernel.coef0 + gamma * mean_squared;
     double largest_term = 0;
     for (std::size_t i = 0; i < layer.norms.projections.size(); ++i) {
-        const double term = layer.map.rate * layer.norms.projections[i];  // gamma <x_c, mean>, both in packed units
+        const double term =
+            layer.map.rate * layer.norms.projections[i];  // gamma <x_c, mean>, both in packed units
         layer.terms.data()[i] = static_cast<T>(term);
         largest_term = std::max(largest_term, std::abs(term));
     }
@@ -66,13 +69,15 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
     layer.bound = 2 * std::pow(std::abs(layer.map.reference) + step, kernel.degree);
     if (layer.status == Status::constant) layer.bound = 1;
     if (!std::isfinite(layer.bound) || (sizeof(T) == 4 && layer.bound > 1e18))
-        throw std::invalid_argument("the polynomial kernel overflows on these values; scale them or set gamma");
+        throw std::invalid_argument(
+            "the polynomial kernel overflows on these values; scale them or set gamma");
 }
 
 }  // namespace
 
 template <class T>
-GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition, const Engine& engine) {
+GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition,
+                             const Engine& engine) {
     GramLayer<T> layer;
     layer.view = view;
     layer.map.kind = kernel.kind;
@@ -106,7 +111,8 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
 
     const std::vector<double>& squared = layer.norms.squared;
     const double largest_norm = *std::max_element(squared.begin(), squared.end());
-    layer.mean_distance = 2 * std::accumulate(squared.begin(), squared.end(), 0.0) / static_cast<double>(view.rows);
+    layer.mean_distance =
+        2 * std::accumulate(squared.begin(), squared.end(), 0.0) / static_cast<double>(view.rows);
     if (uses_distances(kernel.kind)) {
         layer.terms = self_products(layer.panels, engine);
         layer.unit = 1;
@@ -144,8 +150,9 @@ void GramLayer<T>::fill_distances(const TileRange& range, T* tile, double* wide,
     const index width = panels.width();
     gram_products(panels, range, tile, wide, engine, worker);
     range.for_each_block(width, [&](index number, index row, index column) {
-        operations.squared_distances(terms.data() + row, terms.data() + column, std::min(width, view.rows - row),
-                                     std::min(width, view.rows - column), tile + number * width * width);
+        operations.squared_distances(terms.data() + row, terms.data() + column,
+                                     std::min(width, view.rows - row), std::min(width, view.rows - column),
+                                     tile + number * width * width);
     });
 }
 
@@ -171,8 +178,8 @@ void GramLayer<T>::fill(const TileGrid& grid, index number, T* tile, double* wid
         T* block = tile + block_index * width * width;
         const index rows = std::min(width, n - row), columns = std::min(width, n - column);
         if (map.kind == KernelKind::precomputed)
-            operations.centred_block(view, centring.mean.data(), grand_mean, centring.scale, row, rows, column, columns,
-                                     block);
+            operations.centred_block(view, centring.mean.data(), grand_mean, centring.scale, row, rows,
+                                     column, columns, block);
         else if (terms.data() != nullptr)
             operations.apply(map, from_kept ? zero_terms.data() : terms.data() + row,
                              from_kept ? zero_terms.data() : terms.data() + column, rows, columns, block);

@@ -10,32 +10,34 @@ namespace fastcka {
 
 template <class T> struct GramLayer {
     MatrixView view;
-    bool definition = false;    // the kernel as defined, for gram(), not up to what centring removes
+    bool definition = false;  // the kernel as defined, for gram(), not up to what centring removes
     Status status = Status::fine;
-    double unit = 1;            // Gram values in the kernel's own units = packed ones * unit
-    double sigma = not_given;   // rbf, laplacian: in the units of the data
+    double unit = 1;           // Gram values in the kernel's own units = packed ones * unit
+    double sigma = not_given;  // rbf, laplacian: in the units of the data
     KernelMap<T> map;
-    Panels<T> panels;           // empty for a precomputed Gram matrix
-    Buffer<T> terms;            // what the map needs of each sample, zero beyond the last; empty if nothing
-    Buffer<T> kept;             // squared distances from the search for the median, tile by tile, or empty
-    Centring centring;          // of features; of Gram columns when precomputed
+    Panels<T> panels;   // empty for a precomputed Gram matrix
+    Buffer<T> terms;    // what the map needs of each sample, zero beyond the last; empty if nothing
+    Buffer<T> kept;     // squared distances from the search for the median, tile by tile, or empty
+    Centring centring;  // of features; of Gram columns when precomputed
     SampleSums norms;
-    double grand_mean = 0;      // of a precomputed Gram matrix
-    double mean_distance = 0;   // mean squared distance between samples, packed units
-    double bound = 1;           // no |Gram value| is larger
+    double grand_mean = 0;     // of a precomputed Gram matrix
+    double mean_distance = 0;  // mean squared distance between samples, packed units
+    double bound = 1;          // no |Gram value| is larger
 
     // Gram values of one tile, block by block; zero on and below the diagonal of a triangle, whose diagonal goes to
     // `diagonal` (indexed by sample). `wide` is a worker's memory for one tile.
-    void fill(const TileGrid& grid, index number, T* tile, double* wide, double* diagonal, const Engine& engine,
-              int worker) const;
+    void fill(const TileGrid& grid, index number, T* tile, double* wide, double* diagonal,
+              const Engine& engine, int worker) const;
 
     // Squared distances of one tile; meaningless on and below the diagonal of a triangle.
-    void fill_distances(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
+    void fill_distances(const TileRange& range, T* tile, double* wide, const Engine& engine,
+                        int worker) const;
 };
 
 // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median.
 template <class T>
-GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition, const Engine& engine);
+GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition,
+                             const Engine& engine);
 
 // Sets sigma (units of the data) for rbf and laplacian.
 template <class T> void set_sigma(GramLayer<T>& layer, double sigma);

@@ -14,7 +14,8 @@ namespace {
 // bits of the coarse one; the fine one takes a few thousand remainders of 47 bits, one for each tile of a row.
 class RowSums {
   public:
-    RowSums(index samples, double bound) : sums_(std::make_unique<Sum[]>(static_cast<std::size_t>(samples))), samples_(samples) {
+    RowSums(index samples, double bound)
+        : sums_(std::make_unique<Sum[]>(static_cast<std::size_t>(samples))), samples_(samples) {
         std::frexp(static_cast<double>(samples) * bound, &coarse_exponent_);
         coarse_exponent_ -= 62;
     }
@@ -24,7 +25,8 @@ class RowSums {
             const double coarse = std::nearbyint(std::ldexp(values[i], -coarse_exponent_));
             const double rest = values[i] - std::ldexp(coarse, coarse_exponent_);
             sum.coarse.fetch_add(static_cast<std::int64_t>(coarse), std::memory_order_relaxed);
-            sum.fine.fetch_add(std::llrint(std::ldexp(rest, fine_bits - coarse_exponent_)), std::memory_order_relaxed);
+            sum.fine.fetch_add(std::llrint(std::ldexp(rest, fine_bits - coarse_exponent_)),
+                               std::memory_order_relaxed);
         }
     }
     void copy_to(double* out) const {
@@ -53,7 +55,8 @@ template <class T> struct Workspace {
     std::vector<double> row, column;
 
     Workspace(std::size_t layers, index side, index values)
-        : wide(sizeof(T) == 4 ? values : 1), row(static_cast<std::size_t>(side)), column(static_cast<std::size_t>(side)) {
+        : wide(sizeof(T) == 4 ? values : 1), row(static_cast<std::size_t>(side)),
+          column(static_cast<std::size_t>(side)) {
         for (std::size_t l = 0; l < layers; ++l) {
             tiles.emplace_back(values);
             pointers.push_back(tiles.back().data());
@@ -65,7 +68,8 @@ template <class T> struct Workspace {
 template <class T> class GramSweep {
   public:
     GramSweep(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine)
-        : engine_(engine), plan_(plan), centred_(kernel.is_centred()), n_(sides.a.front().rows), grid_(n_, plan.tile) {
+        : engine_(engine), plan_(plan), centred_(kernel.is_centred()), n_(sides.a.front().rows),
+          grid_(n_, plan.tile) {
         const auto add = [&](const MatrixView& view) {
             layers_.push_back(make_gram_layer<T>(view, kernel, false, engine));
             if (kernel.needs_median()) set_bandwidth(layers_.back(), kernel);
@@ -82,15 +86,19 @@ template <class T> class GramSweep {
 
     void run() {
         const index stride = static_cast<index>(layers_.size());
-        const index entries = joint_ ? stride * stride : static_cast<index>(layers_a_) * (stride - static_cast<index>(layers_a_)) + stride;
+        const index entries =
+            joint_ ? stride * stride
+                   : static_cast<index>(layers_a_) * (stride - static_cast<index>(layers_a_)) + stride;
         std::vector<double> partials(static_cast<std::size_t>(plan_.partials * entries), 0.0);
-        std::vector<std::unique_ptr<Workspace<T>>> workspaces(static_cast<std::size_t>(engine_.team.threads()));
+        std::vector<std::unique_ptr<Workspace<T>>> workspaces(
+            static_cast<std::size_t>(engine_.team.threads()));
         engine_.team.for_each_observed(plan_.partials, [&](index part, int worker) {
             auto& workspace = workspaces[static_cast<std::size_t>(worker)];
             if (!workspace)
-                workspace = std::make_unique<Workspace<T>>(layers_.size(), plan_.tile,
-                                                           grid_.tile_values(engine_.operations<T>().panel_width));
-            const index first = part * grid_.tiles() / plan_.partials, last = (part + 1) * grid_.tiles() / plan_.partials;
+                workspace = std::make_unique<Workspace<T>>(
+                    layers_.size(), plan_.tile, grid_.tile_values(engine_.operations<T>().panel_width));
+            const index first = part * grid_.tiles() / plan_.partials,
+                        last = (part + 1) * grid_.tiles() / plan_.partials;
             for (index number = first; number < last; ++number)
                 fold(number, *workspace, partials.data() + part * entries, worker);
         });
@@ -106,7 +114,8 @@ template <class T> class GramSweep {
         Eigen::MatrixXd pairs;
         Eigen::VectorXd self;
         if (joint_) {
-            pairs = Eigen::Map<const RowMajor>(products_.data(), all, all).template selfadjointView<Eigen::Upper>();
+            pairs = Eigen::Map<const RowMajor>(products_.data(), all, all)
+                        .template selfadjointView<Eigen::Upper>();
             self = pairs.diagonal();
             if (two_sided) pairs = Eigen::MatrixXd(pairs.topRightCorner(a, all - a));
         } else {
@@ -115,8 +124,8 @@ template <class T> class GramSweep {
         }
         const index b = two_sided ? a : 0;  // the first layer of side b
         const Margins margins_a = margins(0, a), margins_b = margins(b, all);
-        return {{static_cast<double>(n_), pair_sums(pairs, margins_a, margins_b), self_sums(self.head(a), margins_a),
-                 self_sums(self.tail(all - b), margins_b)},
+        return {{static_cast<double>(n_), pair_sums(pairs, margins_a, margins_b),
+                 self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b)},
                 reports(0, a),
                 reports(b, all)};
     }
@@ -139,7 +148,8 @@ template <class T> class GramSweep {
         const TileRange range = grid_[number];
         for (std::size_t l = 0; l < layers_.size(); ++l) {
             T* tile = workspace.tiles[l].data();
-            layers_[l].fill(grid_, number, tile, workspace.wide.data(), diagonals_.col(static_cast<index>(l)).data(), engine_, worker);
+            layers_[l].fill(grid_, number, tile, workspace.wide.data(),
+                            diagonals_.col(static_cast<index>(l)).data(), engine_, worker);
             if (!centred_) add_row_sums(range, tile, workspace, row_sums_[l]);
         }
         const index length = range.blocks(width) * width * width;
@@ -148,10 +158,12 @@ template <class T> class GramSweep {
         if (joint_) {
             constexpr index rows = 4;  // of the upper half at a time
             for (index i = 0; i < all; i += rows)
-                operations.products(tiles + i, std::min(rows, all - i), tiles + i, all - i, length, out + i * all + i, all);
+                operations.products(tiles + i, std::min(rows, all - i), tiles + i, all - i, length,
+                                    out + i * all + i, all);
         } else {
             operations.products(tiles, a, tiles + a, all - a, length, out, all - a);
-            for (index l = 0; l < all; ++l) out[a * (all - a) + l] += operations.sum_of_squares(tiles[l], length);
+            for (index l = 0; l < all; ++l)
+                out[a * (all - a) + l] += operations.sum_of_squares(tiles[l], length);
         }
     }
 
@@ -174,7 +186,8 @@ template <class T> class GramSweep {
         for (index l = first; l < last; ++l) {
             const GramLayer<T>& layer = layers_[static_cast<std::size_t>(l)];
             if (!layer.norms.squared.empty() && centred_)  // float64 norms are better than a float32 diagonal
-                margins.diagonal.col(l - first) = Eigen::Map<const Eigen::VectorXd>(layer.norms.squared.data(), n_);
+                margins.diagonal.col(l - first) =
+                    Eigen::Map<const Eigen::VectorXd>(layer.norms.squared.data(), n_);
             if (centred_)
                 margins.row_sums.col(l - first) = -margins.diagonal.col(l - first);
             else

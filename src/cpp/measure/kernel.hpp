@@ -12,13 +12,13 @@ inline constexpr double not_given = std::numeric_limits<double>::quiet_NaN();
 
 struct Kernel {
     KernelKind kind = KernelKind::linear;
-    double bandwidth = 1;       // rbf, laplacian: sigma = bandwidth * sqrt(median of squared distances)
-    double sigma = not_given;   // rbf, laplacian: this instead
-    bool offdiagonal = false;   // the median leaves the n zero distances of samples to themselves out
-    int degree = 2;             // polynomial: (gamma <x, y> + coef0)^degree
+    double bandwidth = 1;      // rbf, laplacian: sigma = bandwidth * sqrt(median of squared distances)
+    double sigma = not_given;  // rbf, laplacian: this instead
+    bool offdiagonal = false;  // the median leaves the n zero distances of samples to themselves out
+    int degree = 2;            // polynomial: (gamma <x, y> + coef0)^degree
     double coef0 = 1;
-    double gamma = not_given;   // not given: 1 / features
-    double exponent = 1;        // distance: 1/2 (|x|^e + |y|^e - |x - y|^e)
+    double gamma = not_given;  // not given: 1 / features
+    double exponent = 1;       // distance: 1/2 (|x|^e + |y|^e - |x - y|^e)
 
     // Inner products of (possibly rescaled) samples: feature space serves as well as Gram matrices.
     bool is_linear() const { return kind == KernelKind::linear || kind == KernelKind::cosine; }

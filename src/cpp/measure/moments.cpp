@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 namespace fastcka {
@@ -19,51 +20,15 @@ using Eigen::VectorXd;
 constexpr index block_samples = 2 * carry_interval;
 constexpr index side = 384;
 
-// The small moments after z -> factor z + e, which takes r to factor^2 r + 2 factor e'z + |e|^2. `products(i, j)` are
-// sum z_i z_j' before, of wanted pairs i <= j.
-template <class Products>
-SmallMoments moved(const SmallMoments& old, const LayerPairs& pairs, const std::vector<double>& factor,
-                   const std::vector<VectorXd>& e, Products&& products) {
-    const double n = old.samples;
-    SmallMoments out = old;
-    std::vector<double> norm, ez;  // |e|^2, e' sum z
-    for (std::size_t l = 0; l < e.size(); ++l) {
-        const double f = factor[l];
-        const auto layer = static_cast<index>(l);
-        norm.push_back(e[l].squaredNorm());
-        ez.push_back(e[l].dot(old.z[l]));
-        out.z[l] = f * old.z[l] + n * e[l];
-        out.r(layer) = f * f * old.r(layer) + 2 * f * ez[l] + n * norm[l];
-    }
-    pairs.for_each([&](index i, index j) {
-        const auto a = static_cast<std::size_t>(i), b = static_cast<std::size_t>(j);
-        const double f = factor[a], g = factor[b];
-        const MatrixXd zz = products(i, j);
-        const VectorXd za = zz * e[b], zb = zz.transpose() * e[a];  // sum z_i (e_j'z_j), sum (e_i'z_i) z_j
-        const auto shifted = [&](std::size_t of, std::size_t by, const VectorXd& mixed) {  // sum z r' of `of` by `by`
-            const auto column = static_cast<index>(by);
-            const double r = factor[by] * factor[by] * old.r(column) + 2 * factor[by] * ez[by];
-            return VectorXd(factor[of] * factor[by] * factor[by] * old.zr[of].col(column) + 2 * factor[of] * factor[by] * mixed +
-                            norm[by] * factor[of] * old.z[of] + (r + n * norm[by]) * e[of]);
-        };
-        out.zr[b].col(i) = shifted(b, a, zb);
-        out.zr[a].col(j) = shifted(a, b, za);
-        out.rr(i, j) = out.rr(j, i) =
-            f * f * g * g * old.rr(i, j) + 2 * f * f * g * e[b].dot(old.zr[b].col(i)) + f * f * norm[b] * old.r(i) +
-            2 * f * g * g * e[a].dot(old.zr[a].col(j)) + 4 * f * g * e[a].dot(za) + 2 * f * norm[b] * ez[a] +
-            g * g * norm[a] * old.r(j) + 2 * g * norm[a] * ez[b] + n * norm[a] * norm[b];
-    });
-    return out;
-}
-
 template <class T> MatrixView rows_of(const Buffer<T>& rows, index samples, index width) {
     const index size = static_cast<index>(sizeof(T));
-    return {reinterpret_cast<const std::byte*>(rows.data()), samples, width, width * size, size,
+    return {reinterpret_cast<const std::byte*>(rows.data()),         samples, width, width * size, size,
             sizeof(T) == sizeof(float) ? Element::f32 : Element::f64};
 }
 
 MatrixView part_of(const MatrixView& view, index first_row, index rows, index first_column, index columns) {
-    return {view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
+    return {
+        view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
 }
 
 template <class T> void check_finite(const std::vector<MatrixView>& batch, const Engine& engine) {
@@ -80,7 +45,8 @@ template <class T> void check_finite(const std::vector<MatrixView>& batch, const
 
 }  // namespace
 
-template <class T> Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pairs)), tiles_(feature_tiles(pairs_, side)) {
+template <class T>
+Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pairs)), tiles_(feature_tiles(pairs_, side)) {
     const index layers = pairs_.count();
     pair_number_.setConstant(layers, layers, -1);
     scale_.assign(static_cast<std::size_t>(layers), 1.0);
@@ -115,6 +81,10 @@ template <class T> void Moments<T>::set_counts(index folded, index pending) {
 
 template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch, Team& team) {
     const Engine engine{current_level(), team};
+    for (std::size_t l = 0; l < batch.size(); ++l)
+        if (batch.size() != pairs_.widths.size() || batch[l].columns != pairs_.widths[l] ||
+            batch[l].rows != batch.front().rows)
+            throw std::invalid_argument("a batch does not have the layers of the stream");
     check_finite<T>(batch, engine);
     const index samples = batch.front().rows;
     for (index first = 0; first < samples;) {
@@ -126,7 +96,8 @@ template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch,
 }
 
 template <class T>
-void Moments<T>::append(const std::vector<MatrixView>& batch, index first, index count, const Engine& engine) {
+void Moments<T>::append(const std::vector<MatrixView>& batch, index first, index count,
+                        const Engine& engine) {
     engine.team.for_each(pairs_.count(), [&](index layer, int) {
         const auto l = static_cast<std::size_t>(layer);
         engine.operations<T>().copy_rows(part_of(batch[l], first, count, 0, batch[l].columns),
@@ -158,7 +129,8 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
         centring.scale = scale[l];
         const VectorXd offset = scale[l] * (mean - shift[l]);
         SampleSums sums;
-        block.panels.push_back(pack<T>(rows, false, &centring, nullptr, {offset.data(), offset.data() + offset.size()}, sums, engine));
+        block.panels.push_back(pack<T>(rows, false, &centring, nullptr,
+                                       {offset.data(), offset.data() + offset.size()}, sums, engine));
         block.offset.push_back(offset);
         r.col(layer) = Eigen::Map<const VectorXd>(sums.squared.data(), samples) +
                        2 * Eigen::Map<const VectorXd>(sums.projections.data(), samples);
@@ -171,8 +143,9 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
         Eigen::MatrixXd zr = MatrixXd::Zero(panels.count() * width, layers);
         engine.team.for_each(panels.count(), [&](index panel, int) {
             for (index k = 0; k < samples; k += coordinate_block)
-                operations.weighted_sums(panels.operand(k, panel * width, width).panels, Panels<T>::block_size(k, samples),
-                                         r.data() + k, samples, layers, zr.data() + panel * width, zr.rows());
+                operations.weighted_sums(panels.operand(k, panel * width, width).panels,
+                                         Panels<T>::block_size(k, samples), r.data() + k, samples, layers,
+                                         zr.data() + panel * width, zr.rows());
         });
         small.zr[l] += zr.topRows(pairs_.width(layer)) + block.offset[l] * total.transpose();
         small.z[l] += block.samples * block.offset[l];
@@ -185,7 +158,8 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
 
 // use(tile number, pair number, i, j, count, values): row i of a pair's sum z z', from column j on, with the block's
 // share; of a layer with itself only what is on and above the diagonal.
-template <class T> template <class Use>
+template <class T>
+template <class Use>
 void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& use) const {
     const index width = engine.operations<T>().panel_width, padded = (side + width - 1) / width * width;
     struct Memory {
@@ -199,11 +173,14 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
         const int pair = pair_number_(tile.left, tile.right);
         const auto products = products_[static_cast<std::size_t>(pair)].matrix();
         auto& mine = memory[static_cast<std::size_t>(worker)];
-        if (!mine) mine = std::make_unique<Memory>(Buffer<T>(padded * padded), Buffer<double>(padded * padded));
+        if (!mine)
+            mine = std::make_unique<Memory>(Buffer<T>(padded * padded), Buffer<double>(padded * padded));
         const double* formed = mine->wide.data();
         if (block.samples > 0 && !tile_products(block.panels[left], block.panels[right], tile.range, 0,
-                                                static_cast<index>(block.samples), mine->values.data(), mine->wide.data(), engine, worker))
-            engine.operations<T>().carry(mine->values.data(), tile.range.blocks(width) * width * width, true, mine->wide.data());
+                                                static_cast<index>(block.samples), mine->values.data(),
+                                                mine->wide.data(), engine, worker))
+            engine.operations<T>().carry(mine->values.data(), tile.range.blocks(width) * width * width, true,
+                                         mine->wide.data());
         std::vector<double> row(static_cast<std::size_t>(width));
         tile.range.for_each_block(width, [&](index b, index first_row, index first_column) {
             const index rows = std::min(width, tile.range.first_row + tile.range.rows - first_row);
@@ -215,7 +192,8 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
                 for (index k = 0; k < last - j; ++k) {
                     row[static_cast<std::size_t>(k)] = has_products_ ? products(i, j + k) : 0.0;
                     if (block.samples > 0)
-                        row[static_cast<std::size_t>(k)] += products_here[k] + here * block.offset[right](j + k);
+                        row[static_cast<std::size_t>(k)] +=
+                            products_here[k] + here * block.offset[right](j + k);
                 }
                 use(number, pair, i, j, last - j, row.data());
             }
@@ -273,21 +251,33 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
     const auto norm = [&](index l) { return d[static_cast<std::size_t>(l)].squaredNorm(); };
     for (index l = 0; l < layers; ++l) total(l) = small.r(l) - n * norm(l);
     pairs_.for_each([&](index i, index j) {
-        const auto at = [&](index of, index by) { return d[static_cast<std::size_t>(of)].dot(small.zr[static_cast<std::size_t>(of)].col(by)); };
-        diagonals(i, j) = small.rr(i, j) - 2 * at(j, i) - 2 * at(i, j) + 4 * dzzd(i, j) + norm(j) * small.r(i) +
-                          norm(i) * small.r(j) - 3 * n * norm(i) * norm(j);
+        const auto at = [&](index of, index by) {
+            return d[static_cast<std::size_t>(of)].dot(small.zr[static_cast<std::size_t>(of)].col(by));
+        };
+        diagonals(i, j) = small.rr(i, j) - 2 * at(j, i) - 2 * at(i, j) + 4 * dzzd(i, j) +
+                          norm(j) * small.r(i) + norm(i) * small.r(j) - 3 * n * norm(i) * norm(j);
     });
 
     // Centred Gram matrices have rows that sum to zero: what is off the diagonal sums to minus the diagonal.
     const index b = pairs_.one_sided ? 0 : a;
-    const auto sums = [&](const MatrixXd& squares_of_pairs, const MatrixXd& diagonals_of_pairs, const MatrixXd& totals) {
+    const auto sums = [&](const MatrixXd& squares_of_pairs, const MatrixXd& diagonals_of_pairs,
+                          const MatrixXd& totals) {
         const Eigen::ArrayXXd zero = Eigen::ArrayXXd::Zero(totals.rows(), totals.cols());
-        return PairSums{(squares_of_pairs - diagonals_of_pairs).array(), diagonals_of_pairs.array(), diagonals_of_pairs.array(), totals.array(), zero, zero};
+        return PairSums{(squares_of_pairs - diagonals_of_pairs).array(),
+                        diagonals_of_pairs.array(),
+                        diagonals_of_pairs.array(),
+                        totals.array(),
+                        zero,
+                        zero};
     };
-    const MatrixXd full = inner.selfadjointView<Eigen::Upper>(), full_diagonals = diagonals.selfadjointView<Eigen::Upper>();
-    const VectorXd self = full.diagonal(), self_diagonals = full_diagonals.diagonal(), self_totals = total.array().square();
+    const MatrixXd full = inner.selfadjointView<Eigen::Upper>(),
+                   full_diagonals = diagonals.selfadjointView<Eigen::Upper>();
+    const VectorXd self = full.diagonal(), self_diagonals = full_diagonals.diagonal(),
+                   self_totals = total.array().square();
     RouteResult out;
-    out.sums = {n, sums(full.block(0, b, a, layers - b), full_diagonals.block(0, b, a, layers - b), total.head(a) * total.tail(layers - b).transpose()),
+    out.sums = {n,
+                sums(full.block(0, b, a, layers - b), full_diagonals.block(0, b, a, layers - b),
+                     total.head(a) * total.tail(layers - b).transpose()),
                 sums(self.head(a), self_diagonals.head(a), self_totals.head(a)),
                 sums(self.tail(layers - b), self_diagonals.tail(layers - b), self_totals.tail(layers - b))};
     for (index l = 0; l < layers; ++l) {
@@ -324,7 +314,8 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
             const auto l = static_cast<std::size_t>(i), m = static_cast<std::size_t>(j);
             products_[static_cast<std::size_t>(pair_number_(i, j))].matrix() +=
                 factor[l] * factor[m] * products(i, j) + factor[l] * other.small_.z[l] * e[m].transpose() +
-                factor[m] * e[l] * other.small_.z[m].transpose() + other.small_.samples * e[l] * e[m].transpose();
+                factor[m] * e[l] * other.small_.z[m].transpose() +
+                other.small_.samples * e[l] * e[m].transpose();
         });
         for (std::size_t l = 0; l < scale_.size(); ++l) {
             small_.z[l] += theirs.z[l];

@@ -4,21 +4,12 @@
 #pragma once
 
 #include "measure/cka.hpp"
-#include "measure/feature_tiles.hpp"
+#include "measure/small_moments.hpp"
 
 #include <string>
 #include <vector>
 
 namespace fastcka {
-
-// Moments of packed samples z about some origin, and of their squared norms r = |z|^2.
-struct SmallMoments {
-    double samples = 0;
-    std::vector<Eigen::VectorXd> z;   // sum z, per layer
-    std::vector<Eigen::MatrixXd> zr;  // sum z r' of one layer's z with the r of every layer (columns)
-    Eigen::MatrixXd rr;               // sum r r', layers x layers
-    Eigen::VectorXd r;                // sum r
-};
 
 template <class T> class Moments {
   public:
@@ -52,7 +43,8 @@ template <class T> class Moments {
             visit("pending_" + layer, pending_[l].data(), pending_samples_ * pairs_.widths[l]);
         }
         for (std::size_t k = 0; k < products_.size(); ++k)
-            visit("products_" + std::to_string(k), products_[k].values.data(), has_products_ ? products_[k].size() : 0);
+            visit("products_" + std::to_string(k), products_[k].values.data(),
+                  has_products_ ? products_[k].size() : 0);
     }
 
   private:
@@ -80,14 +72,14 @@ template <class T> class Moments {
     template <class Use> void for_each_row(const Block& block, const Engine& engine, Use&& use) const;
 
     LayerPairs pairs_;
-    Eigen::MatrixXi pair_number_;         // where the products of a wanted pair are
+    Eigen::MatrixXi pair_number_;  // where the products of a wanted pair are
     std::vector<FeatureTile> tiles_;
     std::vector<double> scale_;           // per layer, a power of two: z = scale * (x - shift)
     std::vector<Eigen::VectorXd> shift_;  // per layer, the mean of the first block
     SmallMoments small_;
-    std::vector<Products> products_;      // sum z z' per wanted pair; of a layer with itself the upper half
-    bool has_products_ = false;           // nothing is in them before the first block
-    std::vector<Buffer<T>> pending_;      // per layer, row by row
+    std::vector<Products> products_;  // sum z z' per wanted pair; of a layer with itself the upper half
+    bool has_products_ = false;       // nothing is in them before the first block
+    std::vector<Buffer<T>> pending_;  // per layer, row by row
     index pending_samples_ = 0;
 };
 

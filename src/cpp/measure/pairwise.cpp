@@ -29,7 +29,8 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
         for (const MatrixView& view : views) {
             check(view.rows == problem.samples, "layers have different numbers of samples");
             check(view.columns > 0, "a layer without features");
-            check(options.kernel.kind != KernelKind::precomputed || view.columns == view.rows, "a Gram matrix that is not square");
+            check(options.kernel.kind != KernelKind::precomputed || view.columns == view.rows,
+                  "a Gram matrix that is not square");
             widths.push_back(view.columns);
         }
     };
@@ -37,7 +38,8 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
     if (sides.b) add(*sides.b, problem.widths_b);
     check(problem.samples >= (options.unbiased ? 4 : 2), "too few samples");
     check(options.threads > 0, "threads must be positive");
-    check(options.route != Route::feature || options.kernel.is_linear(), "the feature route is for linear kernels");
+    check(options.route != Route::feature || options.kernel.is_linear(),
+          "the feature route is for linear kernels");
     return problem;
 }
 
@@ -47,8 +49,9 @@ Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Obse
 
     Team team(plan.threads, observer);
     const Engine engine{level, team};
-    const auto route = plan.route == Route::gram ? (options.twofold ? gram_route<double> : gram_route<float>)
-                                                     : (options.twofold ? feature_route<double> : feature_route<float>);
+    const auto route = plan.route == Route::gram
+                           ? (options.twofold ? gram_route<double> : gram_route<float>)
+                           : (options.twofold ? feature_route<double> : feature_route<float>);
     RouteResult result = route(sides, options.kernel, plan, engine);
     return {alignment_of(std::move(result), options.unbiased, options.twofold, !sides.b), plan};
 }

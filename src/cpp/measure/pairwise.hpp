@@ -11,7 +11,7 @@ struct PairwiseOptions {
     bool unbiased = false;
     bool twofold = false;  // float64 arithmetic
     int threads = 1;
-    index max_bytes = 0;   // 0: no limit
+    index max_bytes = 0;  // 0: no limit
     Route route = Route::automatic;
 };
 

@@ -26,7 +26,8 @@ struct Sizes {
         : n(problem.samples), layers(problem.layers()), width(panel_width), element(problem.twofold ? 8 : 4),
           features(problem.widths_a) {
         features.insert(features.end(), problem.widths_b.begin(), problem.widths_b.end());
-        const auto a = static_cast<index>(problem.widths_a.size()), b = static_cast<index>(problem.widths_b.size());
+        const auto a = static_cast<index>(problem.widths_a.size()),
+                   b = static_cast<index>(problem.widths_b.size());
         pairs = problem.one_sided ? triangle_number(a) : a * b + a + b;
     }
     index whole_panels(index vectors) const { return ceil_divide(vectors, width) * width; }
@@ -42,13 +43,15 @@ struct Sizes {
 template <class TilesOf> index choose_side(index width, index limit, TilesOf tiles_of) {
     const auto whole = [width](index vectors) { return std::max(width, vectors / width * width); };
     index side = whole(std::min(largest_tile, limit));
-    while (side - width >= whole(std::min(smallest_tile, limit)) && tiles_of(side) < wanted_tiles) side -= width;
+    while (side - width >= whole(std::min(smallest_tile, limit)) && tiles_of(side) < wanted_tiles)
+        side -= width;
     return side;
 }
 
 int choose_threads(const Problem& problem, double multiply_adds, index tasks) {
     const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
-    return static_cast<int>(std::min({static_cast<double>(problem.threads), worth, static_cast<double>(tasks)}));
+    return static_cast<int>(
+        std::min({static_cast<double>(problem.threads), worth, static_cast<double>(tasks)}));
 }
 
 // Squared distances of one layer, tile by tile; tiles at the edge are as large as the others.
@@ -58,7 +61,8 @@ index kept_bytes(const Sizes& s, const Plan& plan) {
 }
 
 Plan plan_gram(const Problem& problem, const Sizes& s) {
-    const index tile_limit = static_cast<index>(std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
+    const index tile_limit = static_cast<index>(
+        std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
     const auto tiles_of = [&](index side) { return triangle_number(ceil_divide(s.n, side)); };
     Plan plan{};
     plan.route = Route::gram;
@@ -81,7 +85,8 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
 
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
     const index per_thread = tile_values * (s.layers * s.element + 8) + 4 * 8 * plan.tile;
-    plan.bytes = panels + plan.threads * per_thread + plan.partials * 8 * (problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs) +
+    plan.bytes = panels + plan.threads * per_thread +
+                 plan.partials * 8 * (problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs) +
                  s.vectors_bytes() + s.results_bytes();
     if (problem.kernel.needs_median()) {
         plan.bytes += plan.threads * median_histogram_bytes + median_collected_bytes;
@@ -102,7 +107,8 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     plan.panel_width = s.width;
     plan.tile = choose_side(s.width, largest_tile, tiles_of);
     plan.tiles = tiles_of(plan.tile);
-    plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval), 1, wanted_tiles);
+    plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval),
+                                      1, wanted_tiles);
     plan.partials = plan.tiles * plan.segments;
 
     const double n = static_cast<double>(s.n);
@@ -118,7 +124,8 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     for (index p : s.features) panels += s.whole_panels(p) * s.n * s.element;
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
     plan.bytes = panels + plan.threads * tile_values * (s.element + 8) + plan.partials * 8 +
-                 (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() + s.results_bytes();
+                 (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() +
+                 s.results_bytes();
     return plan;
 }
 
@@ -127,9 +134,12 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
 Plan make_plan(const Problem& problem, index panel_width) {
     const Sizes sizes(problem, panel_width);
     const Plan gram = plan_gram(problem, sizes);
-    const auto fits = [&](const Plan& plan) { return problem.max_bytes == 0 || plan.bytes <= problem.max_bytes; };
+    const auto fits = [&](const Plan& plan) {
+        return problem.max_bytes == 0 || plan.bytes <= problem.max_bytes;
+    };
     const auto refuse = [&](const Plan& plan) -> Plan {
-        throw OverBudget("this needs " + std::to_string(plan.bytes) + " bytes beside its inputs, but max_bytes is " + std::to_string(problem.max_bytes));
+        throw OverBudget("this needs " + std::to_string(plan.bytes) +
+                         " bytes beside its inputs, but max_bytes is " + std::to_string(problem.max_bytes));
     };
     if (!problem.kernel.is_linear() || problem.wanted == Route::gram) return fits(gram) ? gram : refuse(gram);
     const Plan feature = plan_feature(problem, sizes);

@@ -25,13 +25,13 @@ struct Problem {
 
 struct Plan {
     Route route;
-    double flops;        // of the products, symmetric halves counted once
-    index bytes;         // allocated by the core at the peak, inputs and results not counted
-    index tile;          // vectors on a side
-    index tiles;         // tiles to compute, per layer by the Gram route and in all by the feature route
-    index segments;      // feature route: parts of the samples that are summed apart and added in order
-    index partials;      // results kept apart until they are added in order
-    index kept_layers;   // Gram route: layers whose squared distances are kept from the search for the median
+    double flops;       // of the products, symmetric halves counted once
+    index bytes;        // allocated by the core at the peak, inputs and results not counted
+    index tile;         // vectors on a side
+    index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
+    index segments;     // feature route: parts of the samples that are summed apart and added in order
+    index partials;     // results kept apart until they are added in order
+    index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
     int threads;
     index panel_width;
 };

@@ -18,7 +18,8 @@ constexpr index most_row_chunks = 64, least_rows_per_chunk = 128, columns_per_ch
     for (index i = 0; i < view.rows; ++i) {
         std::vector<double> row(columns, 0.0);
         double largest = 0;
-        operations.feature_statistics(view, nullptr, i, 1, 0, view.columns, origin.data(), row.data(), &largest);
+        operations.feature_statistics(view, nullptr, i, 1, 0, view.columns, origin.data(), row.data(),
+                                      &largest);
         for (index j = 0; j < view.columns; ++j)
             if (!std::isfinite(row[static_cast<std::size_t>(j)])) throw NonFinite(0, 0, i, j);
     }
@@ -49,22 +50,25 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
     engine.team.for_each(row_chunks * column_chunks, [&](index task, int) {
         const index r = task / column_chunks, c = task % column_chunks;
         const index first_row = r * row_chunk, first_column = c * columns_per_chunk;
-        operations.feature_statistics(view, row_scale, first_row, std::min(row_chunk, n - first_row), first_column,
-                                      std::min(columns_per_chunk, p - first_column), origin.data() + first_column,
-                                      sums.data() + r * p + first_column, &largest[static_cast<std::size_t>(task)]);
+        operations.feature_statistics(view, row_scale, first_row, std::min(row_chunk, n - first_row),
+                                      first_column, std::min(columns_per_chunk, p - first_column),
+                                      origin.data() + first_column, sums.data() + r * p + first_column,
+                                      &largest[static_cast<std::size_t>(task)]);
     });
 
     Centring centring;
     centring.mean = std::move(none);
     for (index r = 0; r < row_chunks; ++r)
-        for (index j = 0; j < p; ++j) centring.mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(r * p + j)];
+        for (index j = 0; j < p; ++j)
+            centring.mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(r * p + j)];
     for (std::size_t j = 0; j < centring.mean.size(); ++j) {
         centring.mean[j] = origin[j] + centring.mean[j] / static_cast<double>(n);
         if (!std::isfinite(centring.mean[j])) report_non_finite(view, engine);
     }
     centring.largest = *std::max_element(largest.begin(), largest.end());
     // Normalised rows that differ by roundings only are equal.
-    if (row_scale != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon()) centring.largest = 0;
+    if (row_scale != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon())
+        centring.largest = 0;
     if (centring.largest > 0) {
         int exponent = 0;
         std::frexp(centring.largest, &exponent);
@@ -78,7 +82,8 @@ std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engi
     const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
     engine.team.for_each(chunks, [&](index task, int) {
         const index first = task * chunk;
-        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first), scale.data() + first);
+        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first),
+                                              scale.data() + first);
     });
     for (double& value : scale) {
         if (!std::isfinite(value)) report_non_finite(view, engine);
@@ -88,8 +93,9 @@ std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engi
 }
 
 template <class T>
-Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring, const double* row_scale,
-               std::vector<double> direction, SampleSums& sums, const Engine& engine) {
+Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+               const double* row_scale, std::vector<double> direction, SampleSums& sums,
+               const Engine& engine) {
     const auto& operations = engine.operations<T>();
     const index n = view.rows, p = view.columns;
     Panels<T> panels(vectors_are_samples ? n : p, vectors_are_samples ? p : n, operations.panel_width);
@@ -136,9 +142,9 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
     return panels;
 }
 
-template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>, SampleSums&,
-                            const Engine&);
-template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>, SampleSums&,
-                             const Engine&);
+template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+                            SampleSums&, const Engine&);
+template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+                             SampleSums&, const Engine&);
 
 }  // namespace fastcka

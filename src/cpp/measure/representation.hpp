@@ -74,7 +74,8 @@ struct SampleSums {
 
 // `centring` null: values as they are. `row_scale` null: 1. `direction`: per feature, in packed units, or empty.
 template <class T>
-Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring, const double* row_scale,
-               std::vector<double> direction, SampleSums& sums, const Engine& engine);
+Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+               const double* row_scale, std::vector<double> direction, SampleSums& sums,
+               const Engine& engine);
 
 }  // namespace fastcka

@@ -10,11 +10,11 @@ namespace fastcka {
 
 // Sums over samples for pairs of Gram matrices K, L (up to terms that centring removes), an entry for each pair.
 struct PairSums {
-    Eigen::ArrayXXd products;     // sum_{i != j} K_ij L_ij
-    Eigen::ArrayXXd diagonals;    // sum_i K_ii L_ii
-    Eigen::ArrayXXd rows;         // sum_i (sum_{j != i} K_ij) (sum_{j != i} L_ij)
-    Eigen::ArrayXXd totals;       // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
-    Eigen::ArrayXXd full_rows;    // `rows` and `totals` with the diagonals
+    Eigen::ArrayXXd products;   // sum_{i != j} K_ij L_ij
+    Eigen::ArrayXXd diagonals;  // sum_i K_ii L_ii
+    Eigen::ArrayXXd rows;       // sum_i (sum_{j != i} K_ij) (sum_{j != i} L_ij)
+    Eigen::ArrayXXd totals;     // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
+    Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
     Eigen::ArrayXXd full_totals;
 };
 

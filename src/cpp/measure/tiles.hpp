@@ -21,14 +21,16 @@ struct TileRange {
     template <class Visit> void for_each_block(index width, Visit&& visit) const {
         for (index a = 0; a < row_panels(width); ++a)
             for (index b = triangle ? a : 0; b < column_panels(width); ++b)
-                visit(block_number(a, b, column_panels(width), triangle), first_row + a * width, first_column + b * width);
+                visit(block_number(a, b, column_panels(width), triangle), first_row + a * width,
+                      first_column + b * width);
     }
 };
 
 // The upper half of an n x n grid of tiles, row by row.
 class TileGrid {
   public:
-    TileGrid(index vectors, index side) : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
+    TileGrid(index vectors, index side)
+        : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
 
     index tiles() const { return across_ * (across_ + 1) / 2; }
     // Values of a whole tile in blocks of width x width.
@@ -44,7 +46,8 @@ class TileGrid {
 
   private:
     TileRange range(index i, index j) const {
-        return {i * side_, std::min(side_, vectors_ - i * side_), j * side_, std::min(side_, vectors_ - j * side_), i == j};
+        return {i * side_, std::min(side_, vectors_ - i * side_), j * side_,
+                std::min(side_, vectors_ - j * side_), i == j};
     }
     index vectors_, side_, across_;
 };
@@ -52,8 +55,8 @@ class TileGrid {
 // Inner products over coordinates [first, last) into `tile`. Returns true when they were too many for float32 sums and
 // lie in `wide` instead.
 template <class T>
-bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, index first, index last,
-                   T* tile, double* wide, const Engine& engine, int worker) {
+bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, index first,
+                   index last, T* tile, double* wide, const Engine& engine, int worker) {
     const auto& operations = engine.operations<T>();
     const index width = left.width(), values = range.blocks(width) * width * width;
     const bool carries = sizeof(T) == 4 && last - first > carry_interval;
@@ -72,10 +75,11 @@ bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRang
 
 // The tile of Gram values' inner products, always in `tile`.
 template <class T>
-void gram_products(const Panels<T>& panels, const TileRange& range, T* tile, double* wide, const Engine& engine,
-                   int worker) {
+void gram_products(const Panels<T>& panels, const TileRange& range, T* tile, double* wide,
+                   const Engine& engine, int worker) {
     if (tile_products(panels, panels, range, 0, panels.coordinates(), tile, wide, engine, worker))
-        engine.operations<T>().narrow(wide, range.blocks(panels.width()) * panels.width() * panels.width(), tile);
+        engine.operations<T>().narrow(wide, range.blocks(panels.width()) * panels.width() * panels.width(),
+                                      tile);
 }
 
 }  // namespace fastcka

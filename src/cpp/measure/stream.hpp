@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A stream of batches, of either precision, and its alignment at any time: measure/moments for callers.
+#pragma once
+
+#include "measure/moments.hpp"
+#include "measure/routes.hpp"
+
+#include <utility>
+#include <variant>
+
+namespace fastcka {
+
+class Stream {
+  public:
+    struct Counts {
+        index folded, pending;  // samples
+    };
+
+    Stream(const LayerPairs& pairs, bool twofold)
+        : moments_(twofold ? Either(std::in_place_type<Moments<double>>, pairs)
+                           : Either(std::in_place_type<Moments<float>>, pairs)),
+          layers_a_(pairs.layers_a), one_sided_(pairs.one_sided), twofold_(twofold) {}
+    Stream(Stream&&) = default;
+    Stream& operator=(Stream&&) = default;
+    Stream(const Stream&) = delete;  // a state may be gigabytes
+    Stream& operator=(const Stream&) = delete;
+    ~Stream() = default;
+
+    static index state_bytes(const LayerPairs& pairs, bool twofold);
+
+    index samples() const { return counts().folded + counts().pending; }
+    // Throws NonFinite or std::invalid_argument before anything is changed.
+    void update(const Sides& batch, int threads);
+    // `other` must have the same layers and precision.
+    void merge(const Stream& other, int threads);
+    Alignment result(bool unbiased, int threads) const;
+
+    // For saving and loading, see Moments.
+    Counts counts() const;
+    void set_counts(Counts counts);
+    template <class Visit> void visit_arrays(Visit&& visit) {
+        std::visit([&](auto& moments) { moments.visit_arrays(visit); }, moments_);
+    }
+
+  private:
+    using Either = std::variant<Moments<float>, Moments<double>>;
+
+    Either moments_;
+    index layers_a_;
+    bool one_sided_, twofold_;
+};
+
+}  // namespace fastcka

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Memory that is kept between calls.
+#include "check.hpp"
+#include "support.hpp"
+
+#include "base/buffer.hpp"
+
+#include <new>
+#include <thread>
+
+namespace fastcka::test {
+
+TEST(buffer_is_aligned_and_writable) {
+    release_buffers();
+    for (index size : {1, 63, 1000, 1 << 18, (1 << 18) + 1}) {
+        const Buffer<double> buffer(size);
+        CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64 == 0);
+        std::fill_n(buffer.data(), size, 1.0);
+    }
+}
+
+TEST(buffer_is_reused_for_about_the_same_size) {
+    release_buffers();
+    constexpr index size = 1 << 20;
+    const void* first = Buffer<char>(size).data();
+    CHECK(Buffer<char>(size).data() == first);
+    CHECK(Buffer<char>(size - size / 8).data() == first);
+    const Buffer<char> in_use(size), other(size), small(size / 4);
+    CHECK(in_use.data() == first);
+    CHECK(other.data() != in_use.data() && small.data() != in_use.data());
+}
+
+TEST(buffer_of_no_size_moves_and_swaps) {
+    Buffer<int> a, b(10);
+    CHECK(a.data() == nullptr);
+    int* const memory = b.data();
+    a = std::move(b);
+    CHECK(a.data() == memory);
+    const Buffer<int> c = std::move(a);
+    CHECK(c.data() == memory && a.data() == nullptr);  // NOLINT(bugprone-use-after-move)
+    release_buffers();                                 // what is in use stays
+    c.data()[9] = 1;
+}
+
+TEST(buffer_of_absurd_size_is_bad_alloc) {
+    constexpr index bits = 8 * sizeof(index);
+    for (int shift = 50; shift < bits - 1; ++shift) CHECK_THROWS(std::bad_alloc, Buffer<double>(index{1} << shift));
+    CHECK_THROWS(std::bad_alloc, Buffer<double>(std::numeric_limits<index>::max()));
+    CHECK_THROWS(std::bad_alloc, Buffer<double>(-1));
+    CHECK_THROWS(std::bad_alloc, Panels<float>(index{1} << 40, index{1} << 30, 48));  // the product leaves 64 bits
+}
+
+TEST(buffer_from_many_threads) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([t] {
+            for (index i = 0; i < 200; ++i) {
+                const index size = 1000 + (i * 37 + t) % 5 * 1000;
+                const Buffer<index> buffer(size);
+                std::fill_n(buffer.data(), size, t);
+                if (i % 50 == 0) release_buffers();
+                if (std::count(buffer.data(), buffer.data() + size, t) != size) std::abort();
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace fastcka::test

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Means, norms and panels of every element type, layout, route, precision and SIMD level, against plain loops.
+#include "check.hpp"
+#include "support.hpp"
+
+#include "base/errors.hpp"
+
+namespace fastcka::test {
+namespace {
+
+struct Shape {
+    index rows, columns;
+};
+// Across a coordinate block (128) by either route, one off a panel, and lines of a single element.
+constexpr Shape shapes[] = {{61, 150}, {150, 61}, {49, 1}, {1, 49}, {129, 3}};
+
+// Values that the element type holds exactly, or nearly.
+Matrix values_for(Element element, Shape shape, Random& random) {
+    switch (element) {
+        case Element::f64: case Element::f32: case Element::f16: case Element::bf16:
+            return random.normal(shape.rows, shape.columns);
+        case Element::boolean: return random.integers(shape.rows, shape.columns, 0, 1);
+        case Element::u8: return random.integers(shape.rows, shape.columns, 0, 255);
+        case Element::u16: case Element::u32: case Element::u64: return random.integers(shape.rows, shape.columns, 0, 65535);
+        case Element::i8: return random.integers(shape.rows, shape.columns, -128, 127);
+        default: return random.integers(shape.rows, shape.columns, -32768, 32767);
+    }
+}
+
+// Where a vector's value at a coordinate lies, by the words in representation.hpp.
+template <class T> T value_at(const Panels<T>& panels, index vector, index coordinate) {
+    const index first = coordinate / coordinate_block * coordinate_block;
+    const index block = std::min(coordinate_block, panels.coordinates() - first), width = panels.width();
+    return panels.data()[first * panels.count() * width + vector / width * width * block + (coordinate - first) * width +
+                         vector % width];
+}
+
+struct Expected {
+    LongMatrix values;    // (x * row_scale - mean) * scale
+    double tolerance;     // of a value
+};
+
+template <class T>
+void check_panels(const Panels<T>& panels, const SampleSums& sums, bool vectors_are_samples, const Expected& expected,
+                  const std::vector<double>& direction) {
+    const index n = expected.values.rows(), p = expected.values.cols();
+    CHECK(panels.vectors() == (vectors_are_samples ? n : p) && panels.coordinates() == (vectors_are_samples ? p : n));
+    Matrix packed(n, p);
+    for (index i = 0; i < n; ++i)
+        for (index j = 0; j < p; ++j) {
+            packed(i, j) = vectors_are_samples ? value_at(panels, i, j) : value_at(panels, j, i);
+            CHECK_CLOSE(packed(i, j), expected.values(i, j), expected.tolerance);
+        }
+    for (index vector = panels.vectors(); vector < panels.count() * panels.width(); ++vector)
+        for (index k = 0; k < panels.coordinates(); ++k) CHECK(value_at(panels, vector, k) == 0);
+    for (index i = 0; i < n; ++i) {  // from the packed values, in float64
+        const double squared = packed.row(i).squaredNorm();
+        CHECK_CLOSE(sums.squared[static_cast<std::size_t>(i)], squared, 1e-14 * squared);
+        if (direction.empty()) continue;
+        const Eigen::Map<const Eigen::VectorXd> along(direction.data(), p);
+        CHECK_CLOSE(sums.projections[static_cast<std::size_t>(i)], packed.row(i).dot(along),
+                    1e-14 * packed.row(i).cwiseAbs().dot(along.cwiseAbs()));
+    }
+    CHECK(sums.projections.empty() == direction.empty());
+}
+
+template <class T> std::vector<T> bits_of(const Panels<T>& panels) {
+    return {panels.data(), panels.data() + panels.count() * panels.width() * panels.coordinates()};
+}
+
+}  // namespace
+
+TEST(pack_every_element_layout_and_route) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(1);
+        const Engine engine{level, team};
+        Random random(1);
+        for (Element element : all_elements)
+            for (Shape shape : shapes) {
+                const Matrix wanted = values_for(element, shape, random);
+                std::vector<double> direction;
+                for (index j = 0; j < shape.columns; ++j) direction.push_back(random.normal());
+                for (bool vectors_are_samples : {true, false}) {
+                    std::vector<T> first_bits;
+                    for (Layout layout : all_layouts) {
+                        const Stored stored = store(wanted, element, layout);
+                        const Centring centring = centring_of(stored.view, nullptr, engine);
+                        SampleSums sums;
+                        const Panels<T> panels =
+                            pack<T>(stored.view, vectors_are_samples, &centring, nullptr, direction, sums, engine);
+                        Expected expected{stored.values.cast<long double>(), 0};
+                        for (index j = 0; j < shape.columns; ++j) {
+                            const long double mean = expected.values.col(j).mean();
+                            CHECK_CLOSE(centring.mean[static_cast<std::size_t>(j)], mean, 4e-16 * stored.values.col(j).cwiseAbs().maxCoeff());
+                            expected.values.col(j).array() -= mean;
+                        }
+                        expected.values *= centring.scale;
+                        expected.tolerance = 2 * epsilon<T>;  // values are about 1
+                        CHECK(expected.values.cwiseAbs().maxCoeff() <= 2);
+                        CHECK(std::exp2(std::round(std::log2(centring.scale))) == centring.scale);
+                        check_panels(panels, sums, vectors_are_samples, expected, direction);
+                        // The same bits from any layout of the same values.
+                        if (first_bits.empty()) first_bits = bits_of(panels);
+                        CHECK(bits_of(panels) == first_bits);
+                    }
+                }
+            }
+    });
+}
+
+TEST(pack_keeps_the_digits_under_a_large_mean) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(1);
+        const Engine engine{level, team};
+        Random random(2);
+        for (Element element : {Element::f32, Element::f64})
+            for (Layout layout : {Layout::rows, Layout::columns}) {
+                Matrix wanted = random.normal(61, 150);
+                wanted.array() += 1e4;
+                const Stored stored = store(wanted, element, layout);
+                const Centring centring = centring_of(stored.view, nullptr, engine);
+                SampleSums sums;
+                const Panels<T> panels = pack<T>(stored.view, true, &centring, nullptr, {}, sums, engine);
+                LongMatrix expected = stored.values.cast<long double>();
+                expected.rowwise() -= expected.colwise().mean().eval();
+                // x - mean keeps every digit of a float32 value's deviation; float64 values are within 2e-12 of it.
+                check_panels(panels, sums, true, {expected * centring.scale, 2 * epsilon<T> + 1e-12}, {});
+            }
+    });
+}
+
+TEST(pack_scales_rows_and_takes_values_as_they_are) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(2);
+        const Engine engine{level, team};
+        Random random(3);
+        for (Layout layout : all_layouts)
+            for (bool vectors_are_samples : {true, false}) {
+                const Stored stored = store(random.normal(61, 150), Element::f32, layout);
+                SampleSums sums;
+                const Panels<T> plain = pack<T>(stored.view, vectors_are_samples, nullptr, nullptr, {}, sums, engine);
+                check_panels(plain, sums, vectors_are_samples, {stored.values.cast<long double>(), 0}, {});
+
+                const std::vector<double> row_scale = inverse_row_norms(stored.view, engine);
+                const Centring centring = centring_of(stored.view, row_scale.data(), engine);
+                LongMatrix expected = stored.values.cast<long double>().rowwise().normalized();
+                expected.rowwise() -= expected.colwise().mean().eval();
+                const Panels<T> unit =
+                    pack<T>(stored.view, vectors_are_samples, &centring, row_scale.data(), {}, sums, engine);
+                check_panels(unit, sums, vectors_are_samples, {expected * centring.scale, 2 * epsilon<T>}, {});
+            }
+    });
+}
+
+TEST(pack_survives_any_units) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(1);
+        const Engine engine{level, team};
+        Random random(4);
+        const Matrix unit = random.normal(40, 30);
+        for (double size : {1e-300, 1e-40, 1e-30, 1e30, 1e37, 1e300})
+            for (Element element : {Element::f64, Element::f32}) {
+                if (element == Element::f32 && (size < 1e-38 || size > 1e38)) continue;
+                const Stored stored = store(unit * size, element);
+                const Centring centring = centring_of(stored.view, nullptr, engine);
+                LongMatrix expected = stored.values.cast<long double>();
+                expected.rowwise() -= expected.colwise().mean().eval();
+                SampleSums sums;
+                const Panels<T> panels = pack<T>(stored.view, true, &centring, nullptr, {}, sums, engine);
+                check_panels(panels, sums, true, {expected * centring.scale, 4 * epsilon<T>}, {});
+            }
+    });
+}
+
+TEST(pack_widens_every_16_bit_pattern) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(1);
+        const Engine engine{level, team};
+        std::vector<std::uint16_t> patterns(65536);
+        for (std::size_t i = 0; i < patterns.size(); ++i) patterns[i] = static_cast<std::uint16_t>(i);
+        for (Element element : {Element::f16, Element::bf16})
+            for (bool columns : {false, true}) {
+                const index along = columns ? 512 : 2, across = columns ? 2 : 512;
+                const MatrixView view{reinterpret_cast<const std::byte*>(patterns.data()), 256, 256, across, along, element};
+                SampleSums sums;
+                const Panels<T> panels = pack<T>(view, true, nullptr, nullptr, {}, sums, engine);
+                for (std::size_t i = 0; i < patterns.size(); ++i) {
+                    const double expected = element == Element::f16 ? half_value(patterns[i]) : bfloat16_value(patterns[i]);
+                    const index high = static_cast<index>(i / 256), low = static_cast<index>(i % 256);
+                    const double actual = columns ? value_at(panels, low, high) : value_at(panels, high, low);
+                    if (std::isnan(expected))
+                        CHECK(std::isnan(actual));
+                    else
+                        CHECK(actual == expected && std::signbit(actual) == std::signbit(expected));
+                }
+            }
+    });
+}
+
+TEST(pack_of_64_bit_integers) {
+    Team team(1);
+    const Engine engine{current_level(), team};
+    const std::vector<std::int64_t> large{std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
+    const MatrixView as_signed{reinterpret_cast<const std::byte*>(large.data()), 2, 1, 8, 8, Element::i64};
+    const MatrixView as_unsigned{as_signed.data, 2, 1, 8, 8, Element::u64};
+    SampleSums sums;
+    CHECK(value_at(pack<double>(as_signed, true, nullptr, nullptr, {}, sums, engine), 0, 0) == -0x1p63);
+    CHECK(value_at(pack<double>(as_signed, true, nullptr, nullptr, {}, sums, engine), 1, 0) == 0x1p63);
+    CHECK(value_at(pack<double>(as_unsigned, true, nullptr, nullptr, {}, sums, engine), 0, 0) == 0x1p63);
+}
+
+TEST(centring_is_the_same_for_any_threads_and_level) {
+    Random random(5);
+    const Stored stored = store((random.normal(1000, 33).array() + 100).matrix(), Element::f32);
+    std::vector<double> first;
+    for (const Level* level : levels())
+        for (int threads : {1, 2, 3, 8}) {
+            Team team(threads);
+            const Centring centring = centring_of(stored.view, nullptr, {*level, team});
+            if (first.empty()) first = centring.mean;
+            CHECK(centring.mean == first);
+        }
+}
+
+TEST(centring_of_a_constant_is_exact) {
+    for (double value : {0.1, 1e4 / 3, -1e300, 0.0}) {
+        Team team(1);
+        const Stored stored = store(Matrix::Constant(301, 5, value), Element::f64);
+        const Centring centring = centring_of(stored.view, nullptr, {current_level(), team});
+        CHECK(centring.largest == 0);
+        for (double mean : centring.mean) CHECK(mean == value);
+    }
+}
+
+TEST(non_finite_values_are_found) {
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+    for (const Level* level : levels())
+        for (Layout layout : all_layouts)
+            for (Element element : {Element::f64, Element::f32, Element::f16, Element::bf16})
+                for (double bad : {nan, infinity, -infinity}) {
+                    Matrix values = Matrix::Constant(300, 140, 1.0);
+                    const auto place = [&](index row, index column) {
+                        values(row, column) = bad;
+                        Team team(2);
+                        const Engine engine{*level, team};
+                        Stored stored = store(values, element, layout);
+                        if (size_of(element) == 2) {  // what is largest below infinity was stored
+                            const std::uint16_t bits = static_cast<std::uint16_t>(
+                                (element == Element::f16 ? 0x7c00 : 0x7f80) | (std::isnan(bad) ? 1 : 0));
+                            for (index i = 0; i < 300; ++i)
+                                for (index j = 0; j < 140; ++j)
+                                    if (!std::isfinite(values(i, j)))
+                                        std::memcpy(const_cast<std::byte*>(stored.view.at(i, j)), &bits, 2);  // NOLINT
+                        }
+                        bool found = false;
+                        try {
+                            centring_of(stored.view, nullptr, engine);
+                        } catch (const NonFinite& e) {
+                            found = e.row == row && e.column == column;
+                        }
+                        CHECK(found);
+                        CHECK_THROWS(NonFinite, inverse_row_norms(stored.view, engine);
+                                     centring_of(stored.view, nullptr, engine));
+                    };
+                    place(299, 139);
+                    place(200, 5);  // row by row, the first of several counts
+                    place(200, 3);
+                    place(0, 130);
+                }
+}
+
+TEST(values_whose_sum_overflows_are_refused) {
+    Team team(1);
+    const Stored stored = store(Matrix::Constant(4, 1, 1.0) + Matrix::Identity(4, 1) * -2.0, Element::f64);
+    Matrix huge = stored.values * 1.7e308;
+    const Stored large = store(huge, Element::f64);
+    CHECK_THROWS(std::invalid_argument, centring_of(large.view, nullptr, {current_level(), team}));
+}
+
+TEST(row_norms_never_overflow) {
+    for (const Level* level : levels()) {
+        Team team(1);
+        const Engine engine{*level, team};
+        Random random(6);
+        Matrix values = random.normal(70, 300);
+        values.row(1) *= 1e300;
+        values.row(2) *= 1e-300;
+        values.row(3).setZero();
+        values.row(4) *= 1e-5;
+        values(4, 299) = 1e200;  // the largest comes last
+        const std::vector<double> inverse = inverse_row_norms(store(values, Element::f64).view, engine);
+        for (index i = 0; i < 70; ++i) {
+            const long double norm = values.row(i).cast<long double>().stableNorm();
+            CHECK_CLOSE(inverse[static_cast<std::size_t>(i)] * norm, i == 3 ? 0 : 1, 1e-15);
+        }
+    }
+}
+
+}  // namespace fastcka::test
