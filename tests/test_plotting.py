@@ -351,7 +351,8 @@ def test_curve_hatches_what_is_undefined():
     values[2] = np.nan
     ax = matrix(values).plot_curve(reference="layer0")
     spans = [patch for patch in ax.patches if patch.get_hatch()]
-    assert {(span.get_x(), span.get_width()) for span in spans} == {(1.5, 1.0)}
+    extents = [span.get_path().get_extents(span.get_patch_transform()) for span in spans]
+    assert {(extent.x0, extent.x1) for extent in extents} == {(1.5, 2.5)}
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert sorted(names) == ["same layer", "undefined", "with layer0"]
 

@@ -227,7 +227,7 @@ def layers_of(rng, dtype):
         f"{width} wide": (shared @ rng.normal(size=(5, width)) + rng.normal(size=(n, width)) + 30).astype(
             dtype
         )
-        for width in (p, 37, 1, p + 3)
+        for width in (p, 37, 2, p + 3)
     }
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write a `CKAMatrix` as one self-contained web page.
 
-The page is made by hand (``report.js``, ``report.css``) and not with plotly: it weighs some 15 kB beside its
-data where plotly.js alone is 4.5 MB, needs nothing but NumPy to write, and its curve can follow the column
+The page is made by hand (``report.js``, ``report.css``) and not with plotly: it weighs some 20 kB beside its
+data where plotly.js alone is 4.8 MB, needs nothing but NumPy to write, and its curve can follow the column
 that is clicked in the heat map. It makes no request: a content security policy forbids every one, and lets
 no script run but the one written here, identified by its hash.
 

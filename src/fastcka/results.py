@@ -103,6 +103,8 @@ class CKAMatrix:
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # as NumPy 1 always, which does not know the argument
+            return np.asarray(self.values, dtype=dtype)
         return np.array(self.values, dtype=dtype, copy=copy)
 
     # What the matrix says -----------------------------------------------------------------------------------

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Kernel maps at every SIMD level and precision, against the formulas in extended precision.
+#include "check.hpp"
+#include "support.hpp"
+
+#include "base/buffer.hpp"
+
+#include <functional>
+
+namespace fastcka::test {
+namespace {
+
+using Long = long double;
+
+// apply() on a few blocks' worth of inner products, whose row and column terms are zero.
+template <class T> std::vector<T> applied(const Level& level, const KernelMap<T>& map, const std::vector<T>& products) {
+    const Operations<T>& operations = operations_of<T>(level);
+    const index width = operations.panel_width, size = width * width, count = static_cast<index>(products.size());
+    const Buffer<T> block(size), terms(width);
+    std::fill_n(terms.data(), width, T(0));
+    std::vector<T> out;
+    for (index first = 0; first < count; first += size) {
+        const index used = std::min(size, count - first);
+        std::fill_n(block.data(), size, T(0));
+        std::copy_n(products.data() + first, used, block.data());
+        operations.apply(map, terms.data(), terms.data(), width, width, block.data());
+        out.insert(out.end(), block.data(), block.data() + used);
+    }
+    return out;
+}
+
+// |actual - expected| in units in the last place of `expected`.
+template <class T> double ulps(T actual, Long expected) {
+    const T rounded = static_cast<T>(expected);
+    if (actual == rounded) return 0;
+    const T next = std::nextafter(std::abs(rounded), std::numeric_limits<T>::infinity());
+    return static_cast<double>(std::abs(static_cast<Long>(actual) - expected) / static_cast<Long>(next - std::abs(rounded)));
+}
+
+// Squared distances from dense to sparse on [0, highest], with 0 and many tiny ones.
+template <class T> std::vector<T> grid(T highest) {
+    std::vector<T> out{0};
+    for (int i = 0; i < 200000; ++i) out.push_back(highest * static_cast<T>(i) / T(200000));
+    for (T x = std::numeric_limits<T>::min() * 1e6f; x < highest; x *= T(1.07)) out.push_back(x);
+    return out;
+}
+
+template <class T> std::vector<T> products_for(const std::vector<T>& squared_distances) {
+    std::vector<T> out;
+    for (T d2 : squared_distances) out.push_back(-d2 / 2);
+    return out;
+}
+
+}  // namespace
+
+TEST(exponential_to_two_ulps) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        // exp(reference - d2): from the largest shift down to where results leave the normal numbers
+        const T lowest = sizeof(T) == 4 ? T(87) : T(708);
+        for (T reference : {T(0), T(40)}) {
+            KernelMap<T> map{.kind = KernelKind::rbf, .centred = false, .rate = 1, .reference = reference};
+            const std::vector<T> d2 = grid<T>(reference + lowest);
+            const std::vector<T> values = applied<T>(level, map, products_for(d2));
+            double worst = 0;
+            for (std::size_t i = 0; i < d2.size(); ++i)
+                worst = std::max(worst, ulps(values[i], std::exp(static_cast<Long>(reference - d2[i]))));
+            CHECK_CLOSE(worst, 0, 2);
+        }
+        KernelMap<T> map{.kind = KernelKind::rbf, .centred = false, .rate = 1};
+        CHECK(applied<T>(level, map, {T(0)})[0] == 1);
+        for (T value : applied<T>(level, map, products_for<T>({T(100000), T(1e30)}))) CHECK(value >= 0 && value < T(2e-38));
+    });
+}
+
+TEST(exponential_minus_one_to_two_ulps) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        for (T reference : {T(0), T(1e-3), T(0.4), T(1), T(16)}) {
+            KernelMap<T> map{.kind = KernelKind::rbf, .centred = true, .rate = 1, .reference = reference, .level = 1};
+            std::vector<T> d2 = grid<T>(reference + 40);
+            for (T step = reference * std::numeric_limits<T>::epsilon(); step < reference; step *= T(1.1)) {
+                d2.push_back(reference - step);  // small arguments of either sign
+                d2.push_back(reference + step);
+            }
+            const std::vector<T> values = applied<T>(level, map, products_for(d2));
+            double worst = 0;
+            for (std::size_t i = 0; i < d2.size(); ++i)
+                worst = std::max(worst, ulps(values[i], std::expm1(static_cast<Long>(reference - d2[i]))));
+            CHECK_CLOSE(worst, 0, 2.5);
+        }
+    });
+}
+
+TEST(laplacian_and_distances) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const std::vector<T> d2 = grid<T>(T(100));
+        const auto compare = [&](const KernelMap<T>& map, double digits, const std::function<Long(Long)>& expected) {
+            const std::vector<T> values = applied<T>(level, map, products_for(d2));
+            for (std::size_t i = 0; i < d2.size(); ++i) {
+                const Long value = expected(static_cast<Long>(d2[i]));
+                CHECK_CLOSE(values[i], value, digits * epsilon<T>);
+            }
+        };
+        const T rate = T(0.75), reference = T(3.25), level_value = T(0.0387742);
+        compare({.kind = KernelKind::laplacian, .centred = false, .rate = rate}, 3, [&](Long x) { return std::exp(-rate * std::sqrt(x)); });
+        compare({.kind = KernelKind::laplacian, .centred = true, .rate = rate, .reference = reference, .level = level_value}, 3,
+                [&](Long x) { return level_value * std::expm1(reference - rate * std::sqrt(x)); });
+        compare({.kind = KernelKind::distance, .reference = reference}, 10, [&](Long x) { return -(std::sqrt(x) - reference) / 2; });
+        for (double exponent : {0.5, 1.5, 1.0 / 3})
+            compare({.kind = KernelKind::distance, .reference = reference, .exponent = exponent}, 200, [&](Long x) {
+                return -(std::pow(x, static_cast<Long>(static_cast<T>(exponent / 2))) - reference) / 2;
+            });
+    });
+}
+
+TEST(polynomial_up_to_what_centring_removes) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const Operations<T>& operations = operations_of<T>(level);
+        const index width = operations.panel_width;
+        Random random(21);
+        const Buffer<T> block(width * width), row(width), column(width);
+        for (int degree : {1, 2, 3, 7})
+            for (double base : {0.0, 1.0, -2.5, 1e4}) {
+                const Matrix products = random.normal(width, width);
+                for (index i = 0; i < width; ++i) {
+                    row.data()[i] = static_cast<T>(random.normal());
+                    column.data()[i] = static_cast<T>(random.normal());
+                    for (index j = 0; j < width; ++j) block.data()[i * width + j] = static_cast<T>(products(i, j));
+                }
+                const std::vector<T> before(block.data(), block.data() + width * width);
+                const double rate = 0.3;
+                operations.apply({.kind = KernelKind::polynomial, .centred = true, .rate = rate, .reference = base, .degree = degree},
+                                 row.data(), column.data(), width, width, block.data());
+                for (index i = 0; i < width; ++i)
+                    for (index j = 0; j < width; ++j) {
+                        const Long alone = static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]);
+                        const Long d = alone + static_cast<Long>(rate) * static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
+                        const Long b = static_cast<Long>(base), slope = degree * std::pow(b, static_cast<Long>(degree - 1));
+                        const Long expected = std::pow(b + d, static_cast<Long>(degree)) - std::pow(b, static_cast<Long>(degree)) - slope * alone;
+                        // binomial terms, none of which cancels another by more than its size
+                        const Long size = std::pow(std::abs(b) + std::abs(d), static_cast<Long>(degree)) - std::pow(std::abs(b), static_cast<Long>(degree)) -
+                                          std::abs(slope) * std::abs(d) + std::abs(slope * (d - alone));
+                        CHECK_CLOSE(block.data()[i * width + j], expected, 8 * epsilon<T> * static_cast<double>(size) + 1e-18 * std::pow(std::abs(base) + 8, degree));
+                    }
+                std::copy(before.begin(), before.end(), block.data());
+                operations.apply({.kind = KernelKind::polynomial, .centred = false, .rate = rate, .reference = base, .degree = degree},
+                                 row.data(), column.data(), width, width, block.data());
+                for (index i = 0; i < width; ++i)
+                    for (index j = 0; j < width; ++j) {
+                        const Long d = static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]) +
+                                       static_cast<Long>(rate) * static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
+                        const Long expected = std::pow(static_cast<Long>(base) + d, static_cast<Long>(degree));
+                        CHECK_CLOSE(block.data()[i * width + j], expected, 4 * epsilon<T> * std::pow(std::abs(base) + 8, degree));
+                    }
+            }
+    });
+}
+
+TEST(maps_leave_zero_beyond_the_edge) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const Operations<T>& operations = operations_of<T>(level);
+        const index width = operations.panel_width;
+        const Buffer<T> block(width * width), terms(width);
+        std::fill_n(terms.data(), width, T(1));
+        for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial, KernelKind::distance})
+            for (double exponent : {1.0, 0.7})
+                for (index rows : {index{1}, width / 2, width})
+                    for (index columns : {index{1}, width / 2, width - 1, width}) {
+                        std::fill_n(block.data(), width * width, T(0));  // as `accumulate` leaves it there
+                        operations.apply({.kind = kind, .centred = false, .rate = 1, .exponent = exponent, .degree = 2}, terms.data(), terms.data(), rows, columns, block.data());
+                        for (index i = 0; i < width; ++i)
+                            for (index j = 0; j < width; ++j)
+                                CHECK((block.data()[i * width + j] != 0) == (i < rows && j < columns));
+                    }
+    });
+}
+
+TEST(linear_kernels_are_left_alone) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        for (KernelKind kind : {KernelKind::linear, KernelKind::cosine, KernelKind::precomputed})
+            CHECK(applied<T>(level, {.kind = kind}, {T(1), T(-2)}) == std::vector<T>({T(1), T(-2)}));
+    });
+}
+
+TEST(squared_distances_are_never_negative) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const Operations<T>& operations = operations_of<T>(level);
+        const index width = operations.panel_width;
+        const Buffer<T> block(width * width), rows(width), columns(width);
+        Random random(22);
+        for (index i = 0; i < width; ++i) {
+            rows.data()[i] = static_cast<T>(std::abs(random.normal()));
+            columns.data()[i] = static_cast<T>(std::abs(random.normal()));
+            for (index j = 0; j < width; ++j) block.data()[i * width + j] = static_cast<T>(random.normal());
+        }
+        const std::vector<T> products(block.data(), block.data() + width * width);
+        operations.squared_distances(rows.data(), columns.data(), width - 1, width - 2, block.data());
+        for (index i = 0; i < width - 1; ++i)
+            for (index j = 0; j < width - 2; ++j) {
+                const Long expected = static_cast<Long>(rows.data()[i]) + static_cast<Long>(columns.data()[j]) - 2 * static_cast<Long>(products[static_cast<std::size_t>(i * width + j)]);
+                CHECK_CLOSE(block.data()[i * width + j], std::max(expected, Long(0)), 8 * epsilon<T>);
+                CHECK(block.data()[i * width + j] >= 0);
+            }
+        for (index i = 0; i < width - 1; ++i) CHECK(block.data()[i * width + width - 1] == 0 && block.data()[i * width + width - 2] == 0);
+    });
+}
+
+}  // namespace fastcka::test
