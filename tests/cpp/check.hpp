@@ -28,7 +28,8 @@ inline void fail(const char* file, int line, const char* text) {
     if (++failures <= 10) std::printf("    %s:%d: %s\n", file, line, text);
 }
 
-inline void close(const char* file, int line, const char* text, double actual, double expected, double tolerance) {
+inline void close(const char* file, int line, const char* text, double actual, double expected,
+                  double tolerance) {
     if (std::abs(actual - expected) <= tolerance || actual == expected) return;  // false for NaN
     fail(file, line, text);
     if (failures <= 10) std::printf("        %.17g instead of %.17g +- %.2g\n", actual, expected, tolerance);
@@ -36,28 +37,28 @@ inline void close(const char* file, int line, const char* text, double actual, d
 
 }  // namespace check
 
-#define TEST(name)                                                                                                   \
-    static void name();                                                                                              \
-    static const check::Registration name##_registration(#name, name);                                               \
+#define TEST(name)                                                                                           \
+    static void name();                                                                                      \
+    static const check::Registration name##_registration(#name, name);                                       \
     static void name()
 
-#define CHECK(...)                                                                                                   \
-    do {                                                                                                             \
-        if (!(__VA_ARGS__)) check::fail(__FILE__, __LINE__, #__VA_ARGS__);                                           \
+#define CHECK(...)                                                                                           \
+    do {                                                                                                     \
+        if (!(__VA_ARGS__)) check::fail(__FILE__, __LINE__, #__VA_ARGS__);                                   \
     } while (false)
 
 // |actual - expected| <= tolerance, an absolute one
-#define CHECK_CLOSE(actual, expected, tolerance)                                                                     \
-    check::close(__FILE__, __LINE__, #actual, static_cast<double>(actual), static_cast<double>(expected),            \
+#define CHECK_CLOSE(actual, expected, tolerance)                                                             \
+    check::close(__FILE__, __LINE__, #actual, static_cast<double>(actual), static_cast<double>(expected),    \
                  static_cast<double>(tolerance))
 
-#define CHECK_THROWS(type, ...)                                                                                      \
-    do {                                                                                                             \
-        bool thrown = false;                                                                                         \
-        try {                                                                                                        \
-            __VA_ARGS__;                                                                                             \
-        } catch (const type&) {                                                                                      \
-            thrown = true;                                                                                           \
-        }                                                                                                            \
-        if (!thrown) check::fail(__FILE__, __LINE__, "no " #type " from " #__VA_ARGS__);                             \
+#define CHECK_THROWS(type, ...)                                                                              \
+    do {                                                                                                     \
+        bool thrown = false;                                                                                 \
+        try {                                                                                                \
+            __VA_ARGS__;                                                                                     \
+        } catch (const type&) {                                                                              \
+            thrown = true;                                                                                   \
+        }                                                                                                    \
+        if (!thrown) check::fail(__FILE__, __LINE__, "no " #type " from " #__VA_ARGS__);                     \
     } while (false)

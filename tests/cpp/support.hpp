@@ -20,11 +20,19 @@
 namespace fastcka {
 
 #ifdef __x86_64__
-namespace v2 { const Level& level(); }
-namespace v3 { const Level& level(); }
-namespace v4 { const Level& level(); }
+namespace v2 {
+const Level& level();
+}
+namespace v3 {
+const Level& level();
+}
+namespace v4 {
+const Level& level();
+}
 #else
-namespace baseline { const Level& level(); }
+namespace baseline {
+const Level& level();
+}
 #endif
 
 namespace test {
@@ -59,18 +67,21 @@ template <class T> constexpr double epsilon = std::numeric_limits<T>::epsilon();
 
 // --- elements, by the definition of their formats
 
-constexpr Element all_elements[] = {Element::f64, Element::f32, Element::f16, Element::bf16, Element::i8,
-                                    Element::i16, Element::i32, Element::i64, Element::u8,   Element::u16,
+constexpr Element all_elements[] = {Element::f64, Element::f32, Element::f16,    Element::bf16, Element::i8,
+                                    Element::i16, Element::i32, Element::i64,    Element::u8,   Element::u16,
                                     Element::u32, Element::u64, Element::boolean};
 
 // sign, exponent, mantissa of an IEEE 754 number
 inline double value_of_bits(std::uint32_t bits, int exponent_bits, int mantissa_bits) {
-    const auto field = [&](int first, int count) { return static_cast<int>((bits >> first) & ((1u << count) - 1)); };
+    const auto field = [&](int first, int count) {
+        return static_cast<int>((bits >> first) & ((1u << count) - 1));
+    };
     const int mantissa = field(0, mantissa_bits), exponent = field(mantissa_bits, exponent_bits);
     const int bias = (1 << (exponent_bits - 1)) - 1, special = (1 << exponent_bits) - 1;
     double magnitude = 0;
     if (exponent == special)
-        magnitude = mantissa == 0 ? std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
+        magnitude = mantissa == 0 ? std::numeric_limits<double>::infinity()
+                                  : std::numeric_limits<double>::quiet_NaN();
     else if (exponent == 0)
         magnitude = std::ldexp(mantissa, 1 - bias - mantissa_bits);
     else
@@ -92,10 +103,19 @@ template <class ValueOf> std::uint16_t bits_below(double value, ValueOf value_of
 
 inline index size_of(Element element) {
     switch (element) {
-        case Element::f64: case Element::i64: case Element::u64: return 8;
-        case Element::f32: case Element::i32: case Element::u32: return 4;
-        case Element::f16: case Element::bf16: case Element::i16: case Element::u16: return 2;
-        case Element::i8: case Element::u8: case Element::boolean: return 1;
+        case Element::f64:
+        case Element::i64:
+        case Element::u64: return 8;
+        case Element::f32:
+        case Element::i32:
+        case Element::u32: return 4;
+        case Element::f16:
+        case Element::bf16:
+        case Element::i16:
+        case Element::u16: return 2;
+        case Element::i8:
+        case Element::u8:
+        case Element::boolean: return 1;
     }
     return 0;
 }
@@ -144,10 +164,13 @@ inline Stored store(const Matrix& wanted, Element element, Layout layout = Layou
     for (index i = 0; i < n; ++i)
         for (index j = 0; j < p; ++j)
             as_element(element, wanted(i, j), [&](auto value) {
-                std::memcpy(stored.memory.data() + origin + i * row_stride + j * column_stride, &value, sizeof(value));
+                std::memcpy(stored.memory.data() + origin + i * row_stride + j * column_stride, &value,
+                            sizeof(value));
                 stored.values(i, j) = static_cast<double>(value);
-                if (element == Element::f16) stored.values(i, j) = half_value(static_cast<std::uint16_t>(value));
-                if (element == Element::bf16) stored.values(i, j) = bfloat16_value(static_cast<std::uint16_t>(value));
+                if (element == Element::f16)
+                    stored.values(i, j) = half_value(static_cast<std::uint16_t>(value));
+                if (element == Element::bf16)
+                    stored.values(i, j) = bfloat16_value(static_cast<std::uint16_t>(value));
             });
     return stored;
 }
@@ -156,7 +179,9 @@ class Random {
   public:
     explicit Random(unsigned seed) : generator_(seed) {}
     double normal() { return normal_(generator_); }
-    index integer(index low, index high) { return std::uniform_int_distribution<index>(low, high)(generator_); }
+    index integer(index low, index high) {
+        return std::uniform_int_distribution<index>(low, high)(generator_);
+    }
     Matrix normal(index rows, index columns) {
         return Matrix::NullaryExpr(rows, columns, [this] { return normal(); });
     }
@@ -188,8 +213,11 @@ inline LongMatrix gram_matrix(const Matrix& samples, const Kernel& kernel) {
     const LongMatrix products = x * x.transpose();
     if (kernel.is_linear()) return products;
     if (kernel.kind == KernelKind::polynomial) {
-        const long double gamma = std::isnan(kernel.gamma) ? 1.0L / static_cast<long double>(x.cols()) : kernel.gamma;
-        return (gamma * products.array() + static_cast<long double>(kernel.coef0)).pow(kernel.degree).matrix();
+        const long double gamma =
+            std::isnan(kernel.gamma) ? 1.0L / static_cast<long double>(x.cols()) : kernel.gamma;
+        return (gamma * products.array() + static_cast<long double>(kernel.coef0))
+            .pow(kernel.degree)
+            .matrix();
     }
     LongMatrix squared(n, n);
     for (index i = 0; i < n; ++i)
@@ -197,10 +225,14 @@ inline LongMatrix gram_matrix(const Matrix& samples, const Kernel& kernel) {
     if (kernel.kind == KernelKind::distance) {
         const long double half = static_cast<long double>(kernel.exponent) / 2;
         const LongMatrix norms = x.rowwise().squaredNorm().array().pow(half).matrix();
-        return ((norms.replicate(1, n) + norms.transpose().replicate(n, 1)).array() - squared.array().pow(half)).matrix() / 2;
+        return ((norms.replicate(1, n) + norms.transpose().replicate(n, 1)).array() -
+                squared.array().pow(half))
+                   .matrix() /
+               2;
     }
     long double sigma = kernel.sigma;
-    if (kernel.needs_median()) sigma = kernel.bandwidth * std::sqrt(median_squared_distance(squared, kernel.offdiagonal));
+    if (kernel.needs_median())
+        sigma = kernel.bandwidth * std::sqrt(median_squared_distance(squared, kernel.offdiagonal));
     if (kernel.kind == KernelKind::rbf) return (-squared.array() / (2 * sigma * sigma)).exp().matrix();
     return (-squared.array().sqrt() / sigma).exp().matrix();
 }
@@ -208,7 +240,8 @@ inline LongMatrix gram_matrix(const Matrix& samples, const Kernel& kernel) {
 // tr(K H L H) / (n - 1)^2 with H written out
 inline long double biased_hsic_of(const LongMatrix& k, const LongMatrix& l) {
     const index n = k.rows();
-    const LongMatrix h = LongMatrix::Identity(n, n) - LongMatrix::Constant(n, n, 1.0L / static_cast<long double>(n));
+    const LongMatrix h =
+        LongMatrix::Identity(n, n) - LongMatrix::Constant(n, n, 1.0L / static_cast<long double>(n));
     const long double m = static_cast<long double>(n - 1);
     return (h * k * h).cwiseProduct(l).sum() / (m * m);
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Estimators from sums, against the formulas of the papers with their matrices written out.
 #include "check.hpp"
-#include "support.hpp"
-
 #include "measure/cka.hpp"
+#include "support.hpp"
 
 namespace fastcka::test {
 namespace {
@@ -35,7 +34,8 @@ long double song(Matrix k, Matrix l) {
     l.diagonal().setZero();
     const LongMatrix a = k.cast<long double>(), b = l.cast<long double>();
     const long double n = static_cast<long double>(k.rows());
-    return ((a * b).trace() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (a * b).sum()) / (n * (n - 3));
+    return ((a * b).trace() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (a * b).sum()) /
+           (n * (n - 3));
 }
 
 }  // namespace
@@ -51,12 +51,14 @@ TEST(estimators_are_those_of_the_papers) {
         for (index i = 0; i < 2; ++i) {
             const Matrix& k = a[static_cast<std::size_t>(i)];
             self(i) = off_diagonal_product(k, k);
-            for (index j = 0; j < 3; ++j) products(i, j) = off_diagonal_product(k, b[static_cast<std::size_t>(j)]);
+            for (index j = 0; j < 3; ++j)
+                products(i, j) = off_diagonal_product(k, b[static_cast<std::size_t>(j)]);
         }
         const PairSums pairs = pair_sums(products, margins_a, margins_b), selves = self_sums(self, margins_a);
         for (bool unbiased : {false, true}) {
             const auto estimator = unbiased ? unbiased_hsic : biased_hsic;
-            const Estimates estimates = estimator(pairs, static_cast<double>(n)), own = estimator(selves, static_cast<double>(n));
+            const Estimates estimates = estimator(pairs, static_cast<double>(n)),
+                            own = estimator(selves, static_cast<double>(n));
             const auto check = [&](const Estimates& e, index i, index j, const Matrix& k, const Matrix& l) {
                 const long double expected = hsic_of(k.cast<long double>(), l.cast<long double>(), unbiased);
                 CHECK_CLOSE(e.value(i, j), expected, 4e-16 * e.magnitude(i, j));
@@ -76,12 +78,19 @@ TEST(alignment_divides_by_the_roots) {
     Random random(42);
     const std::vector<Matrix> a{random_gram(20, random)}, b{random_gram(20, random)};
     for (bool unbiased : {false, true}) {
-        const auto self = [](const std::vector<Matrix>& k) { return self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(k[0], k[0])), margins_of(k)); };
-        RouteResult result{{20, pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a), margins_of(b)), self(a), self(b)},
-                           {{Status::fine, 2, not_given}}, {{Status::fine, 1e200, not_given}}};
+        const auto self = [](const std::vector<Matrix>& k) {
+            return self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(k[0], k[0])), margins_of(k));
+        };
+        RouteResult result{{20,
+                            pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a),
+                                      margins_of(b)),
+                            self(a), self(b)},
+                           {{Status::fine, 2, not_given}},
+                           {{Status::fine, 1e200, not_given}}};
         const Alignment out = alignment_of(std::move(result), unbiased, true, false);
         const LongMatrix k = a[0].cast<long double>(), l = b[0].cast<long double>();
-        const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased), own_b = hsic_of(l, l, unbiased);
+        const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased),
+                          own_b = hsic_of(l, l, unbiased);
         CHECK_CLOSE(out.cka(0, 0), hsic / std::sqrt(own_a * own_b), 1e-13);
         CHECK_CLOSE(out.hsic(0, 0), hsic * 2e200L, 1e-13 * 2e200);  // in the kernel's own units
         CHECK_CLOSE(out.self_a(0), own_a * 4, 1e-13);
@@ -95,24 +104,35 @@ TEST(alignment_marks_degenerate_layers) {
     const index n = 10;
     const auto sums_of = [&](double rounding) {
         const Matrix gram = Matrix::Ones(n, n);
-        PairSums sums = self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(gram, gram)), margins_of({gram}));
+        PairSums sums =
+            self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(gram, gram)), margins_of({gram}));
         sums.products += rounding;
         return sums;
     };
     for (bool unbiased : {false, true})
         for (double rounding : {0.0, 1e-14, -1e-14}) {
             const PairSums sums = sums_of(rounding);
-            const Alignment out = alignment_of({{static_cast<double>(n), sums, sums, sums}, {{}}, {{}}}, unbiased, true, true);
+            const Alignment out =
+                alignment_of({{static_cast<double>(n), sums, sums, sums}, {{}}, {{}}}, unbiased, true, true);
             CHECK(std::isnan(out.cka(0, 0)));
             CHECK(out.a[0].status == (unbiased ? Status::nonpositive : Status::constant));
         }
     // A layer without a bandwidth has no Gram matrix, and so no HSIC; one that is constant has HSIC zero.
     PairSums zero = sums_of(0);
-    for (auto* entry : {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows, &zero.full_totals}) entry->setZero();
-    const Alignment none = alignment_of({{static_cast<double>(n), zero, zero, zero}, {{Status::zero_bandwidth, 1, 0}}, {{Status::zero_bandwidth, 1, 0}}}, false, true, true);
-    CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) && none.a[0].status == Status::zero_bandwidth);
+    for (auto* entry :
+         {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows, &zero.full_totals})
+        entry->setZero();
+    const Alignment none = alignment_of({{static_cast<double>(n), zero, zero, zero},
+                                         {{Status::zero_bandwidth, 1, 0}},
+                                         {{Status::zero_bandwidth, 1, 0}}},
+                                        false, true, true);
+    CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) &&
+          none.a[0].status == Status::zero_bandwidth);
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const Alignment constant = alignment_of({{static_cast<double>(n), zero, zero, zero}, {{Status::constant, infinity, not_given}}, {{Status::constant, infinity, not_given}}}, false, true, true);
+    const Alignment constant = alignment_of({{static_cast<double>(n), zero, zero, zero},
+                                             {{Status::constant, infinity, not_given}},
+                                             {{Status::constant, infinity, not_given}}},
+                                            false, true, true);
     CHECK(std::isnan(constant.cka(0, 0)) && constant.hsic(0, 0) == 0);
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Kernel maps at every SIMD level and precision, against the formulas in extended precision.
+#include "base/buffer.hpp"
 #include "check.hpp"
 #include "support.hpp"
-
-#include "base/buffer.hpp"
 
 #include <functional>
 
@@ -13,9 +12,11 @@ namespace {
 using Long = long double;
 
 // apply() on a few blocks' worth of inner products, whose row and column terms are zero.
-template <class T> std::vector<T> applied(const Level& level, const KernelMap<T>& map, const std::vector<T>& products) {
+template <class T>
+std::vector<T> applied(const Level& level, const KernelMap<T>& map, const std::vector<T>& products) {
     const Operations<T>& operations = operations_of<T>(level);
-    const index width = operations.panel_width, size = width * width, count = static_cast<index>(products.size());
+    const index width = operations.panel_width, size = width * width,
+                count = static_cast<index>(products.size());
     const Buffer<T> block(size), terms(width);
     std::fill_n(terms.data(), width, T(0));
     std::vector<T> out;
@@ -34,7 +35,8 @@ template <class T> double ulps(T actual, Long expected) {
     const T rounded = static_cast<T>(expected);
     if (actual == rounded) return 0;
     const T next = std::nextafter(std::abs(rounded), std::numeric_limits<T>::infinity());
-    return static_cast<double>(std::abs(static_cast<Long>(actual) - expected) / static_cast<Long>(next - std::abs(rounded)));
+    return static_cast<double>(std::abs(static_cast<Long>(actual) - expected) /
+                               static_cast<Long>(next - std::abs(rounded)));
 }
 
 // Squared distances from dense to sparse on [0, highest], with 0 and many tiny ones.
@@ -69,7 +71,8 @@ TEST(exponential_to_two_ulps) {
         }
         KernelMap<T> map{.kind = KernelKind::rbf, .centred = false, .rate = 1};
         CHECK(applied<T>(level, map, {T(0)})[0] == 1);
-        for (T value : applied<T>(level, map, products_for<T>({T(100000), T(1e30)}))) CHECK(value >= 0 && value < T(2e-38));
+        for (T value : applied<T>(level, map, products_for<T>({T(100000), T(1e30)})))
+            CHECK(value >= 0 && value < T(2e-38));
     });
 }
 
@@ -77,7 +80,8 @@ TEST(exponential_minus_one_to_two_ulps) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
         for (T reference : {T(0), T(1e-3), T(0.4), T(1), T(16)}) {
-            KernelMap<T> map{.kind = KernelKind::rbf, .centred = true, .rate = 1, .reference = reference, .level = 1};
+            KernelMap<T> map{
+                .kind = KernelKind::rbf, .centred = true, .rate = 1, .reference = reference, .level = 1};
             std::vector<T> d2 = grid<T>(reference + 40);
             for (T step = reference * std::numeric_limits<T>::epsilon(); step < reference; step *= T(1.1)) {
                 d2.push_back(reference - step);  // small arguments of either sign
@@ -96,7 +100,8 @@ TEST(laplacian_and_distances) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
         const std::vector<T> d2 = grid<T>(T(100));
-        const auto compare = [&](const KernelMap<T>& map, double digits, const std::function<Long(Long)>& expected) {
+        const auto compare = [&](const KernelMap<T>& map, double digits,
+                                 const std::function<Long(Long)>& expected) {
             const std::vector<T> values = applied<T>(level, map, products_for(d2));
             for (std::size_t i = 0; i < d2.size(); ++i) {
                 const Long value = expected(static_cast<Long>(d2[i]));
@@ -104,14 +109,22 @@ TEST(laplacian_and_distances) {
             }
         };
         const T rate = T(0.75), reference = T(3.25), level_value = T(0.0387742);
-        compare({.kind = KernelKind::laplacian, .centred = false, .rate = rate}, 3, [&](Long x) { return std::exp(-rate * std::sqrt(x)); });
-        compare({.kind = KernelKind::laplacian, .centred = true, .rate = rate, .reference = reference, .level = level_value}, 3,
-                [&](Long x) { return level_value * std::expm1(reference - rate * std::sqrt(x)); });
-        compare({.kind = KernelKind::distance, .reference = reference}, 10, [&](Long x) { return -(std::sqrt(x) - reference) / 2; });
+        compare({.kind = KernelKind::laplacian, .centred = false, .rate = rate}, 3,
+                [&](Long x) { return std::exp(-rate * std::sqrt(x)); });
+        compare({.kind = KernelKind::laplacian,
+                 .centred = true,
+                 .rate = rate,
+                 .reference = reference,
+                 .level = level_value},
+                3, [&](Long x) { return level_value * std::expm1(reference - rate * std::sqrt(x)); });
+        compare({.kind = KernelKind::distance, .reference = reference}, 10,
+                [&](Long x) { return -(std::sqrt(x) - reference) / 2; });
         for (double exponent : {0.5, 1.5, 1.0 / 3})
-            compare({.kind = KernelKind::distance, .reference = reference, .exponent = exponent}, 200, [&](Long x) {
-                return -(std::pow(x, static_cast<Long>(static_cast<T>(exponent / 2))) - reference) / 2;
-            });
+            compare({.kind = KernelKind::distance, .reference = reference, .exponent = exponent}, 200,
+                    [&](Long x) {
+                        return -(std::pow(x, static_cast<Long>(static_cast<T>(exponent / 2))) - reference) /
+                               2;
+                    });
     });
 }
 
@@ -128,32 +141,53 @@ TEST(polynomial_up_to_what_centring_removes) {
                 for (index i = 0; i < width; ++i) {
                     row.data()[i] = static_cast<T>(random.normal());
                     column.data()[i] = static_cast<T>(random.normal());
-                    for (index j = 0; j < width; ++j) block.data()[i * width + j] = static_cast<T>(products(i, j));
+                    for (index j = 0; j < width; ++j)
+                        block.data()[i * width + j] = static_cast<T>(products(i, j));
                 }
                 const std::vector<T> before(block.data(), block.data() + width * width);
                 const double rate = 0.3;
-                operations.apply({.kind = KernelKind::polynomial, .centred = true, .rate = rate, .reference = base, .degree = degree},
+                operations.apply({.kind = KernelKind::polynomial,
+                                  .centred = true,
+                                  .rate = rate,
+                                  .reference = base,
+                                  .degree = degree},
                                  row.data(), column.data(), width, width, block.data());
                 for (index i = 0; i < width; ++i)
                     for (index j = 0; j < width; ++j) {
-                        const Long alone = static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]);
-                        const Long d = alone + static_cast<Long>(rate) * static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
-                        const Long b = static_cast<Long>(base), slope = degree * std::pow(b, static_cast<Long>(degree - 1));
-                        const Long expected = std::pow(b + d, static_cast<Long>(degree)) - std::pow(b, static_cast<Long>(degree)) - slope * alone;
+                        const Long alone =
+                            static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]);
+                        const Long d =
+                            alone + static_cast<Long>(rate) *
+                                        static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
+                        const Long b = static_cast<Long>(base),
+                                   slope = degree * std::pow(b, static_cast<Long>(degree - 1));
+                        const Long expected = std::pow(b + d, static_cast<Long>(degree)) -
+                                              std::pow(b, static_cast<Long>(degree)) - slope * alone;
                         // binomial terms, none of which cancels another by more than its size
-                        const Long size = std::pow(std::abs(b) + std::abs(d), static_cast<Long>(degree)) - std::pow(std::abs(b), static_cast<Long>(degree)) -
+                        const Long size = std::pow(std::abs(b) + std::abs(d), static_cast<Long>(degree)) -
+                                          std::pow(std::abs(b), static_cast<Long>(degree)) -
                                           std::abs(slope) * std::abs(d) + std::abs(slope * (d - alone));
-                        CHECK_CLOSE(block.data()[i * width + j], expected, 8 * epsilon<T> * static_cast<double>(size) + 1e-18 * std::pow(std::abs(base) + 8, degree));
+                        CHECK_CLOSE(block.data()[i * width + j], expected,
+                                    8 * epsilon<T> * static_cast<double>(size) +
+                                        1e-18 * std::pow(std::abs(base) + 8, degree));
                     }
                 std::copy(before.begin(), before.end(), block.data());
-                operations.apply({.kind = KernelKind::polynomial, .centred = false, .rate = rate, .reference = base, .degree = degree},
+                operations.apply({.kind = KernelKind::polynomial,
+                                  .centred = false,
+                                  .rate = rate,
+                                  .reference = base,
+                                  .degree = degree},
                                  row.data(), column.data(), width, width, block.data());
                 for (index i = 0; i < width; ++i)
                     for (index j = 0; j < width; ++j) {
-                        const Long d = static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]) +
-                                       static_cast<Long>(rate) * static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
-                        const Long expected = std::pow(static_cast<Long>(base) + d, static_cast<Long>(degree));
-                        CHECK_CLOSE(block.data()[i * width + j], expected, 4 * epsilon<T> * std::pow(std::abs(base) + 8, degree));
+                        const Long d = static_cast<Long>(row.data()[i]) +
+                                       static_cast<Long>(column.data()[j]) +
+                                       static_cast<Long>(rate) *
+                                           static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
+                        const Long expected =
+                            std::pow(static_cast<Long>(base) + d, static_cast<Long>(degree));
+                        CHECK_CLOSE(block.data()[i * width + j], expected,
+                                    4 * epsilon<T> * std::pow(std::abs(base) + 8, degree));
                     }
             }
     });
@@ -166,12 +200,15 @@ TEST(maps_leave_zero_beyond_the_edge) {
         const index width = operations.panel_width;
         const Buffer<T> block(width * width), terms(width);
         std::fill_n(terms.data(), width, T(1));
-        for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial, KernelKind::distance})
+        for (KernelKind kind :
+             {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial, KernelKind::distance})
             for (double exponent : {1.0, 0.7})
                 for (index rows : {index{1}, width / 2, width})
                     for (index columns : {index{1}, width / 2, width - 1, width}) {
                         std::fill_n(block.data(), width * width, T(0));  // as `accumulate` leaves it there
-                        operations.apply({.kind = kind, .centred = false, .rate = 1, .exponent = exponent, .degree = 2}, terms.data(), terms.data(), rows, columns, block.data());
+                        operations.apply(
+                            {.kind = kind, .centred = false, .rate = 1, .exponent = exponent, .degree = 2},
+                            terms.data(), terms.data(), rows, columns, block.data());
                         for (index i = 0; i < width; ++i)
                             for (index j = 0; j < width; ++j)
                                 CHECK((block.data()[i * width + j] != 0) == (i < rows && j < columns));
@@ -203,11 +240,14 @@ TEST(squared_distances_are_never_negative) {
         operations.squared_distances(rows.data(), columns.data(), width - 1, width - 2, block.data());
         for (index i = 0; i < width - 1; ++i)
             for (index j = 0; j < width - 2; ++j) {
-                const Long expected = static_cast<Long>(rows.data()[i]) + static_cast<Long>(columns.data()[j]) - 2 * static_cast<Long>(products[static_cast<std::size_t>(i * width + j)]);
+                const Long expected =
+                    static_cast<Long>(rows.data()[i]) + static_cast<Long>(columns.data()[j]) -
+                    2 * static_cast<Long>(products[static_cast<std::size_t>(i * width + j)]);
                 CHECK_CLOSE(block.data()[i * width + j], std::max(expected, Long(0)), 8 * epsilon<T>);
                 CHECK(block.data()[i * width + j] >= 0);
             }
-        for (index i = 0; i < width - 1; ++i) CHECK(block.data()[i * width + width - 1] == 0 && block.data()[i * width + width - 2] == 0);
+        for (index i = 0; i < width - 1; ++i)
+            CHECK(block.data()[i * width + width - 1] == 0 && block.data()[i * width + width - 2] == 0);
     });
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Means, norms and panels of every element type, layout, route, precision and SIMD level, against plain loops.
+#include "base/errors.hpp"
 #include "check.hpp"
 #include "support.hpp"
-
-#include "base/errors.hpp"
 
 namespace fastcka::test {
 namespace {
@@ -17,11 +16,15 @@ constexpr Shape shapes[] = {{61, 150}, {150, 61}, {49, 1}, {1, 49}, {129, 3}};
 // Values that the element type holds exactly, or nearly.
 Matrix values_for(Element element, Shape shape, Random& random) {
     switch (element) {
-        case Element::f64: case Element::f32: case Element::f16: case Element::bf16:
-            return random.normal(shape.rows, shape.columns);
+        case Element::f64:
+        case Element::f32:
+        case Element::f16:
+        case Element::bf16: return random.normal(shape.rows, shape.columns);
         case Element::boolean: return random.integers(shape.rows, shape.columns, 0, 1);
         case Element::u8: return random.integers(shape.rows, shape.columns, 0, 255);
-        case Element::u16: case Element::u32: case Element::u64: return random.integers(shape.rows, shape.columns, 0, 65535);
+        case Element::u16:
+        case Element::u32:
+        case Element::u64: return random.integers(shape.rows, shape.columns, 0, 65535);
         case Element::i8: return random.integers(shape.rows, shape.columns, -128, 127);
         default: return random.integers(shape.rows, shape.columns, -32768, 32767);
     }
@@ -31,20 +34,21 @@ Matrix values_for(Element element, Shape shape, Random& random) {
 template <class T> T value_at(const Panels<T>& panels, index vector, index coordinate) {
     const index first = coordinate / coordinate_block * coordinate_block;
     const index block = std::min(coordinate_block, panels.coordinates() - first), width = panels.width();
-    return panels.data()[first * panels.count() * width + vector / width * width * block + (coordinate - first) * width +
-                         vector % width];
+    return panels.data()[first * panels.count() * width + vector / width * width * block +
+                         (coordinate - first) * width + vector % width];
 }
 
 struct Expected {
-    LongMatrix values;    // (x * row_scale - mean) * scale
-    double tolerance;     // of a value
+    LongMatrix values;  // (x * row_scale - mean) * scale
+    double tolerance;   // of a value
 };
 
 template <class T>
-void check_panels(const Panels<T>& panels, const SampleSums& sums, bool vectors_are_samples, const Expected& expected,
-                  const std::vector<double>& direction) {
+void check_panels(const Panels<T>& panels, const SampleSums& sums, bool vectors_are_samples,
+                  const Expected& expected, const std::vector<double>& direction) {
     const index n = expected.values.rows(), p = expected.values.cols();
-    CHECK(panels.vectors() == (vectors_are_samples ? n : p) && panels.coordinates() == (vectors_are_samples ? p : n));
+    CHECK(panels.vectors() == (vectors_are_samples ? n : p) &&
+          panels.coordinates() == (vectors_are_samples ? p : n));
     Matrix packed(n, p);
     for (index i = 0; i < n; ++i)
         for (index j = 0; j < p; ++j) {
@@ -65,7 +69,10 @@ void check_panels(const Panels<T>& panels, const SampleSums& sums, bool vectors_
 }
 
 template <class T> std::vector<T> bits_of(const Panels<T>& panels) {
-    return {panels.data(), panels.data() + panels.count() * panels.width() * panels.coordinates()};
+    const index values = panels.count() * panels.width() * panels.coordinates();
+    std::vector<T> bits(static_cast<std::size_t>(values));
+    std::copy_n(panels.data(), values, bits.data());
+    return bits;
 }
 
 }  // namespace
@@ -87,12 +94,13 @@ TEST(pack_every_element_layout_and_route) {
                         const Stored stored = store(wanted, element, layout);
                         const Centring centring = centring_of(stored.view, nullptr, engine);
                         SampleSums sums;
-                        const Panels<T> panels =
-                            pack<T>(stored.view, vectors_are_samples, &centring, nullptr, direction, sums, engine);
+                        const Panels<T> panels = pack<T>(stored.view, vectors_are_samples, &centring, nullptr,
+                                                         direction, sums, engine);
                         Expected expected{stored.values.cast<long double>(), 0};
                         for (index j = 0; j < shape.columns; ++j) {
                             const long double mean = expected.values.col(j).mean();
-                            CHECK_CLOSE(centring.mean[static_cast<std::size_t>(j)], mean, 2e-15 * stored.values.col(j).cwiseAbs().maxCoeff());
+                            CHECK_CLOSE(centring.mean[static_cast<std::size_t>(j)], mean,
+                                        2e-15 * stored.values.col(j).cwiseAbs().maxCoeff());
                             expected.values.col(j).array() -= mean;
                         }
                         expected.values *= centring.scale;
@@ -141,7 +149,8 @@ TEST(pack_scales_rows_and_takes_values_as_they_are) {
             for (bool vectors_are_samples : {true, false}) {
                 const Stored stored = store(random.normal(61, 150), Element::f32, layout);
                 SampleSums sums;
-                const Panels<T> plain = pack<T>(stored.view, vectors_are_samples, nullptr, nullptr, {}, sums, engine);
+                const Panels<T> plain =
+                    pack<T>(stored.view, vectors_are_samples, nullptr, nullptr, {}, sums, engine);
                 check_panels(plain, sums, vectors_are_samples, {stored.values.cast<long double>(), 0}, {});
 
                 const std::vector<double> row_scale = inverse_row_norms(stored.view, engine);
@@ -150,7 +159,8 @@ TEST(pack_scales_rows_and_takes_values_as_they_are) {
                 expected.rowwise() -= expected.colwise().mean().eval();
                 const Panels<T> unit =
                     pack<T>(stored.view, vectors_are_samples, &centring, row_scale.data(), {}, sums, engine);
-                check_panels(unit, sums, vectors_are_samples, {expected * centring.scale, 2 * epsilon<T> + 4e-15}, {});
+                check_panels(unit, sums, vectors_are_samples,
+                             {expected * centring.scale, 2 * epsilon<T> + 4e-15}, {});
             }
     });
 }
@@ -186,11 +196,13 @@ TEST(pack_widens_every_16_bit_pattern) {
         for (Element element : {Element::f16, Element::bf16})
             for (bool columns : {false, true}) {
                 const index along = columns ? 512 : 2, across = columns ? 2 : 512;
-                const MatrixView view{reinterpret_cast<const std::byte*>(patterns.data()), 256, 256, across, along, element};
+                const MatrixView view{
+                    reinterpret_cast<const std::byte*>(patterns.data()), 256, 256, across, along, element};
                 SampleSums sums;
                 const Panels<T> panels = pack<T>(view, true, nullptr, nullptr, {}, sums, engine);
                 for (std::size_t i = 0; i < patterns.size(); ++i) {
-                    const double expected = element == Element::f16 ? half_value(patterns[i]) : bfloat16_value(patterns[i]);
+                    const double expected =
+                        element == Element::f16 ? half_value(patterns[i]) : bfloat16_value(patterns[i]);
                     const index high = static_cast<index>(i / 256), low = static_cast<index>(i % 256);
                     const double actual = columns ? value_at(panels, low, high) : value_at(panels, high, low);
                     if (std::isnan(expected))
@@ -205,7 +217,8 @@ TEST(pack_widens_every_16_bit_pattern) {
 TEST(pack_of_64_bit_integers) {
     Team team(1);
     const Engine engine{current_level(), team};
-    const std::vector<std::int64_t> large{std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
+    const std::vector<std::int64_t> large{std::numeric_limits<std::int64_t>::min(),
+                                          std::numeric_limits<std::int64_t>::max()};
     const MatrixView as_signed{reinterpret_cast<const std::byte*>(large.data()), 2, 1, 8, 8, Element::i64};
     const MatrixView as_unsigned{as_signed.data, 2, 1, 8, 8, Element::u64};
     SampleSums sums;
@@ -238,7 +251,8 @@ TEST(centring_of_a_constant_is_exact) {
 }
 
 TEST(non_finite_values_are_found) {
-    constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN(),
+                     infinity = std::numeric_limits<double>::infinity();
     constexpr index n = 140, p = 131;
     const auto position = [](const MatrixView& view, const Engine& engine) -> std::pair<index, index> {
         try {
@@ -255,7 +269,8 @@ TEST(non_finite_values_are_found) {
                 Team team(2);
                 const Engine engine{*level, team};
                 // The first one row by row, when each place is added to those before it.
-                for (auto [row, column] : {std::pair<index, index>{n - 1, p - 1}, {100, 5}, {100, 3}, {0, 130}}) {
+                for (auto [row, column] :
+                     {std::pair<index, index>{n - 1, p - 1}, {100, 5}, {100, 3}, {0, 130}}) {
                     values(row, column) = bad;
                     for (Element element : {Element::f64, Element::f32, Element::f16, Element::bf16}) {
                         Stored stored = store(values, element, layout);
@@ -263,7 +278,9 @@ TEST(non_finite_values_are_found) {
                             for (index i = 0; i < n; ++i)
                                 for (index j = 0; j < p; ++j)
                                     if (std::isnan(values(i, j)))
-                                        std::memset(stored.memory.data() + (stored.view.at(i, j) - stored.memory.data()), 0x7f, 2);
+                                        std::memset(stored.memory.data() +
+                                                        (stored.view.at(i, j) - stored.memory.data()),
+                                                    0x7f, 2);
                         CHECK(position(stored.view, engine) == std::pair(row, column));
                     }
                 }

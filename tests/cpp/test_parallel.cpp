@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The team of threads: every task once, failures come through, and none of it hangs after a fork.
+#include "base/parallel.hpp"
 #include "check.hpp"
 #include "support.hpp"
-
-#include "base/parallel.hpp"
 
 #include <atomic>
 #include <mutex>
 #include <set>
 #include <stdexcept>
-#include <thread>
-
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 // Asked by the thread sanitizer alone, which otherwise refuses threads in a child process.
-extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }  // NOLINT(bugprone-reserved-identifier)
+extern "C" const char* __tsan_default_options() {
+    return "die_after_fork=0";
+}  // NOLINT(bugprone-reserved-identifier)
 
 namespace fastcka::test {
 namespace {

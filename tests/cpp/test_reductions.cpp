@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sums over tiles, and what else the table of operations offers, at every SIMD level and precision, against plain loops.
+#include "base/buffer.hpp"
 #include "check.hpp"
 #include "support.hpp"
-
-#include "base/buffer.hpp"
 
 namespace fastcka::test {
 namespace {
@@ -41,12 +40,16 @@ TEST(block_sums) {
         const index width = operations.panel_width;
         Random random(32);
         const Buffer<T> block = random_buffer<T>(width * width, random);
-        const Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> values(block.data(), width, width);
-        std::vector<double> rows(static_cast<std::size_t>(width), 1.0), columns(static_cast<std::size_t>(width), 2.0);
+        const Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> values(
+            block.data(), width, width);
+        std::vector<double> rows(static_cast<std::size_t>(width), 1.0),
+            columns(static_cast<std::size_t>(width), 2.0);
         operations.block_sums(block.data(), rows.data(), columns.data());
         for (index i = 0; i < width; ++i) {
-            CHECK_CLOSE(rows[static_cast<std::size_t>(i)], 1 + values.row(i).template cast<double>().sum(), 1e-13);
-            CHECK_CLOSE(columns[static_cast<std::size_t>(i)], 2 + values.col(i).template cast<double>().sum(), 1e-13);
+            CHECK_CLOSE(rows[static_cast<std::size_t>(i)], 1 + values.row(i).template cast<double>().sum(),
+                        1e-13);
+            CHECK_CLOSE(columns[static_cast<std::size_t>(i)], 2 + values.col(i).template cast<double>().sum(),
+                        1e-13);
         }
     });
 }
@@ -63,18 +66,24 @@ TEST(products_of_every_count) {
             vectors.push_back(random_buffer<T>(length, random));
             pointers.push_back(vectors.back().data());
         }
-        const auto vector = [&](index v) { return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(pointers[static_cast<std::size_t>(v)], length).template cast<double>(); };
+        const auto vector = [&](index v) {
+            return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(pointers[static_cast<std::size_t>(v)],
+                                                                        length)
+                .template cast<double>();
+        };
         for (index left : {1, 2, 3, 4, 5, 9})
             for (index right : {1, 2, 3, 4, 7, 9}) {
                 const index stride = right + 2;
                 std::vector<double> out(static_cast<std::size_t>(left * stride), 0.5);
-                operations.products(pointers.data(), left, pointers.data() + 9 - right, right, length, out.data(), stride);
+                operations.products(pointers.data(), left, pointers.data() + 9 - right, right, length,
+                                    out.data(), stride);
                 for (index i = 0; i < left; ++i)
                     for (index j = 0; j < stride; ++j) {
                         const double actual = out[static_cast<std::size_t>(i * stride + j)];
                         if (j >= right) CHECK(actual == 0.5);
                         if (j < right)
-                            CHECK_CLOSE(actual, 0.5 + (vector(i) * vector(9 - right + j)).sum(), epsilon<T> * (vector(i) * vector(9 - right + j)).abs().sum());
+                            CHECK_CLOSE(actual, 0.5 + (vector(i) * vector(9 - right + j)).sum(),
+                                        epsilon<T> * (vector(i) * vector(9 - right + j)).abs().sum());
                     }
             }
         // The same bits in whichever group a pair comes, and in either order.
@@ -95,7 +104,11 @@ TEST(sum_of_squares_of_every_length) {
         for (index panels : {1, 2, 3, 5, 20, 171}) {
             const index length = panels * operations.panel_width;
             const Buffer<T> values = random_buffer<T>(length, random);
-            const double expected = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(values.data(), length).template cast<double>().square().sum();
+            const double expected =
+                Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(values.data(), length)
+                    .template cast<double>()
+                    .square()
+                    .sum();
             CHECK_CLOSE(operations.sum_of_squares(values.data(), length), expected, epsilon<T> * expected);
         }
     });
@@ -127,7 +140,8 @@ TEST(weighted_sums) {
         const Buffer<T> panel = random_buffer<T>(coordinates * width, random);
         const Matrix weights = random.normal(coordinates + 5, count);  // a column per sum
         Matrix out = Matrix::Constant(width + 1, count, 0.25);
-        operations.weighted_sums(panel.data(), coordinates, weights.data(), weights.rows(), count, out.data(), out.rows());
+        operations.weighted_sums(panel.data(), coordinates, weights.data(), weights.rows(), count, out.data(),
+                                 out.rows());
         for (index l = 0; l < count; ++l) {
             for (index lane = 0; lane < width; ++lane) {
                 double expected = 0.25, size = 0;
@@ -156,11 +170,14 @@ TEST(centred_block_of_a_gram_matrix) {
             const double grand = mean.mean();
             const Buffer<T> block(width * width);
             std::fill_n(block.data(), width * width, T(9));
-            operations.centred_block(stored.view, mean.data(), grand, 0.125, 0, width, width, 7, block.data());
+            operations.centred_block(stored.view, mean.data(), grand, 0.125, 0, width, width, 7,
+                                     block.data());
             for (index i = 0; i < width; ++i)
                 for (index j = 0; j < width; ++j) {
-                    const double expected = j < 7 ? (gram(i, width + j) - mean(i) - mean(width + j) + grand) * 0.125 : 0;
-                    CHECK_CLOSE(block.data()[i * width + j], expected, epsilon<T> * std::abs(expected) + 1e-13);
+                    const double expected =
+                        j < 7 ? (gram(i, width + j) - mean(i) - mean(width + j) + grand) * 0.125 : 0;
+                    CHECK_CLOSE(block.data()[i * width + j], expected,
+                                epsilon<T> * std::abs(expected) + 1e-13);
                 }
         }
     });
@@ -175,10 +192,14 @@ TEST(copy_rows_copies_and_checks) {
             Matrix values = random.integers(20, 300, -100, 100);
             const Stored stored = store(values, Element::f32, layout);
             std::vector<T> copy(6000);
-            CHECK(operations.copy_rows(stored.view, copy.data()) && operations.copy_rows(stored.view, nullptr));
+            CHECK(operations.copy_rows(stored.view, copy.data()) &&
+                  operations.copy_rows(stored.view, nullptr));
             for (index i = 0; i < 20; ++i)
-                for (index j = 0; j < 300; ++j) CHECK(copy[static_cast<std::size_t>(i * 300 + j)] == static_cast<T>(values(i, j)));
-            for (double bad : {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+                for (index j = 0; j < 300; ++j)
+                    CHECK(copy[static_cast<std::size_t>(i * 300 + j)] == static_cast<T>(values(i, j)));
+            for (double bad :
+                 {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
+                  std::numeric_limits<double>::quiet_NaN()}) {
                 Matrix broken = values;
                 broken(19, 299) = bad;
                 CHECK(!operations.copy_rows(store(broken, Element::f32, layout).view, nullptr));

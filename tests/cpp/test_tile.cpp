@@ -2,10 +2,9 @@
 // The micro-kernel and tiles of inner products, at every SIMD level, against plain loops. Inputs are small integers, whose
 // sums are exact: every comparison is to the last bit.
 #include "check.hpp"
-#include "support.hpp"
-
 #include "measure/feature_tiles.hpp"
 #include "measure/tiles.hpp"
+#include "support.hpp"
 
 #include <set>
 #include <tuple>
@@ -20,7 +19,8 @@ template <class T> Buffer<T> panels_of(const Matrix& vectors, index width) {
     std::fill_n(out.data(), panels * width * coordinates, T(0));
     for (index v = 0; v < vectors.rows(); ++v)
         for (index k = 0; k < coordinates; ++k)
-            out.data()[v / width * width * coordinates + k * width + v % width] = static_cast<T>(vectors(v, k));
+            out.data()[v / width * width * coordinates + k * width + v % width] =
+                static_cast<T>(vectors(v, k));
     return out;
 }
 
@@ -34,8 +34,10 @@ void check_tile(const T* tile, const TileRange& range, index width, Expected&& e
         for (index i = 0; i < width; ++i)
             for (index j = 0; j < width; ++j) {
                 const index row = first_row + i, column = first_column + j;
-                const bool inside = row < range.first_row + range.rows && column < range.first_column + range.columns;
-                CHECK(tile[(block * width + i) * width + j] == static_cast<T>(inside ? expected(row, column) : 0));
+                const bool inside =
+                    row < range.first_row + range.rows && column < range.first_column + range.columns;
+                CHECK(tile[(block * width + i) * width + j] ==
+                      static_cast<T>(inside ? expected(row, column) : 0));
             }
     });
     CHECK(blocks == range.blocks(width));
@@ -55,7 +57,18 @@ TEST(accumulate_every_ragged_shape) {
         const index width = operations.panel_width;
         Random random(11);
         // one off a register, a panel, and several panels
-        std::set<index> counts{1, 2, 3, 5, width / 3 - 1, width / 3, width / 3 + 1, 2 * width / 3 + 1, width - 1, width, width + 1, 2 * width + 5};
+        std::set<index> counts{1,
+                               2,
+                               3,
+                               5,
+                               width / 3 - 1,
+                               width / 3,
+                               width / 3 + 1,
+                               2 * width / 3 + 1,
+                               width - 1,
+                               width,
+                               width + 1,
+                               2 * width + 5};
         counts.erase(0);
         for (index rows : counts)
             for (index columns : counts)
@@ -64,7 +77,8 @@ TEST(accumulate_every_ragged_shape) {
                     const Matrix left = random.integers(rows, coordinates, -8, 8);
                     const Matrix right = triangle ? left : random.integers(columns, coordinates, -8, 8);
                     const Matrix products = left * right.transpose();
-                    const Buffer<T> left_panels = panels_of<T>(left, width), right_panels = panels_of<T>(right, width);
+                    const Buffer<T> left_panels = panels_of<T>(left, width),
+                                    right_panels = panels_of<T>(right, width);
                     const Operand<T> a{left_panels.data(), rows, 0}, b{right_panels.data(), columns, 0};
                     for (bool half : {false, true}) {
                         if (half && !triangle) continue;
@@ -73,9 +87,11 @@ TEST(accumulate_every_ragged_shape) {
                         const Buffer<T> tile(values);
                         std::fill_n(tile.data(), values, T(1e30));  // to be overwritten
                         operations.accumulate(a, b, coordinates, true, half, tile.data());
-                        check_tile(tile.data(), range, width, [&](index i, index j) { return products(i, j); });
+                        check_tile(tile.data(), range, width,
+                                   [&](index i, index j) { return products(i, j); });
                         operations.accumulate(a, b, coordinates, false, half, tile.data());
-                        check_tile(tile.data(), range, width, [&](index i, index j) { return 2 * products(i, j); });
+                        check_tile(tile.data(), range, width,
+                                   [&](index i, index j) { return 2 * products(i, j); });
                     }
                 }
     });
@@ -94,7 +110,8 @@ TEST(accumulate_whole_coordinate_block) {
         const Operand<T> operand{panels.data(), 100, 0};
         operations.accumulate(operand, operand, coordinate_block, true, true, tile.data());
         const Matrix products = vectors * vectors.transpose();
-        check_tile(tile.data(), range, operations.panel_width, [&](index i, index j) { return products(i, j); });
+        check_tile(tile.data(), range, operations.panel_width,
+                   [&](index i, index j) { return products(i, j); });
     });
 }
 
@@ -106,11 +123,13 @@ TEST(tile_products_of_any_length) {
         const Engine engine{level, team};
         const index width = engine.operations<T>().panel_width;
         Random random(13);
-        for (index coordinates : {index{127}, coordinate_block, coordinate_block + 1, carry_interval, carry_interval + 1, 2 * carry_interval + 77}) {
+        for (index coordinates : {index{127}, coordinate_block, coordinate_block + 1, carry_interval,
+                                  carry_interval + 1, 2 * carry_interval + 77}) {
             const Stored stored = store(random.integers(70, coordinates, -8, 8), Element::i8);
             const Panels<T> panels = packed<T>(stored, true, engine);
             const Matrix products = stored.values * stored.values.transpose();
-            for (const TileRange& range : {TileRange{0, 70, 0, 70, true}, TileRange{0, 48, 48, 22, false}, TileRange{48, 22, 0, 70, false}}) {
+            for (const TileRange& range : {TileRange{0, 70, 0, 70, true}, TileRange{0, 48, 48, 22, false},
+                                           TileRange{48, 22, 0, 70, false}}) {
                 if (range.first_row % width != 0 || range.first_column % width != 0) continue;
                 const index values = range.blocks(width) * width * width;
                 const Buffer<T> tile(values);
@@ -125,9 +144,11 @@ TEST(tile_products_of_any_length) {
             const index values = range.blocks(width) * width * width;
             const Buffer<T> tile(values);
             const Buffer<double> wide(values);
-            const bool carried = tile_products(panels, panels, range, first, last, tile.data(), wide.data(), engine, 0);
+            const bool carried =
+                tile_products(panels, panels, range, first, last, tile.data(), wide.data(), engine, 0);
             CHECK(carried == (sizeof(T) == 4 && last - first > carry_interval));
-            const Matrix part = stored.values.rightCols(last - first) * stored.values.rightCols(last - first).transpose();
+            const Matrix part =
+                stored.values.rightCols(last - first) * stored.values.rightCols(last - first).transpose();
             const auto expected = [&](index i, index j) { return part(i, j); };
             if (carried)
                 check_tile(wide.data(), range, width, expected);
@@ -151,7 +172,8 @@ TEST(tile_products_of_features) {
         const index values = range.blocks(width) * width * width;
         const Buffer<T> tile(values);
         const Buffer<double> wide(values);
-        tile_products(packed<T>(left, false, engine), packed<T>(right, false, engine), range, 0, 300, tile.data(), wide.data(), engine, 0);
+        tile_products(packed<T>(left, false, engine), packed<T>(right, false, engine), range, 0, 300,
+                      tile.data(), wide.data(), engine, 0);
         check_tile(tile.data(), range, width, [&](index i, index j) { return products(i, j); });
     });
 }
@@ -182,7 +204,8 @@ TEST(self_products_have_the_bits_of_the_tile) {
         const Buffer<T> panels = panels_of<T>(vectors, width);
         const Buffer<T> tile(width * width), products(width);
         for (bool overwrite : {true, false}) {
-            operations.accumulate({panels.data(), width, 0}, {panels.data(), width, 0}, 100, overwrite, true, tile.data());
+            operations.accumulate({panels.data(), width, 0}, {panels.data(), width, 0}, 100, overwrite, true,
+                                  tile.data());
             operations.self_products(panels.data(), 100, overwrite, products.data());
             for (index i = 0; i < width; ++i) CHECK(products.data()[i] == tile.data()[i * width + i]);
         }
@@ -196,7 +219,8 @@ TEST(tile_grid_covers_every_pair_once) {
             Eigen::MatrixXi covered = Eigen::MatrixXi::Zero(vectors, vectors);
             for (index tile = 0; tile < grid.tiles(); ++tile) {
                 const TileRange range = grid[tile];
-                CHECK(range.triangle == (range.first_row == range.first_column) && range.first_row <= range.first_column);
+                CHECK(range.triangle == (range.first_row == range.first_column) &&
+                      range.first_row <= range.first_column);
                 CHECK(range.blocks(12) * 144 <= grid.tile_values(12));
                 for (index i = 0; i < range.rows; ++i)
                     for (index j = range.triangle ? i : 0; j < range.columns; ++j)
@@ -218,12 +242,16 @@ TEST(feature_tiles_cover_every_wanted_pair_once) {
             for (const FeatureTile& tile : tiles)
                 for (index i = 0; i < tile.range.rows; ++i)
                     for (index j = tile.range.triangle ? i : 0; j < tile.range.columns; ++j)
-                        CHECK(covered.emplace(tile.left, tile.right, tile.range.first_row + i, tile.range.first_column + j).second);
+                        CHECK(covered
+                                  .emplace(tile.left, tile.right, tile.range.first_row + i,
+                                           tile.range.first_column + j)
+                                  .second);
             std::size_t expected = 0;
             for (index l = 0; l < 4; ++l)
                 for (index m = l; m < 4; ++m) {
                     if (!one_sided && l != m && !(l < 2 && m >= 2)) continue;
-                    const index p = widths[static_cast<std::size_t>(l)], q = widths[static_cast<std::size_t>(m)];
+                    const index p = widths[static_cast<std::size_t>(l)],
+                                q = widths[static_cast<std::size_t>(m)];
                     expected += static_cast<std::size_t>(l == m ? p * (p + 1) / 2 : p * q);
                 }
             CHECK(covered.size() == expected);
