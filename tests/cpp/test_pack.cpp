@@ -280,7 +280,7 @@ TEST(non_finite_values_are_found) {
                                     if (std::isnan(values(i, j)))
                                         std::memset(stored.memory.data() +
                                                         (stored.view.at(i, j) - stored.memory.data()),
-                                                    0x7f, 2);
+                                                    0xff, 2);
                         CHECK(position(stored.view, engine) == std::pair(row, column));
                     }
                 }

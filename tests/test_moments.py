@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Moments of a stream (the core of exact streaming) against the whole arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastcka import _core
+
+N = 4096 + 900  # more than one block of samples
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-6}  # as promised for streams
+
+
+def layers_of(rng, dtype, widths, offset):
+    shared = rng.normal(size=(N, 6))
+    drift = np.linspace(0, 5, N)[:, None]  # sorted batches: the mean of the first block is not the mean
+    return [
+        (shared @ rng.normal(size=(6, p)) + rng.normal(size=(N, p)) + drift + offset).astype(dtype)
+        for p in widths
+    ]
+
+
+def stream(a, b, sizes, n_threads=2):
+    dtype = a[0].dtype
+    widths_b = None if b is None else [x.shape[1] for x in b]
+    moments = _core.Moments([x.shape[1] for x in a], widths_b, dtype == np.float64)
+    first = 0
+    for size in sizes:
+        rows = slice(first, first + size)
+        moments.update([x[rows] for x in a], None if b is None else [x[rows] for x in b], n_threads)
+        first += size
+    return moments
+
+
+def batches(size):
+    return [size] * (N // size) + [N % size] * (N % size > 0)
+
+
+def whole(a, b, unbiased):
+    return _core.pairwise(
+        a, b, _core.Kernel("linear"), unbiased=unbiased, double_precision=a[0].dtype == np.float64,
+        n_threads=2, max_bytes=0, route="auto", progress=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_equals_the_whole_arrays_with_the_same_bits_for_any_batches(rng, dtype, two_sided, unbiased):
+    a = layers_of(rng, dtype, (30, 200, 3), 1e4)
+    b = layers_of(rng, dtype, (50, 7), 0) if two_sided else None
+    expected = whole(a, b, unbiased)
+    results = [
+        stream(a, b, batches(size), threads).result(unbiased, threads)
+        for size, threads in ((1000, 1), (333, 2), (N, 3))
+    ]
+    np.testing.assert_allclose(results[0].cka, expected.cka, rtol=0, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(results[0].hsic, expected.hsic, rtol=TOLERANCE[dtype])
+    for result in results[1:]:
+        assert result.cka.tobytes() == results[0].cka.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_shards_merge_and_a_saved_state_goes_on(rng, dtype):
+    a = layers_of(rng, dtype, (40, 9), 100)
+    left = stream([x[:4500] for x in a], None, [4500])
+    right = stream([x[4500:] for x in a], None, [N - 4500])
+    restored = _core.Moments.from_state([40, 9], None, dtype == np.float64, left.state())
+    left.merge(right, 2)
+    restored.merge(right, 2)
+    assert left.n_samples == N
+    expected = whole(a, None, True).cka
+    np.testing.assert_allclose(left.result(True, 2).cka, expected, rtol=0, atol=TOLERANCE[dtype])
+    assert restored.result(True, 2).cka.tobytes() == left.result(True, 2).cka.tobytes()
+
+
+def test_two_full_shards_with_different_origins_merge(rng):
+    a = [np.concatenate([x, x + 50]) for x in layers_of(rng, np.float64, (12, 5), 0)]
+    left, right = (stream([x[rows] for x in a], None, [N]) for rows in (slice(N), slice(N, 2 * N)))
+    left.merge(right, 2)
+    expected = whole(a, None, True).cka
+    np.testing.assert_allclose(left.result(True, 2).cka, expected, rtol=0, atol=1e-10)
+
+
+def test_a_bad_batch_changes_nothing(rng):
+    a = layers_of(rng, np.float32, (8, 5), 0)
+    moments = stream(a, None, [600])
+    before = moments.result(True, 1).cka
+    bad = [x[600:700].copy() for x in a]
+    bad[1][7, 3] = np.nan
+    with pytest.raises(_core.NonFinite) as error:
+        moments.update(bad, None, 2)
+    assert error.value.args == (0, 1, 7, 3)
+    with pytest.raises(ValueError, match="layers of the stream"):
+        moments.update(bad[:1], None, 2)
+    assert moments.n_samples == 600
+    assert moments.result(True, 1).cka.tobytes() == before.tobytes()
