@@ -237,13 +237,12 @@ inline LongMatrix gram_matrix(const Matrix& samples, const Kernel& kernel) {
     return (-squared.array().sqrt() / sigma).exp().matrix();
 }
 
-// tr(K H L H) / (n - 1)^2 with H written out
-inline long double biased_hsic_of(const LongMatrix& k, const LongMatrix& l) {
-    const index n = k.rows();
-    const LongMatrix h =
-        LongMatrix::Identity(n, n) - LongMatrix::Constant(n, n, 1.0L / static_cast<long double>(n));
-    const long double m = static_cast<long double>(n - 1);
-    return (h * k * h).cwiseProduct(l).sum() / (m * m);
+// <H K H, L> / (n - 1)^2, H K H by its means
+inline long double biased_hsic_of(LongMatrix k, const LongMatrix& l) {
+    const long double m = static_cast<long double>(k.rows() - 1);
+    k.rowwise() -= k.colwise().mean().eval();
+    k.colwise() -= k.rowwise().mean().eval();
+    return k.cwiseProduct(l).sum() / (m * m);
 }
 
 // Szekely and Rizzo 2014: products of U-centred matrices

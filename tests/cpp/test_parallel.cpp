@@ -12,11 +12,6 @@
 #include <thread>
 #include <unistd.h>
 
-// Asked by the thread sanitizer alone, which otherwise refuses threads in a child process.
-extern "C" const char* __tsan_default_options() {
-    return "die_after_fork=0";
-}  // NOLINT(bugprone-reserved-identifier)
-
 namespace fastcka::test {
 namespace {
 

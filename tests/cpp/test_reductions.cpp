@@ -83,7 +83,7 @@ TEST(products_of_every_count) {
                         if (j >= right) CHECK(actual == 0.5);
                         if (j < right)
                             CHECK_CLOSE(actual, 0.5 + (vector(i) * vector(9 - right + j)).sum(),
-                                        epsilon<T> * (vector(i) * vector(9 - right + j)).abs().sum());
+                                        4 * epsilon<T> * (vector(i) * vector(9 - right + j)).abs().sum());
                     }
             }
         // The same bits in whichever group a pair comes, and in either order.
@@ -109,7 +109,8 @@ TEST(sum_of_squares_of_every_length) {
                     .template cast<double>()
                     .square()
                     .sum();
-            CHECK_CLOSE(operations.sum_of_squares(values.data(), length), expected, epsilon<T> * expected);
+            CHECK_CLOSE(operations.sum_of_squares(values.data(), length), expected,
+                        4 * epsilon<T> * expected);
         }
     });
 }

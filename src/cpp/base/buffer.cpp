@@ -63,6 +63,8 @@ Header* allocate(std::size_t bytes) {
 }  // namespace
 
 void* acquire_memory(index bytes) {
+    constexpr index most = index{1} << 46;  // 64 TiB: more than that is a size that overflowed
+    if (bytes < 0 || bytes > most) throw std::bad_alloc();
     const auto wanted = static_cast<std::size_t>(std::max<index>(bytes, 1));
     Header* header = take_idle(wanted);
     if (header == nullptr) header = allocate(wanted);

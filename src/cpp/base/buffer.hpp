@@ -4,6 +4,7 @@
 
 #include "base/matrix_view.hpp"
 
+#include <limits>
 #include <utility>
 
 namespace fastcka {
@@ -17,8 +18,7 @@ void release_buffers() noexcept;
 template <class T> class Buffer {
   public:
     Buffer() = default;
-    explicit Buffer(index size)
-        : values_(static_cast<T*>(acquire_memory(size * static_cast<index>(sizeof(T))))) {}
+    explicit Buffer(index size) : values_(static_cast<T*>(acquire_memory(bytes_of(size)))) {}
     Buffer(Buffer&& other) noexcept : values_(std::exchange(other.values_, nullptr)) {}
     Buffer& operator=(Buffer&& other) noexcept {
         std::swap(values_, other.values_);
@@ -29,6 +29,12 @@ template <class T> class Buffer {
     T* data() const { return values_; }
 
   private:
+    // -1, which is refused, when the size in bytes overflows
+    static index bytes_of(index size) {
+        constexpr index each = static_cast<index>(sizeof(T));
+        return size > std::numeric_limits<index>::max() / each ? -1 : size * each;
+    }
+
     T* values_ = nullptr;
 };
 
