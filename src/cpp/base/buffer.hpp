@@ -4,7 +4,6 @@
 
 #include "base/matrix_view.hpp"
 
-#include <limits>
 #include <utility>
 
 namespace fastcka {
@@ -14,6 +13,12 @@ void* acquire_memory(index bytes);
 void return_memory(void* memory) noexcept;
 // Gives memory that no call is using back to the system.
 void release_buffers() noexcept;
+
+// a * b, or -1, which acquire_memory refuses, when that overflows.
+inline index size_product(index a, index b) {
+    index product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? -1 : product;
+}
 
 template <class T> class Buffer {
   public:
@@ -29,11 +34,7 @@ template <class T> class Buffer {
     T* data() const { return values_; }
 
   private:
-    // -1, which is refused, when the size in bytes overflows
-    static index bytes_of(index size) {
-        constexpr index each = static_cast<index>(sizeof(T));
-        return size > std::numeric_limits<index>::max() / each ? -1 : size * each;
-    }
+    static index bytes_of(index size) { return size_product(size, static_cast<index>(sizeof(T))); }
 
     T* values_ = nullptr;
 };

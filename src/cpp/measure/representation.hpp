@@ -19,7 +19,7 @@ template <class T> class Panels {
     Panels() = default;
     Panels(index vectors, index coordinates, index width)
         : vectors_(vectors), coordinates_(coordinates), width_(width), panels_((vectors + width - 1) / width),
-          values_(panels_ * width * coordinates) {}
+          values_(size_product(panels_ * width, coordinates)) {}
 
     index vectors() const { return vectors_; }
     index coordinates() const { return coordinates_; }
