@@ -288,3 +288,24 @@ def test_status_of_the_core(rng):
     mostly_equal = np.repeat(X[:2], [9, 1], axis=0)
     result = _core.pairwise([X], [mostly_equal], rbf, unbiased=False, **options)
     assert (result.status_a, result.status_b) == ([""], ["zero_bandwidth"])
+
+
+@pytest.mark.parametrize("median", ["all", "offdiag"])
+@pytest.mark.parametrize("kernel", [fastcka.RBF, fastcka.Laplacian])
+def test_gram_of_one_sample_has_no_bandwidth(kernel, median):
+    with pytest.warns(fastcka.DegenerateWarning, match="median distance is zero"):
+        assert np.isnan(fastcka.gram([[1.0, 2.0]], kernel=kernel(median=median))).all()
+
+
+def test_vanishing_sigma_in_float32_is_not_nan_arithmetic(rng):
+    X = rng.normal(size=(50, 4)).astype(np.float32)
+    K = fastcka.gram(X, kernel=fastcka.RBF(sigma=1e-30))
+    assert (np.diag(K) == 1).all()
+    assert (K[~np.eye(50, dtype=bool)] < 1e-37).all()
+    assert fastcka.cka(X, X.copy(), kernel=fastcka.RBF(sigma=1e-30)) == pytest.approx(1, abs=1e-6)
+
+
+def test_gram_matrix_of_terms_of_one_sample_alone_has_no_variation(rng):
+    u, X = rng.normal(size=60), rng.normal(size=(60, 5))
+    with pytest.warns(fastcka.DegenerateWarning, match="X"):
+        assert np.isnan(fastcka.cka(u[:, None] + u, X @ X.T, kernel="precomputed"))

@@ -96,3 +96,27 @@ def test_a_bad_batch_changes_nothing(rng):
         moments.update(bad[:1], None, 2)
     assert moments.n_samples == 600
     assert moments.result(True, 1).cka.tobytes() == before.tobytes()
+
+
+def test_a_state_that_no_stream_has_is_refused(rng):
+    state = stream(layers_of(rng, np.float64, (3,), 0), None, [5]).state()
+    for counts in ((0, 1 << 20), (-1, 5), (0, -1)):
+        with pytest.raises(ValueError, match="that many samples"):
+            _core.Moments.from_state([3], None, True, {**state, "samples": counts})
+
+
+def test_a_spread_that_grows_beyond_float32_products_is_still_right(rng):
+    a = [x.astype(np.float32) for x in layers_of(rng, np.float64, (12, 5), 0)]
+    for x in a:
+        x[4096:] *= np.float32(1e25)  # after the first block has chosen its scale
+    expected = whole(a, None, False).cka
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(stream(a, None, [N]).result(False, 2).cka, expected, rtol=0, atol=1e-6)
+
+
+def test_saved_bytes_follow_from_the_samples_alone(rng):
+    a = layers_of(rng, np.float64, (40, 9), 0)
+    states = [stream(a, None, [N]).state() for _ in range(2)]
+    for name, value in states[0].items():
+        assert np.asarray(value).tobytes() == np.asarray(states[1][name]).tobytes(), name
+    assert not np.tril(states[0]["products_0"].reshape(40, 40), -1).any()

@@ -45,7 +45,7 @@ TEST(buffer_of_absurd_size_is_bad_alloc) {
     constexpr index bits = 8 * sizeof(index);
     for (int shift = 50; shift < bits - 1; ++shift)
         CHECK_THROWS(std::bad_alloc, Buffer<double>(index{1} << shift));
-    CHECK_THROWS(std::bad_alloc, Buffer<double>(std::numeric_limits<index>::max()));
+    CHECK_THROWS(std::bad_alloc, Buffer<double>{std::numeric_limits<index>::max()});
     CHECK_THROWS(std::bad_alloc, Buffer<double>(-1));
     CHECK_THROWS(std::bad_alloc,
                  Panels<float>(index{1} << 40, index{1} << 30, 48));  // the product leaves 64 bits

@@ -34,9 +34,11 @@ Pool& pool() {
     return *instance;
 }
 
+// Who finds the pool locked does without it: after a fork the thread that locked it may not exist any more.
 Header* take_idle(std::size_t bytes) {
     Pool& p = pool();
-    const std::lock_guard lock(p.mutex);
+    const std::unique_lock lock(p.mutex, std::try_to_lock);
+    if (!lock) return nullptr;
     auto best = p.idle.end();
     for (auto it = p.idle.begin(); it != p.idle.end(); ++it)
         if ((*it)->bytes >= bytes && (*it)->bytes <= bytes + bytes / 4 + 4096 &&
@@ -50,12 +52,13 @@ Header* take_idle(std::size_t bytes) {
 }
 
 Header* allocate(std::size_t bytes) {
-    const std::size_t grain = bytes >= huge_page ? huge_page : alignment;
-    const std::size_t total = (bytes + sizeof(Header) + grain - 1) / grain * grain;
-    void* memory = std::aligned_alloc(grain, total);
-    if (memory == nullptr) throw std::bad_alloc();
+    const bool large = bytes >= huge_page;
+    const std::size_t total = (bytes + sizeof(Header) + alignment - 1) / alignment * alignment;
+    void* memory = nullptr;
+    if (posix_memalign(&memory, large ? huge_page : alignment, total) != 0) throw std::bad_alloc();
 #ifdef __linux__
-    if (grain == huge_page) madvise(memory, total, MADV_HUGEPAGE);
+    if (large)
+        madvise(memory, total / huge_page * huge_page, MADV_HUGEPAGE);  // the rest would waste most of one
 #endif
     return new (memory) Header{total - sizeof(Header)};
 }
@@ -71,13 +74,19 @@ void* acquire_memory(index bytes) {
     return header + 1;
 }
 
+index acquired_bytes(index bytes) {
+    const auto grain =
+        static_cast<index>(static_cast<std::size_t>(bytes) >= huge_page ? huge_page : alignment);
+    return (bytes + static_cast<index>(sizeof(Header)) + grain - 1) / grain * grain;
+}
+
 void return_memory(void* memory) noexcept {
     if (memory == nullptr) return;
     Header* header = static_cast<Header*>(memory) - 1;
     Pool& p = pool();
     {
-        const std::lock_guard lock(p.mutex);
-        if (p.idle_bytes + header->bytes <= kept_bytes) {
+        const std::unique_lock lock(p.mutex, std::try_to_lock);
+        if (lock && p.idle_bytes + header->bytes <= kept_bytes) {
             try {
                 p.idle.push_back(header);
                 p.idle_bytes += header->bytes;

@@ -257,7 +257,6 @@ template <class T>
 void centred_block(const MatrixView& gram, const double* mean, double grand_mean, double scale,
                    index first_row, index rows, index first_column, index columns, T* block) {
     constexpr index W = panel_width<T>;
-    columns = std::min(columns, W);
     alignas(64) double line[W];
     for (index i = 0; i < W; ++i) {
         T* values = block + i * W;

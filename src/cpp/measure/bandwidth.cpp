@@ -37,6 +37,9 @@ template <class T> class DistanceSelection {
                                   engine_, worker);
         });
         layer_.kept = std::move(kept);
+        const index width = engine_.operations<T>().panel_width;
+        layer_.no_terms = Buffer<T>(width);
+        std::fill_n(layer_.no_terms.data(), width, T(0));
     }
 
     // The distances of ranks `rank` and `next` (rank or rank + 1) among the n (n - 1) / 2 of pairs i < j.
@@ -100,10 +103,11 @@ template <class T> class DistanceSelection {
         engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
             Scratch& mine = scratch(worker);
             const TileRange range = grid_[number];
-            const T* tile = layer_.kept.data() + number * values_;
-            if (layer_.kept.data() == nullptr) {
+            const T* tile = mine.tile.data();
+            if (layer_.kept.data() != nullptr) {
+                tile = layer_.kept.data() + number * values_;
+            } else {
                 layer_.fill_distances(range, mine.tile.data(), mine.wide.data(), engine_, worker);
-                tile = mine.tile.data();
             }
             range.for_each_block(width, [&](index block, index row, index column) {
                 const T* values = tile + block * width * width;
@@ -159,6 +163,7 @@ template <class T>
 double median_squared_distance(GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine) {
     const index n = layer.view.rows;
+    if (n < 2) return 0;  // no pair of samples
     const index zeros =
         offdiagonal ? 0 : n;  // distances of samples to themselves; every other one comes twice
     const index count = n * n - n + zeros;

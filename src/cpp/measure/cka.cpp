@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/cka.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -16,8 +17,8 @@ void mark_degenerate(const Estimates& self, bool unbiased, bool twofold, Reports
         twofold ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < reports.size(); ++l) {
         const auto entry = static_cast<index>(l);
-        if (reports[l].status != Status::fine || self.value(entry) > 8 * unit * self.magnitude(entry))
-            continue;
+        const double zero = std::max(8 * unit * self.magnitude(entry), std::pow(reports[l].rounding, 2));
+        if (reports[l].status != Status::fine || self.value(entry) > zero) continue;
         reports[l].status = unbiased ? Status::nonpositive : Status::constant;
     }
 }

@@ -16,6 +16,7 @@ struct LayerReport {
     Status status = Status::fine;
     double unit = 1;  // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
     double sigma = not_given;
+    double rounding = 0;  // of Gram values that were given, in the units of the sums
 };
 
 struct RouteResult {

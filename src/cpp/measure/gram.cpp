@@ -26,6 +26,7 @@ template <class T>
 void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out) {
     if (kernel.kind == KernelKind::precomputed)
         throw std::invalid_argument("a precomputed Gram matrix has no samples");
+    if (samples.rows < 1 || samples.columns < 1 || threads < 1) throw std::invalid_argument("nothing to do");
     Team team(threads, observer);
     const Engine engine{current_level(), team};
     const index n = samples.rows, width = engine.operations<T>().panel_width;
@@ -65,7 +66,7 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
 
 template <class T> void center(const MatrixView& gram, int threads, T* out) {
     const index n = gram.rows;
-    if (gram.columns != n) throw std::invalid_argument("a Gram matrix is square");
+    if (gram.columns != n || n < 1) throw std::invalid_argument("a Gram matrix is square");
     Team team(threads);
     const Engine engine{current_level(), team};
     const Centring columns = centring_of(gram, nullptr, engine);

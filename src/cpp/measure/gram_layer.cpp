@@ -14,6 +14,16 @@ namespace {
 // the range of float32 for exponents from 0 to about 80.
 constexpr double concentrated = 16, largest_shift = 40;
 
+// Of a number of that type, relative to it.
+double rounding_of(Element element) {
+    switch (element) {
+        case Element::f32: return 0x1p-24;
+        case Element::f16: return 0x1p-11;
+        case Element::bf16: return 0x1p-8;
+        default: return 0x1p-53;
+    }
+}
+
 bool uses_distances(KernelKind kind) {
     return kind == KernelKind::rbf || kind == KernelKind::laplacian || kind == KernelKind::distance;
 }
@@ -68,7 +78,7 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
     const double step = 2 * largest_term + std::abs(layer.map.rate) * largest_norm;
     layer.bound = 2 * std::pow(std::abs(layer.map.reference) + step, kernel.degree);
     if (layer.status == Status::constant) layer.bound = 1;
-    if (!std::isfinite(layer.bound) || (sizeof(T) == 4 && layer.bound > 1e18))
+    if (!(layer.bound < (sizeof(T) == 4 ? 1e18 : 1e150)))  // its square is summed
         throw std::invalid_argument(
             "the polynomial kernel overflows on these values; scale them or set gamma");
 }
@@ -93,6 +103,9 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
         const std::vector<double>& mean = layer.centring.mean;
         layer.grand_mean = std::accumulate(mean.begin(), mean.end(), 0.0) / static_cast<double>(view.rows);
         layer.unit = 1 / layer.centring.scale;
+        double largest = layer.centring.largest;  // at least half of the largest |K_ij|, at most twice
+        for (double value : mean) largest = std::max(largest, std::abs(value));
+        layer.rounding = 8 * rounding_of(view.element) * largest * layer.centring.scale;
         return layer;
     }
     if (definition && kernel.is_linear()) {  // <x, y> itself
@@ -124,7 +137,7 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
         std::fill_n(layer.terms.data(), layer.panels.count() * layer.panels.width(), T(0));
         resolve_polynomial(layer, kernel, largest_norm);
     }
-    if (!kernel.needs_median() && kernel.sigma == kernel.sigma) set_sigma(layer, kernel.sigma);
+    if (kernel.has_sigma() && !kernel.needs_median()) set_sigma(layer, kernel.sigma);
     return layer;
 }
 
@@ -132,11 +145,15 @@ template <class T> void set_sigma(GramLayer<T>& layer, double sigma) {
     layer.sigma = sigma;
     const double packed = sigma * layer.centring.scale;
     const bool rbf = layer.map.kind == KernelKind::rbf;
-    layer.map.rate = rbf ? 1 / (2 * packed * packed) : 1 / packed;
+    // Distances are about 1, or at least 1e-8 of that: beyond the largest rate all exponents are far below any that
+    // counts, and an infinite one would make NaN of distance zero.
+    constexpr double largest_rate = sizeof(T) == 4 ? 1e36 : 1e300;
+    layer.map.rate = std::min(rbf ? 1 / (2 * packed * packed) : 1 / packed, largest_rate);
     if (layer.definition) return;
     const double typical = layer.map.rate * (rbf ? layer.mean_distance : std::sqrt(layer.mean_distance));
     layer.map.centred = typical < concentrated;
-    layer.map.reference = std::min(typical, largest_shift);
+    layer.map.reference =
+        static_cast<double>(static_cast<T>(std::min(typical, largest_shift)));  // as applied
     layer.map.level = std::exp(-layer.map.reference);
     if (layer.map.centred) return;
     layer.unit = layer.map.level;
@@ -164,7 +181,6 @@ void GramLayer<T>::fill(const TileGrid& grid, index number, T* tile, double* wid
     const TileRange range = grid[number];
     // |x - y|^2 = 0 + 0 - 2 (-|x - y|^2 / 2): kept distances take the same map as products, with terms of zero.
     const bool from_kept = kept.data() != nullptr;
-    const std::vector<T> zero_terms(from_kept ? static_cast<std::size_t>(width) : 0, T(0));
     std::vector<T> on_diagonal(static_cast<std::size_t>(width));
 
     if (from_kept) {
@@ -181,8 +197,8 @@ void GramLayer<T>::fill(const TileGrid& grid, index number, T* tile, double* wid
             operations.centred_block(view, centring.mean.data(), grand_mean, centring.scale, row, rows,
                                      column, columns, block);
         else if (terms.data() != nullptr)
-            operations.apply(map, from_kept ? zero_terms.data() : terms.data() + row,
-                             from_kept ? zero_terms.data() : terms.data() + column, rows, columns, block);
+            operations.apply(map, from_kept ? no_terms.data() : terms.data() + row,
+                             from_kept ? no_terms.data() : terms.data() + column, rows, columns, block);
         if (row != column) return;
         operations.take_diagonal(block, on_diagonal.data());
         for (index i = 0; i < rows; ++i)

@@ -15,11 +15,13 @@ template <class T> struct GramLayer {
     double unit = 1;           // Gram values in the kernel's own units = packed ones * unit
     double sigma = not_given;  // rbf, laplacian: in the units of the data
     KernelMap<T> map;
-    Panels<T> panels;   // empty for a precomputed Gram matrix
-    Buffer<T> terms;    // what the map needs of each sample, zero beyond the last; empty if nothing
-    Buffer<T> kept;     // squared distances from the search for the median, tile by tile, or empty
-    Centring centring;  // of features; of Gram columns when precomputed
+    Panels<T> panels;    // empty for a precomputed Gram matrix
+    Buffer<T> terms;     // what the map needs of each sample, zero beyond the last; empty if nothing
+    Buffer<T> kept;      // squared distances from the search for the median, tile by tile, or empty
+    Buffer<T> no_terms;  // a panel's width of zeros, in place of terms for kept distances
+    Centring centring;   // of features; of Gram columns when precomputed
     SampleSums norms;
+    double rounding = 0;       // of the values of a precomputed Gram matrix, packed units
     double grand_mean = 0;     // of a precomputed Gram matrix
     double mean_distance = 0;  // mean squared distance between samples, packed units
     double bound = 1;          // no |Gram value| is larger

@@ -200,7 +200,7 @@ template <class T> class GramSweep {
         std::vector<LayerReport> reports;
         for (index l = first; l < last; ++l) {
             const GramLayer<T>& layer = layers_[static_cast<std::size_t>(l)];
-            reports.push_back({layer.status, layer.unit, layer.sigma});
+            reports.push_back({layer.status, layer.unit, layer.sigma, layer.rounding});
         }
         return reports;
     }

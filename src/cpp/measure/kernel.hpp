@@ -24,9 +24,8 @@ struct Kernel {
     bool is_linear() const { return kind == KernelKind::linear || kind == KernelKind::cosine; }
     // Gram matrices of centred features, or centred at the door: every full row sums to zero already.
     bool is_centred() const { return is_linear() || kind == KernelKind::precomputed; }
-    bool needs_median() const {
-        return (kind == KernelKind::rbf || kind == KernelKind::laplacian) && !(sigma == sigma);
-    }
+    bool has_sigma() const { return kind == KernelKind::rbf || kind == KernelKind::laplacian; }
+    bool needs_median() const { return has_sigma() && !(sigma == sigma); }
 };
 
 }  // namespace fastcka

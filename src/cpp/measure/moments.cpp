@@ -4,7 +4,6 @@
 #include "base/errors.hpp"
 #include "engine/dispatch.hpp"
 
-#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -74,6 +73,8 @@ template <class T> index Moments<T>::state_bytes(const LayerPairs& pairs) {
 }
 
 template <class T> void Moments<T>::set_counts(index folded, index pending) {
+    if (folded < 0 || pending < 0 || pending >= block_samples)
+        throw std::invalid_argument("a stream never holds that many samples");
     small_.samples = static_cast<double>(folded);
     has_products_ = folded > 0;
     pending_samples_ = pending;
@@ -120,20 +121,21 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
     for (index layer = 0; layer < layers; ++layer) {
         const auto l = static_cast<std::size_t>(layer);
         const MatrixView rows = rows_of(pending_[l], samples, pairs_.width(layer));
-        Centring centring = centring_of(rows, nullptr, engine);
+        const Centring centring = centring_of(rows, nullptr, engine);
         const Eigen::Map<const VectorXd> mean(centring.mean.data(), pairs_.width(layer));
         if (first_block) {
             scale[l] = centring.scale;
             shift[l] = mean;
         }
-        centring.scale = scale[l];
+        const double factor = scale[l] / centring.scale;  // a power of two
         const VectorXd offset = scale[l] * (mean - shift[l]);
         SampleSums sums;
         block.panels.push_back(pack<T>(rows, false, &centring, nullptr,
                                        {offset.data(), offset.data() + offset.size()}, sums, engine));
+        block.factor.push_back(factor);
         block.offset.push_back(offset);
-        r.col(layer) = Eigen::Map<const VectorXd>(sums.squared.data(), samples) +
-                       2 * Eigen::Map<const VectorXd>(sums.projections.data(), samples);
+        r.col(layer) = factor * factor * Eigen::Map<const VectorXd>(sums.squared.data(), samples) +
+                       2 * factor * Eigen::Map<const VectorXd>(sums.projections.data(), samples);
         r.col(layer).array() += offset.squaredNorm();
     }
     const VectorXd total = r.colwise().sum();
@@ -147,7 +149,8 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
                                          Panels<T>::block_size(k, samples), r.data() + k, samples, layers,
                                          zr.data() + panel * width, zr.rows());
         });
-        small.zr[l] += zr.topRows(pairs_.width(layer)) + block.offset[l] * total.transpose();
+        small.zr[l] +=
+            block.factor[l] * zr.topRows(pairs_.width(layer)) + block.offset[l] * total.transpose();
         small.z[l] += block.samples * block.offset[l];
     }
     small.rr += r.transpose() * r;
@@ -165,23 +168,25 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
     struct Memory {
         Buffer<T> values;
         Buffer<double> wide;
+        std::vector<double> row;
     };
-    std::vector<std::unique_ptr<Memory>> memory(static_cast<std::size_t>(engine.team.threads()));
+    std::vector<Memory> memory;  // all of it now: nothing may fail once rows are being used
+    for (int worker = 0; worker < engine.team.threads(); ++worker)
+        memory.push_back({Buffer<T>(padded * padded), Buffer<double>(padded * padded),
+                          std::vector<double>(static_cast<std::size_t>(width))});
     engine.team.for_each(static_cast<index>(tiles_.size()), [&](index number, int worker) {
         const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
         const auto left = static_cast<std::size_t>(tile.left), right = static_cast<std::size_t>(tile.right);
         const int pair = pair_number_(tile.left, tile.right);
         const auto products = products_[static_cast<std::size_t>(pair)].matrix();
-        auto& mine = memory[static_cast<std::size_t>(worker)];
-        if (!mine)
-            mine = std::make_unique<Memory>(Buffer<T>(padded * padded), Buffer<double>(padded * padded));
-        const double* formed = mine->wide.data();
+        Memory& mine = memory[static_cast<std::size_t>(worker)];
+        const double* formed = mine.wide.data();
         if (block.samples > 0 && !tile_products(block.panels[left], block.panels[right], tile.range, 0,
-                                                static_cast<index>(block.samples), mine->values.data(),
-                                                mine->wide.data(), engine, worker))
-            engine.operations<T>().carry(mine->values.data(), tile.range.blocks(width) * width * width, true,
-                                         mine->wide.data());
-        std::vector<double> row(static_cast<std::size_t>(width));
+                                                static_cast<index>(block.samples), mine.values.data(),
+                                                mine.wide.data(), engine, worker))
+            engine.operations<T>().carry(mine.values.data(), tile.range.blocks(width) * width * width, true,
+                                         mine.wide.data());
+        std::vector<double>& row = mine.row;
         tile.range.for_each_block(width, [&](index b, index first_row, index first_column) {
             const index rows = std::min(width, tile.range.first_row + tile.range.rows - first_row);
             const index last = std::min(first_column + width, tile.range.first_column + tile.range.columns);
@@ -189,11 +194,12 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
                 const index j = tile.left == tile.right ? std::max(i, first_column) : first_column;
                 const double* products_here = formed + (b * width + i - first_row) * width + j - first_column;
                 const double here = block.samples > 0 ? block.samples * block.offset[left](i) : 0;
+                const double unit = block.samples > 0 ? block.factor[left] * block.factor[right] : 1;
                 for (index k = 0; k < last - j; ++k) {
                     row[static_cast<std::size_t>(k)] = has_products_ ? products(i, j + k) : 0.0;
                     if (block.samples > 0)
                         row[static_cast<std::size_t>(k)] +=
-                            products_here[k] + here * block.offset[right](j + k);
+                            unit * products_here[k] + here * block.offset[right](j + k);
                 }
                 use(number, pair, i, j, last - j, row.data());
             }
@@ -202,11 +208,22 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
 }
 
 template <class T> void Moments<T>::fold(const Engine& engine) {
-    const Block block = pack_pending(scale_, shift_, small_, engine);
+    std::vector<double> scale = scale_;
+    std::vector<VectorXd> shift = shift_;
+    SmallMoments small = small_;
+    const Block block = pack_pending(scale, shift, small, engine);
+    if (!has_products_)  // the lower half of a layer with itself is never written, but saved
+        for (index l = 0; l < pairs_.count(); ++l) {
+            const Products& own = products_[static_cast<std::size_t>(pair_number_(l, l))];
+            std::fill_n(own.values.data(), own.size(), 0.0);
+        }
     for_each_row(block, engine, [&](index, int pair, index i, index j, index count, const double* values) {
         const Products& products = products_[static_cast<std::size_t>(pair)];
         std::copy_n(values, count, products.values.data() + i * products.columns + j);
     });
+    scale_ = std::move(scale);
+    shift_ = std::move(shift);
+    small_ = std::move(small);
     has_products_ = true;
     pending_samples_ = 0;
 }

@@ -58,10 +58,12 @@ template <class T> class Moments {
         Eigen::Map<Matrix> matrix() const { return {values.data(), rows, columns}; }
     };
 
-    // A block of samples, packed about its own mean, which lies at `offset` from the shift.
+    // A block of samples, packed about its own mean, which lies at `offset` from the shift, and in its own scale, so that
+    // values are about 1 whatever came before: z = factor * packed + offset.
     struct Block {
         double samples = 0;
         std::vector<Panels<T>> panels;
+        std::vector<double> factor;
         std::vector<Eigen::VectorXd> offset;
     };
 

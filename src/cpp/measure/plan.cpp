@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/plan.hpp"
 
+#include "base/buffer.hpp"
 #include "base/errors.hpp"
 #include "engine/tuning.hpp"
 #include "measure/feature_tiles.hpp"
@@ -12,6 +13,10 @@
 
 namespace fastcka {
 namespace {
+
+// Problems beyond these are refused, so that no count of operations or bytes leaves 64 bits.
+constexpr double most_values = 0x1p56;
+constexpr index most_samples = index{1} << 36;
 
 index ceil_divide(index a, index b) { return (a + b - 1) / b; }
 index triangle_number(index n) { return n * (n + 1) / 2; }
@@ -55,9 +60,9 @@ int choose_threads(const Problem& problem, double multiply_adds, index tasks) {
 }
 
 // Squared distances of one layer, tile by tile; tiles at the edge are as large as the others.
-index kept_bytes(const Sizes& s, const Plan& plan) {
+double kept_bytes(const Sizes& s, const Plan& plan) {
     const index side = s.whole_panels(std::min(plan.tile, s.n));
-    return plan.tiles * side * side * s.element;
+    return static_cast<double>(plan.tiles) * static_cast<double>(side * side * s.element);
 }
 
 Plan plan_gram(const Problem& problem, const Sizes& s) {
@@ -78,7 +83,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     if (problem.kernel.kind != KernelKind::precomputed)
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
-            panels += s.whole_panels(s.n) * p * s.element;
+            panels += acquired_bytes(s.whole_panels(s.n) * p * s.element);
         }
     plan.flops = 2 * multiply_adds;
     plan.threads = choose_threads(problem, multiply_adds, plan.partials);
@@ -90,11 +95,12 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
                  s.vectors_bytes() + s.results_bytes();
     if (problem.kernel.needs_median()) {
         plan.bytes += plan.threads * median_histogram_bytes + median_collected_bytes;
-        const index one = kept_bytes(s, plan);
+        const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
         if (problem.max_bytes > 0) room = std::min(room, problem.max_bytes - plan.bytes);
-        plan.kept_layers = std::clamp<index>(room / one, 0, s.layers);
-        plan.bytes += plan.kept_layers * one;
+        plan.kept_layers =
+            std::clamp<index>(static_cast<index>(static_cast<double>(room) / one), 0, s.layers);
+        plan.bytes += static_cast<index>(static_cast<double>(plan.kept_layers) * one);
     }
     return plan;
 }
@@ -121,7 +127,7 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     plan.threads = choose_threads(problem, multiply_adds, plan.partials);
 
     index panels = 0;
-    for (index p : s.features) panels += s.whole_panels(p) * s.n * s.element;
+    for (index p : s.features) panels += acquired_bytes(s.whole_panels(p) * s.n * s.element);
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
     plan.bytes = panels + plan.threads * tile_values * (s.element + 8) + plan.partials * 8 +
                  (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() +
@@ -132,6 +138,12 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
 }  // namespace
 
 Plan make_plan(const Problem& problem, index panel_width) {
+    double values = 8 * static_cast<double>(problem.layers());
+    for (const auto* widths : {&problem.widths_a, &problem.widths_b})
+        for (index p : *widths) values += static_cast<double>(p);
+    values *= static_cast<double>(problem.samples);
+    if (values > most_values || problem.samples > most_samples)
+        throw OverBudget("more values than can be counted");
     const Sizes sizes(problem, panel_width);
     const Plan gram = plan_gram(problem, sizes);
     const auto fits = [&](const Plan& plan) {

@@ -29,7 +29,7 @@ class Stream {
     static index state_bytes(const LayerPairs& pairs, bool twofold);
 
     index samples() const { return counts().folded + counts().pending; }
-    // Throws NonFinite or std::invalid_argument before anything is changed.
+    // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed.
     void update(const Sides& batch, int threads);
     // `other` must have the same layers and precision.
     void merge(const Stream& other, int threads);

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// pairwise(), gram() and streams on whatever bytes make: no crash, no sanitizer finding, and NaN only with a status.
+// The tests run it on random bytes. For a search guided by coverage, with clang:
+//   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -DFASTCKA_FUZZER ... fuzz_pairwise.cpp <the core's objects>
+#include "base/errors.hpp"
+#include "check.hpp"
+#include "measure/gram.hpp"
+#include "measure/pairwise.hpp"
+#include "measure/stream.hpp"
+#include "support.hpp"
+
+#include <cstdlib>
+
+namespace fastcka::test {
+namespace {
+
+// Reads choices and values off the front of a byte string; zero when it is used up.
+class Bytes {
+  public:
+    Bytes(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
+    std::uint8_t byte() { return left_ > 0 ? (--left_, *data_++) : std::uint8_t{0}; }
+    index below(index limit) { return (byte() * 256 + byte()) % limit; }
+    template <class Choice, std::size_t N> Choice one_of(const Choice (&choices)[N]) {
+        return choices[byte() % N];
+    }
+
+  private:
+    const std::uint8_t* data_;
+    std::size_t left_;
+};
+
+// A matrix whose elements are raw bytes now and then (NaN, infinity, subnormal), small integers otherwise.
+struct RawLayer {
+    std::vector<std::byte> memory;
+    MatrixView view;
+
+    RawLayer(Bytes& bytes, index rows, index columns) {
+        const Element element = bytes.one_of(all_elements);
+        const Layout layout = bytes.one_of(all_layouts);
+        const bool raw = bytes.byte() % 8 == 0;
+        Stored stored =
+            store(Matrix::NullaryExpr(rows, columns, [&] { return static_cast<double>(bytes.byte() % 16); }),
+                  element, layout);
+        memory = std::move(stored.memory);
+        view = stored.view;
+        if (raw)
+            for (std::byte& b : memory) b = static_cast<std::byte>(bytes.byte());
+    }
+};
+
+void require(bool condition) {
+    if (!condition) std::abort();
+}
+
+void check_alignment(const Alignment& out) {
+    for (index i = 0; i < out.cka.rows(); ++i)
+        for (index j = 0; j < out.cka.cols(); ++j) {
+            const bool fine = out.a[static_cast<std::size_t>(i)].status == Status::fine &&
+                              out.b[static_cast<std::size_t>(j)].status == Status::fine;
+            require(fine || std::isnan(out.cka(i, j)));
+            require(!fine || std::isfinite(out.cka(i, j)));
+        }
+}
+
+void run(Bytes bytes) {
+    constexpr KernelKind kinds[] = {KernelKind::linear,     KernelKind::rbf,    KernelKind::laplacian,
+                                    KernelKind::polynomial, KernelKind::cosine, KernelKind::distance,
+                                    KernelKind::precomputed};
+    constexpr Route routes[] = {Route::automatic, Route::gram, Route::feature};
+    Kernel kernel;
+    kernel.kind = bytes.one_of(kinds);
+    kernel.offdiagonal = bytes.byte() % 2 == 0;
+    kernel.degree = 1 + static_cast<int>(bytes.below(6));
+    kernel.exponent = 0.25 * static_cast<double>(1 + bytes.below(7));
+    kernel.bandwidth = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 4);
+    if (bytes.byte() % 4 == 0) kernel.sigma = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 8);
+    const PairwiseOptions options{kernel, bytes.byte() % 2 == 0, bytes.byte() % 2 == 0, 1 + bytes.byte() % 3,
+                                  0,      bytes.one_of(routes)};
+    const index n = 1 + bytes.below(80);
+    std::vector<RawLayer> layers;
+    Sides sides;
+    const index a = 1 + bytes.byte() % 3, b = bytes.byte() % 3;
+    layers.reserve(static_cast<std::size_t>(a + b));
+    for (index l = 0; l < a + b; ++l) {
+        layers.emplace_back(bytes, n, kernel.kind == KernelKind::precomputed ? n : 1 + bytes.below(150));
+        if (l >= a && !sides.b) sides.b.emplace();
+        (l < a ? sides.a : *sides.b).push_back(layers.back().view);
+    }
+    try {
+        check_alignment(pairwise(sides, options));
+    } catch (const std::invalid_argument&) {  // NonFinite among them
+    }
+    try {
+        std::vector<double> out(static_cast<std::size_t>(n * n));
+        gram<double>(sides.a.front(), kernel, 2, {}, out.data());
+    } catch (const std::invalid_argument&) {
+    }
+    LayerPairs pairs{{}, a, !sides.b};
+    for (const RawLayer& layer : layers) pairs.widths.push_back(layer.view.columns);
+    Stream stream(pairs, options.twofold);
+    try {
+        for (int batch = 0; batch < 2; ++batch) stream.update(sides, options.threads);
+        if (stream.samples() >= 4) check_alignment(stream.result(options.unbiased, options.threads));
+    } catch (const std::invalid_argument&) {
+    }
+}
+
+}  // namespace
+
+TEST(random_bytes_do_no_harm) {
+    std::mt19937 random(111);
+    std::vector<std::uint8_t> bytes(4000);
+    for (int repeat = 0; repeat < (sanitized ? 300 : 1500); ++repeat) {
+        std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<std::uint8_t>(random()); });
+        run({bytes.data(), bytes.size()});
+    }
+}
+
+}  // namespace fastcka::test
+
+#ifdef FASTCKA_FUZZER
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fastcka::test::run({data, size});
+    return 0;
+}
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The exact median of squared distances, against sorting all of them.
+#include "check.hpp"
+#include "measure/bandwidth.hpp"
+#include "support.hpp"
+
+namespace fastcka::test {
+namespace {
+
+// The distances as the engine forms them, all n^2 of them.
+template <class T>
+std::vector<T> distances_of(const GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal,
+                            const Engine& engine) {
+    const index n = layer.view.rows, width = engine.operations<T>().panel_width,
+                values = grid.tile_values(width);
+    const Buffer<T> tile(values);
+    const Buffer<double> wide(values);
+    std::vector<T> all(offdiagonal ? 0 : static_cast<std::size_t>(n), T(0));
+    for (index number = 0; number < grid.tiles(); ++number) {
+        layer.fill_distances(grid[number], tile.data(), wide.data(), engine, 0);
+        grid[number].for_each_block(width, [&](index block, index row, index column) {
+            for (index i = row; i < std::min(row + width, n); ++i)
+                for (index j = std::max(column, i + 1); j < std::min(column + width, n); ++j)
+                    all.insert(all.end(), 2, tile.data()[(block * width + i - row) * width + j - column]);
+        });
+    }
+    return all;
+}
+
+template <class T> double median_by_sorting(std::vector<T> values) {
+    std::sort(values.begin(), values.end());
+    return (static_cast<double>(values[(values.size() - 1) / 2]) +
+            static_cast<double>(values[values.size() / 2])) /
+           2;
+}
+
+template <class T> GramLayer<T> layer_of(const Stored& samples, const Engine& engine) {
+    Kernel kernel;
+    kernel.kind = KernelKind::rbf;
+    return make_gram_layer<T>(samples.view, kernel, false, engine);
+}
+
+// Samples whose distances are hard for a search by digits.
+std::vector<Matrix> hard_samples(index n, Random& random) {
+    std::vector<Matrix> all{random.normal(n, 5), random.integers(n, 2, 0, 2)};  // ties, many of them at zero
+    Matrix coincident = random.normal(n, 3);
+    coincident.topRows(n - n / 3).setZero();  // more than half of the distances are zero
+    all.push_back(coincident);
+    Matrix clusters = random.normal(n, 4);  // of very different sizes: keys spread over many digits
+    for (index i = 0; i < n; ++i) clusters.row(i) *= std::pow(10.0, static_cast<double>(i % 8) - 4);
+    all.push_back(clusters);
+    Matrix line = Matrix::Zero(n, 1);  // all distances between neighbours alike
+    for (index i = 0; i < n; ++i) line(i, 0) = static_cast<double>(i);
+    all.push_back(line);
+    return all;
+}
+
+}  // namespace
+
+TEST(median_is_that_of_sorting) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Random random(51);
+        for (index n : {2, 3, 4, 5, 6, 50, 131})
+            for (const Matrix& samples : hard_samples(n, random)) {
+                const Stored stored = store(samples, Element::f64);
+                for (bool offdiagonal : {false, true})
+                    for (bool keep : {false, true})
+                        for (int threads : {1, 3}) {
+                            Team team(threads);
+                            const Engine engine{level, team};
+                            const TileGrid grid(n, 48);
+                            GramLayer<T> layer = layer_of<T>(stored, engine);
+                            const double expected =
+                                median_by_sorting(distances_of(layer, grid, offdiagonal, engine));
+                            CHECK(median_squared_distance(layer, grid, offdiagonal, keep, engine) ==
+                                  expected);
+                            CHECK((layer.kept.data() != nullptr) == keep);
+                        }
+            }
+    });
+}
+
+TEST(median_is_that_of_the_samples) {
+    Random random(52);
+    for (index n : {7, 60}) {
+        const Stored stored = store(random.normal(n, 9), Element::f64);
+        for (bool offdiagonal : {false, true}) {
+            Team team(1);
+            const Engine engine{current_level(), team};
+            GramLayer<double> layer = layer_of<double>(stored, engine);
+            LongMatrix squared(n, n);
+            for (index i = 0; i < n; ++i)
+                for (index j = 0; j < n; ++j)
+                    squared(i, j) =
+                        (stored.values.row(i) - stored.values.row(j)).cast<long double>().squaredNorm();
+            const double packed = median_squared_distance(layer, TileGrid(n, 24), offdiagonal, true, engine);
+            const long double expected = median_squared_distance(squared, offdiagonal);
+            CHECK_CLOSE(packed / (layer.centring.scale * layer.centring.scale), expected,
+                        1e-13 * static_cast<double>(expected));
+        }
+    }
+}
+
+// With so many distances in one digit that a second histogram is needed.
+TEST(median_of_many_distances_in_one_digit) {
+    for (const Level* level : levels()) {
+        Team team(2);
+        const Engine engine{*level, team};
+        Random random(53);
+        const Stored stored =
+            store(random.normal(700, 900), Element::f32);  // distances of many features concentrate
+        const TileGrid grid(700, 144);
+        for (bool keep : {false, true}) {
+            GramLayer<float> layer = layer_of<float>(stored, engine);
+            const double expected = median_by_sorting(distances_of(layer, grid, false, engine));
+            CHECK(median_squared_distance(layer, grid, false, keep, engine) == expected);
+        }
+    }
+}
+
+TEST(kept_distances_give_the_same_gram_values) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(1);
+        const Engine engine{level, team};
+        const index width = engine.operations<T>().panel_width, n = 100;
+        Random random(54);
+        const Stored stored = store(random.normal(n, 20), Element::f32);
+        const TileGrid grid(n, 48);
+        GramLayer<T> kept = layer_of<T>(stored, engine), formed = layer_of<T>(stored, engine);
+        median_squared_distance(kept, grid, false, true, engine);
+        set_sigma(kept, 3.0);
+        set_sigma(formed, 3.0);
+        const index values = grid.tile_values(width);
+        const Buffer<T> a(values), b(values);
+        const Buffer<double> wide(values);
+        std::vector<double> diagonal_a(n), diagonal_b(n);
+        for (index number = 0; number < grid.tiles(); ++number) {
+            kept.fill(grid, number, a.data(), wide.data(), diagonal_a.data(), engine, 0);
+            formed.fill(grid, number, b.data(), wide.data(), diagonal_b.data(), engine, 0);
+            CHECK(std::equal(a.data(), a.data() + grid[number].blocks(width) * width * width, b.data()));
+        }
+        CHECK(diagonal_a == diagonal_b);
+    });
+}
+
+}  // namespace fastcka::test

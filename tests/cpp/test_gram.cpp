@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Gram matrices as a whole, and double centring.
+#include "base/errors.hpp"
+#include "check.hpp"
+#include "measure/gram.hpp"
+#include "support.hpp"
+
+namespace fastcka::test {
+namespace {
+
+template <class T> using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+template <class T> RowMajor<T> gram_of(const Stored& samples, const Kernel& kernel, int threads = 1) {
+    RowMajor<T> out(samples.view.rows, samples.view.rows);
+    gram<T>(samples.view, kernel, threads, {}, out.data());
+    return out;
+}
+
+std::vector<Kernel> kernels() {
+    std::vector<Kernel> all(8);
+    all[1].kind = KernelKind::cosine;
+    all[2].kind = KernelKind::rbf;
+    all[3].kind = KernelKind::rbf, all[3].sigma = 2, all[3].bandwidth = 7;  // sigma counts
+    all[4].kind = KernelKind::laplacian, all[4].offdiagonal = true, all[4].bandwidth = 0.5;
+    all[5].kind = KernelKind::polynomial, all[5].degree = 3, all[5].coef0 = 2;
+    all[6].kind = KernelKind::distance;
+    all[7].kind = KernelKind::distance, all[7].exponent = 0.75;
+    return all;
+}
+
+}  // namespace
+
+TEST(gram_is_the_kernel_as_defined) {
+    Random random(61);
+    for (index n : {1, 2, 50, 240})
+        for (index p : {1, 7, 130}) {
+            const Stored samples =
+                store((random.normal(n, p).array() + 0.5).matrix(), Element::f32, Layout::odd);
+            for (const Kernel& kernel : kernels()) {
+                if (n == 1 && kernel.needs_median()) continue;
+                const LongMatrix expected = gram_matrix(samples.values, kernel);
+                const double largest = static_cast<double>(expected.cwiseAbs().maxCoeff());
+                // |x|^2 + |y|^2 - 2 <x, y> knows a distance to a rounding of |x|^2. Samples of few features may be so near
+                // that a root of it has half the digits.
+                const bool root = kernel.kind == KernelKind::laplacian || kernel.kind == KernelKind::distance;
+                const double power = kernel.kind == KernelKind::distance ? kernel.exponent / 2 : 0.5;
+                const auto tolerance = [&](double of_entries, double unit) {
+                    return largest * (root && p < 100 ? 4 * std::pow(unit, power) : of_entries);
+                };
+                const RowMajor<double> twofold = gram_of<double>(samples, kernel);
+                const RowMajor<float> single = gram_of<float>(samples, kernel, 3);
+                for (index i = 0; i < n; ++i)
+                    for (index j = 0; j < n; ++j) {
+                        CHECK_CLOSE(twofold(i, j), expected(i, j), tolerance(2e-13, epsilon<double>));
+                        CHECK_CLOSE(single(i, j), expected(i, j), tolerance(1e-5, epsilon<float>));
+                        CHECK(twofold(i, j) == twofold(j, i) && single(i, j) == single(j, i));
+                    }
+            }
+        }
+}
+
+TEST(gram_has_the_same_bits_for_any_threads_and_layout) {
+    Random random(62);
+    const Matrix values = random.normal(300, 40);
+    for (const Kernel& kernel : kernels()) {
+        const RowMajor<float> first = gram_of<float>(store(values, Element::f32), kernel);
+        for (int threads : {2, 3, 8})
+            CHECK(gram_of<float>(store(values, Element::f32), kernel, threads) == first);
+        for (Layout layout : all_layouts)
+            CHECK(gram_of<float>(store(values, Element::f32, layout), kernel) == first);
+    }
+}
+
+TEST(gram_of_equal_samples_is_exact) {
+    Random random(63);
+    Matrix values = random.normal(60, 300);
+    values.row(40) = values.row(3);
+    Kernel kernel;
+    kernel.kind = KernelKind::rbf;
+    const RowMajor<float> single = gram_of<float>(store(values, Element::f32), kernel);
+    const RowMajor<double> twofold = gram_of<double>(store(values, Element::f32), kernel);
+    CHECK(single(3, 40) == 1 && twofold(3, 40) == 1);
+    CHECK((single.diagonal().array() == 1).all() && (twofold.diagonal().array() == 1).all());
+}
+
+TEST(gram_without_a_bandwidth_is_nan) {
+    for (bool offdiagonal : {false, true}) {
+        Kernel kernel;
+        kernel.kind = KernelKind::rbf;
+        kernel.offdiagonal = offdiagonal;
+        for (index n : {1, 2, 9})
+            CHECK(gram_of<double>(store(Matrix::Ones(n, 2), Element::f64), kernel).array().isNaN().all());
+    }
+}
+
+TEST(gram_refuses_what_it_cannot_read) {
+    Matrix values = Matrix::Ones(5, 5);
+    double out[25];
+    Kernel precomputed;
+    precomputed.kind = KernelKind::precomputed;
+    CHECK_THROWS(std::invalid_argument,
+                 gram<double>(store(values, Element::f64).view, precomputed, 1, {}, out));
+    values(3, 1) = std::numeric_limits<double>::quiet_NaN();
+    for (const Kernel& kernel : kernels())
+        CHECK_THROWS(NonFinite, gram<double>(store(values, Element::f64).view, kernel, 1, {}, out));
+    CHECK_THROWS(NonFinite, center<double>(store(values, Element::f64).view, 1, out));
+    CHECK_THROWS(std::invalid_argument, center<double>(store(Matrix::Ones(5, 4), Element::f64).view, 1, out));
+}
+
+TEST(center_takes_off_the_means) {
+    Random random(64);
+    for (index n : {1, 2, 33, 200})
+        for (double offset : {0.0, 1e6}) {
+            const Stored stored = store((random.normal(n, n).array() + offset).matrix(), Element::f64,
+                                        n % 2 == 0 ? Layout::rows : Layout::columns);
+            LongMatrix expected = stored.values.cast<long double>();
+            expected.rowwise() -= expected.colwise().mean().eval();
+            expected.colwise() -= expected.rowwise().mean().eval();
+            RowMajor<double> twofold(n, n), threaded(n, n);
+            RowMajor<float> single(n, n);
+            center<double>(stored.view, 1, twofold.data());
+            center<double>(stored.view, 3, threaded.data());
+            center<float>(stored.view, 1, single.data());
+            for (index i = 0; i < n; ++i)
+                for (index j = 0; j < n; ++j) {
+                    CHECK_CLOSE(twofold(i, j), expected(i, j), 1e-14 + 1e-15 * offset);
+                    CHECK_CLOSE(single(i, j), expected(i, j), 1e-6);
+                }
+            CHECK(twofold == threaded);
+        }
+}
+
+}  // namespace fastcka::test

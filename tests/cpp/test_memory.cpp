@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The memory that a computation takes, measured in a child process, stays below what its plan says.
+#include "base/buffer.hpp"
+#include "check.hpp"
+#include "measure/pairwise.hpp"
+#include "support.hpp"
+
+#include <cstdio>
+
+#ifdef __linux__
+#include <malloc.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace fastcka::test {
+namespace {
+
+// Kilobytes from a line of /proc/self/status: VmRSS is now, VmHWM the most so far.
+index kilobytes(const char* name) {
+    std::FILE* file = std::fopen("/proc/self/status", "r");
+    char line[256];
+    long long value = -1;
+    while (value < 0 && std::fgets(line, sizeof(line), file) != nullptr)
+        if (std::strncmp(line, name, std::strlen(name)) == 0)
+            value = std::atoll(line + std::strlen(name) + 1);
+    std::fclose(file);
+    return static_cast<index>(value);
+}
+
+// Bytes that `run` adds to a fresh process at its peak.
+template <class Run> index peak_of(Run&& run) {
+    release_buffers();
+    malloc_trim(0);
+    std::fflush(stdout);
+    int ends[2];
+    if (pipe(ends) != 0) return -1;
+    if (fork() == 0) {
+        const index before = kilobytes("VmRSS");
+        run();
+        const index added = (kilobytes("VmHWM") - before) * 1024;
+        _exit(write(ends[1], &added, sizeof(added)) == sizeof(added) ? 0 : 1);
+    }
+    index added = -1;
+    close(ends[1]);
+    if (read(ends[0], &added, sizeof(added)) != sizeof(added)) added = -1;
+    close(ends[0]);
+    wait(nullptr);
+    return added;
+}
+
+constexpr index stacks_and_code = 3 << 20;  // pages of code, stacks of threads, what malloc rounds up
+
+struct Case {
+    const char* name;
+    index samples;
+    std::vector<index> a, b;
+    KernelKind kind;
+    bool twofold;
+    Route route;
+};
+
+}  // namespace
+
+TEST(memory_stays_below_the_plan) {
+    if (sanitized) return;  // a sanitizer's memory is not the plan's
+    const Case cases[] = {
+        {"a pair", 1500, {1000}, {700}, KernelKind::linear, false, Route::gram},
+        {"a pair, features", 6000, {300}, {200}, KernelKind::linear, false, Route::feature},
+        {"panels of 2 MiB", 1024, std::vector<index>(20, 512), {}, KernelKind::linear, false, Route::gram},
+        {"panels just over 2 MiB",
+         1030,
+         std::vector<index>(12, 260),
+         {},
+         KernelKind::linear,
+         true,
+         Route::gram},
+        {"many layers", 300, std::vector<index>(150, 8), {}, KernelKind::linear, false, Route::gram},
+        {"many layers of two sides", 200, std::vector<index>(60, 8), std::vector<index>(60, 8),
+         KernelKind::linear, false, Route::gram},
+        {"many tiles of features",
+         64,
+         std::vector<index>(25, 1500),
+         {},
+         KernelKind::linear,
+         false,
+         Route::feature},
+        {"many samples", 30000, {2, 2, 2, 2}, {}, KernelKind::linear, false, Route::feature},
+        {"many samples, rbf", 9000, {2, 2, 2}, {}, KernelKind::rbf, false, Route::gram},
+        {"many samples and layers",
+         8000,
+         std::vector<index>(40, 1),
+         {},
+         KernelKind::laplacian,
+         false,
+         Route::gram},
+        {"rbf, distances kept", 3000, {50, 50}, {}, KernelKind::rbf, false, Route::gram},
+        {"rbf, none kept", 12000, {3}, {}, KernelKind::rbf, false, Route::gram},
+        {"polynomial", 2500, {30, 30, 30}, {}, KernelKind::polynomial, true, Route::gram},
+    };
+    Random random(91);
+    for (const Case& one : cases) {
+        std::vector<Stored> stored;
+        Sides sides;
+        const auto add = [&](const std::vector<index>& widths, std::vector<MatrixView>& views) {
+            for (index p : widths) {
+                if (stored.empty() || stored.back().view.columns != p)
+                    stored.push_back(store(random.normal(one.samples, p), Element::f32));
+                views.push_back(stored.back().view);
+            }
+        };
+        stored.reserve(one.a.size() + one.b.size());
+        add(one.a, sides.a);
+        if (!one.b.empty()) add(one.b, sides.b.emplace());
+        Kernel kernel;
+        kernel.kind = one.kind;
+        if (one.kind == KernelKind::laplacian)
+            kernel.sigma = 1;  // without the memory of a search for the median
+        const PairwiseOptions options{kernel, false, one.twofold, 2, 0, one.route};
+        const Plan plan = make_plan(problem_of(sides, options), panel_width_of(current_level(), one.twofold));
+        const index peak = peak_of([&] { pairwise(sides, options); });
+        CHECK(peak > 0 && peak <= plan.bytes + stacks_and_code);
+        if (peak > plan.bytes + stacks_and_code)
+            std::printf("        %s: %.1f MB measured, %.1f MB planned\n", one.name,
+                        1e-6 * static_cast<double>(peak), 1e-6 * static_cast<double>(plan.bytes));
+    }
+}
+
+}  // namespace fastcka::test
+#endif

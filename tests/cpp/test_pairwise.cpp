@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The whole method: every kernel, estimator, route, precision and SIMD level against the formulas; the same bits for any
+// number of threads; bad input.
+#include "base/errors.hpp"
+#include "check.hpp"
+#include "measure/pairwise.hpp"
+#include "support.hpp"
+
+#include <atomic>
+#include <thread>
+
+namespace fastcka::test {
+namespace {
+
+struct Case {
+    const char* name;
+    Kernel kernel;
+    double single;  // tolerance of CKA in float32 arithmetic; 1e-12 in float64
+};
+
+Kernel kernel_of(KernelKind kind) {
+    Kernel kernel;
+    kernel.kind = kind;
+    return kernel;
+}
+
+std::vector<Case> cases() {
+    std::vector<Case> all{{"linear", {}, 1e-6},
+                          {"cosine", kernel_of(KernelKind::cosine), 1e-6},
+                          {"rbf", kernel_of(KernelKind::rbf), 1e-6},
+                          {"wide rbf", kernel_of(KernelKind::rbf), 1e-6},
+                          {"narrow rbf", kernel_of(KernelKind::rbf), 1e-5},
+                          {"rbf off the diagonal", kernel_of(KernelKind::rbf), 1e-6},
+                          {"laplacian", kernel_of(KernelKind::laplacian), 1e-6},
+                          {"polynomial", kernel_of(KernelKind::polynomial), 1e-6},
+                          {"distance", kernel_of(KernelKind::distance), 1e-6},
+                          {"power of distance", kernel_of(KernelKind::distance), 1e-6}};
+    all[3].kernel.bandwidth = 100;
+    all[4].kernel.bandwidth = 0.3;
+    all[5].kernel.offdiagonal = true;
+    all[5].kernel.bandwidth = 0.5;
+    all[7].kernel.degree = 3;
+    all[9].kernel.exponent = 0.5;
+    return all;
+}
+
+// As pairwise(), at any SIMD level.
+Alignment aligned(const Level& level, const Sides& sides, const PairwiseOptions& options) {
+    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.twofold));
+    Team team(plan.threads);
+    const Engine engine{level, team};
+    const auto run = [&](auto gram, auto feature) {
+        RouteResult result =
+            (plan.route == Route::gram ? gram : feature)(sides, options.kernel, plan, engine);
+        return alignment_of(std::move(result), options.unbiased, options.twofold, !sides.b);
+    };
+    return options.twofold ? run(gram_route<double>, feature_route<double>)
+                           : run(gram_route<float>, feature_route<float>);
+}
+
+std::vector<MatrixView> views_of(const std::vector<Stored>& stored) {
+    std::vector<MatrixView> views;
+    for (const Stored& one : stored) views.push_back(one.view);
+    return views;
+}
+
+// HSIC of all pairs of layers of two sides, and of each layer with itself, by the formulas.
+struct Expected {
+    LongMatrix hsic;
+    std::vector<long double> self_a, self_b;
+
+    Expected(const std::vector<Stored>& a, const std::vector<Stored>& b, const Kernel& kernel, bool unbiased)
+        : hsic(static_cast<index>(a.size()), static_cast<index>(b.size())) {
+        const std::vector<LongMatrix> k = grams_of(a, kernel), l = grams_of(b, kernel);
+        for (const LongMatrix& gram : k) self_a.push_back(hsic_of(gram, gram, unbiased));
+        for (const LongMatrix& gram : l) self_b.push_back(hsic_of(gram, gram, unbiased));
+        for (std::size_t i = 0; i < k.size(); ++i)
+            for (std::size_t j = 0; j < l.size(); ++j)
+                hsic(static_cast<index>(i), static_cast<index>(j)) = hsic_of(k[i], l[j], unbiased);
+    }
+    static std::vector<LongMatrix> grams_of(const std::vector<Stored>& stored, const Kernel& kernel) {
+        std::vector<LongMatrix> grams;
+        for (const Stored& one : stored) grams.push_back(gram_matrix(one.values, kernel));
+        return grams;
+    }
+};
+
+// `tolerance` is absolute for CKA; for HSIC it is twice that, relative to the root of the self-HSICs.
+void check_alignment(const std::string& name, const Alignment& out, const Expected& expected,
+                     double tolerance) {
+    const int before = check::failures;
+    for (index i = 0; i < expected.hsic.rows(); ++i)
+        for (index j = 0; j < expected.hsic.cols(); ++j) {
+            const long double root = std::sqrt(expected.self_a[static_cast<std::size_t>(i)] *
+                                               expected.self_b[static_cast<std::size_t>(j)]);
+            CHECK_CLOSE(out.cka(i, j), expected.hsic(i, j) / root, tolerance);
+            CHECK_CLOSE(out.hsic(i, j), expected.hsic(i, j), 2 * tolerance * static_cast<double>(root));
+        }
+    for (const LayerReport& report : out.a) CHECK(report.status == Status::fine);
+    if (check::failures > before && check::failures <= 20) std::printf("        in: %s\n", name.c_str());
+}
+
+bool same_bits(const Alignment& x, const Alignment& y) {
+    return x.cka == y.cka && x.hsic == y.hsic && x.self_a == y.self_a && x.self_b == y.self_b;
+}
+
+// Layers that resemble one another, with means far from zero and of several types and layouts.
+std::vector<Stored> layers_of(index n, const std::vector<index>& widths, double offset, Random& random) {
+    const Matrix common = random.normal(n, 6);
+    std::vector<Stored> layers;
+    for (std::size_t l = 0; l < widths.size(); ++l) {
+        const Matrix values = common * random.normal(6, widths[l]) + 2 * random.normal(n, widths[l]);
+        layers.push_back(store((values.array() + offset).matrix(), Element::f32, all_layouts[l % 4]));
+    }
+    return layers;
+}
+
+}  // namespace
+
+TEST(pairwise_is_the_formula) {
+    Random random(71);
+    for (index n : {5, 49, sanitized ? 60 : 170})
+        for (double offset : {0.0, 3.0}) {
+            const std::vector<Stored> a = layers_of(n, {3, 60}, offset, random),
+                                      b = layers_of(n, {2, 25, 140}, -offset, random);
+            const Sides two{views_of(a), views_of(b)}, one{views_of(b), {}};
+            for (const Case& one_case : cases())
+                for (bool unbiased : {false, true}) {
+                    const Expected two_sided(a, b, one_case.kernel, unbiased),
+                        one_sided(b, b, one_case.kernel, unbiased);
+                    for (bool twofold : {true, false})
+                        for (Route route : {Route::gram, Route::feature}) {
+                            if (route == Route::feature && !one_case.kernel.is_linear()) continue;
+                            // Unbiased self-HSICs of a few samples are small differences; their CKA has fewer digits.
+                            const double few = n < 10 ? 30 : 1,
+                                         tolerance = few * (twofold ? 1e-12 : one_case.single);
+                            const PairwiseOptions options{one_case.kernel, unbiased, twofold, 2, 0, route};
+                            for (const Level* level : levels()) {
+                                const std::string name = std::string(one_case.name) + " at " + level->name +
+                                                         (twofold ? ", float64" : ", float32");
+                                check_alignment(name, aligned(*level, two, options), two_sided, tolerance);
+                                check_alignment(name, aligned(*level, one, options), one_sided, tolerance);
+                            }
+                        }
+                }
+        }
+}
+
+TEST(pairwise_of_the_fewest_samples) {
+    Random random(72);
+    for (const Case& one_case : cases())
+        for (bool unbiased : {false, true})
+            for (bool twofold : {false, true}) {
+                const std::vector<Stored> layers = layers_of(unbiased ? 4 : 2, {3, 20}, 1, random);
+                const Pairwise out = pairwise({views_of(layers), {}},
+                                              {one_case.kernel, unbiased, twofold, 2, 0, Route::automatic});
+                for (index i = 0; i < 2; ++i)
+                    for (index j = 0; j < 2; ++j) {
+                        const bool fine = out.a[static_cast<std::size_t>(i)].status == Status::fine &&
+                                          out.b[static_cast<std::size_t>(j)].status == Status::fine;
+                        CHECK(std::isfinite(out.cka(i, j)) == fine);
+                        if (fine && !unbiased)
+                            CHECK_CLOSE(out.cka(i, j), 1, 1e-6);  // two samples: one direction
+                    }
+            }
+}
+
+TEST(pairwise_of_precomputed_gram_matrices) {
+    Random random(73);
+    const std::vector<Stored> samples = layers_of(90, {5, 30}, 1, random);
+    std::vector<Stored> grams;
+    for (const Stored& layer : samples)
+        for (KernelKind kind : {KernelKind::linear, KernelKind::rbf})
+            grams.push_back(store(gram_matrix(layer.values, kernel_of(kind)).cast<double>(), Element::f64));
+    const Kernel kernel = kernel_of(KernelKind::precomputed);
+    for (bool unbiased : {false, true}) {
+        const Expected expected(grams, grams, kernel, unbiased);
+        for (const Level* level : levels())
+            for (bool twofold : {false, true})
+                check_alignment("precomputed",
+                                aligned(*level, {views_of(grams), {}},
+                                        {kernel, unbiased, twofold, 2, 0, Route::automatic}),
+                                expected, twofold ? 1e-12 : 1e-6);
+    }
+}
+
+TEST(pairwise_of_long_vectors) {
+    Random random(74);
+    const std::vector<Stored> wide = layers_of(30, {2300, 5000}, 0, random),
+                              tall = layers_of(5000, {3, 40}, 100, random);
+    const Expected expected(wide, wide, {}, true);
+    // Many samples by the formula of features, ||X'Y||^2 / sqrt(||X'X||^2 ||Y'Y||^2), of centred ones.
+    std::vector<LongMatrix> centred;
+    for (const Stored& layer : tall) {
+        centred.push_back(layer.values.cast<long double>());
+        centred.back().rowwise() -= centred.back().colwise().mean().eval();
+    }
+    const auto cross = [&](std::size_t i, std::size_t j) {
+        return (centred[i].transpose() * centred[j]).squaredNorm();
+    };
+    const long double tall_cka = cross(0, 1) / std::sqrt(cross(0, 0) * cross(1, 1));
+    for (bool twofold : {false, true})
+        for (Route route : {Route::gram, Route::feature})
+            for (const Level* level : levels()) {
+                const double tolerance = twofold ? 1e-12 : 1e-6;
+                check_alignment("wide",
+                                aligned(*level, {views_of(wide), {}}, {{}, true, twofold, 2, 0, route}),
+                                expected, tolerance);
+                CHECK_CLOSE(
+                    aligned(*level, {views_of(tall), {}}, {{}, false, twofold, 2, 0, route}).cka(0, 1),
+                    tall_cka, tolerance);
+            }
+}
+
+TEST(pairwise_has_the_same_bits_for_any_threads) {
+    Random random(74);
+    const std::vector<Stored> a = layers_of(700, {20, 150, 33}, 5, random),
+                              b = layers_of(700, {64, 10}, 0, random);
+    for (const Case& one_case : cases())
+        for (bool twofold : {false, true})
+            for (Route route : {Route::gram, Route::feature}) {
+                if (route == Route::feature && !one_case.kernel.is_linear()) continue;
+                for (const Sides& sides : {Sides{views_of(a), views_of(b)}, Sides{views_of(a), {}},
+                                           Sides{{a[0].view}, std::vector{b[0].view}}}) {
+                    PairwiseOptions options{one_case.kernel, false, twofold, 1, 0, route};
+                    const Pairwise first = pairwise(sides, options);
+                    CHECK(first.cka.allFinite());
+                    for (int threads : {2, 3, 8}) {
+                        options.threads = threads;
+                        const Pairwise again = pairwise(sides, options);
+                        CHECK(again.plan.threads > 1 || route == Route::feature);
+                        CHECK(same_bits(first, again));
+                    }
+                }
+            }
+}
+
+TEST(pairwise_has_the_same_bits_for_any_layout_and_company) {
+    Random random(75);
+    std::vector<Stored> rows, columns;
+    for (index p : {20, 150, 33}) {
+        const Matrix values = random.normal(400, p);
+        rows.push_back(store(values, Element::f32));
+        columns.push_back(store(values, Element::f32, Layout::columns));
+    }
+    for (const Case& one_case : cases()) {
+        const PairwiseOptions options{one_case.kernel, true, false, 2, 0, Route::automatic};
+        const Pairwise first = pairwise({views_of(rows), {}}, options);
+        CHECK(same_bits(first, pairwise({views_of(columns), {}}, options)));
+        CHECK(first.cka == first.cka.transpose());
+        const Pairwise two_sided = pairwise({views_of(rows), views_of(rows)}, options);
+        for (index i = 0; i < 3; ++i) {
+            CHECK_CLOSE(first.cka(i, i), 1, 1e-14);
+            for (index j = 0; j < 3; ++j) CHECK_CLOSE(two_sided.cka(i, j), first.cka(i, j), 1e-6);
+        }
+    }
+}
+
+TEST(pairwise_from_several_threads_at_once) {
+    Random random(76);
+    const std::vector<Stored> layers = layers_of(300, {40, 90}, 0, random);
+    const PairwiseOptions options{kernel_of(KernelKind::rbf), false, false, 2, 0, Route::automatic};
+    const Pairwise first = pairwise({views_of(layers), {}}, options);
+    std::atomic<int> same{0};
+    std::vector<std::thread> callers;
+    for (int t = 0; t < 3; ++t)
+        callers.emplace_back([&] {
+            for (int i = 0; i < 3; ++i)
+                same += same_bits(first, pairwise({views_of(layers), {}}, options)) ? 1 : 0;
+        });
+    for (std::thread& caller : callers) caller.join();
+    CHECK(same == 9);
+}
+
+TEST(pairwise_keeps_its_digits_under_a_large_mean) {
+    Random random(77);
+    const std::vector<Stored> layers = layers_of(120, {30, 80}, 3e4, random);  // 1e4 spreads
+    for (const Case& one_case : cases()) {
+        if (one_case.kernel.kind == KernelKind::cosine || one_case.kernel.kind == KernelKind::polynomial)
+            continue;  // the mean counts
+        const Expected expected(layers, layers, one_case.kernel, false);
+        for (const Level* level : levels())
+            check_alignment(one_case.name,
+                            aligned(*level, {views_of(layers), {}},
+                                    {one_case.kernel, false, false, 1, 0, Route::automatic}),
+                            expected, one_case.single);
+    }
+}
+
+TEST(pairwise_in_any_units) {
+    Random random(78);
+    const Matrix x = random.normal(60, 10), y = x.leftCols(4) + random.normal(60, 4);
+    for (const Case& one_case : cases()) {
+        if (one_case.kernel.kind == KernelKind::polynomial) continue;  // has units of its own
+        const Stored unit_x = store(x, Element::f64), unit_y = store(y, Element::f64);
+        const PairwiseOptions options{one_case.kernel, true, true, 1, 0, Route::automatic};
+        const double expected = pairwise({{unit_x.view}, std::vector{unit_y.view}}, options).cka(0, 0);
+        for (double size : {1e-290, 1e-100, 1e-20, 1e20, 1e100, 1e290}) {
+            const Stored scaled = store(x * size, Element::f64);
+            CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, options).cka(0, 0), expected,
+                        1e-12);
+            PairwiseOptions single = options;
+            single.twofold = false;
+            CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, single).cka(0, 0), expected,
+                        1e-5);
+        }
+    }
+}
+
+TEST(pairwise_of_any_sigma) {
+    Random random(85);
+    Matrix x = random.normal(40, 3), y = random.normal(40, 2);
+    x.row(7) = x.row(5);
+    const Stored a = store(x, Element::f64), b = store(y, Element::f64);
+    for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian})
+        for (bool twofold : {false, true})
+            for (double sigma : {1e-310, 1e-200, 1e-30, 1e-20, 1e-3, 0.1, 1e3, 1e5}) {
+                Kernel kernel = kernel_of(kind);
+                kernel.sigma = sigma;
+                const Pairwise out = pairwise({{a.view}, std::vector{b.view}},
+                                              {kernel, false, twofold, 1, 0, Route::automatic});
+                CHECK(out.a[0].status == Status::fine && out.a[0].sigma == sigma);
+                const Expected expected({a}, {b}, kernel, false);
+                CHECK_CLOSE(out.cka(0, 0),
+                            expected.hsic(0, 0) / std::sqrt(expected.self_a[0] * expected.self_b[0]),
+                            twofold ? 1e-11 : 1e-5);
+            }
+}
+
+TEST(degenerate_layers_harm_nobody_else) {
+    Random random(79);
+    const Stored x = store(random.normal(50, 6), Element::f32), y = store(random.normal(50, 3), Element::f32);
+    const Stored constant = store(Matrix::Constant(50, 7, 0.1), Element::f32);
+    Matrix mostly = Matrix::Zero(50, 3);
+    mostly.topRows(9) = random.normal(9, 3);  // the median distance is zero
+    const Stored coincident = store(mostly, Element::f32);
+    for (const Case& one_case : cases())
+        for (bool unbiased : {false, true})
+            for (bool twofold : {false, true}) {
+                const PairwiseOptions options{one_case.kernel, unbiased, twofold, 2, 0, Route::automatic};
+                const Pairwise alone = pairwise({{x.view, y.view}, {}}, options);
+                const Pairwise out =
+                    pairwise({{x.view, constant.view, y.view, coincident.view}, {}}, options);
+                CHECK(out.a[1].status == Status::constant && out.b[1].status == Status::constant);
+                CHECK(out.cka(0, 2) == alone.cka(0, 1) || std::abs(out.cka(0, 2) - alone.cka(0, 1)) < 1e-6);
+                for (index i = 0; i < 4; ++i) {
+                    CHECK(std::isnan(out.cka(1, i)) && std::isnan(out.cka(i, 1)));
+                    if (i != 3 || !one_case.kernel.needs_median()) CHECK(out.hsic(1, i) == 0);
+                }
+                if (one_case.kernel.needs_median()) {
+                    CHECK(out.a[3].status == Status::zero_bandwidth && out.a[3].sigma == 0);
+                    CHECK(std::isnan(out.cka(3, 0)) && std::isnan(out.hsic(3, 0)));
+                } else {
+                    CHECK(out.a[3].status == Status::fine);
+                }
+            }
+}
+
+TEST(gram_matrices_without_variation_are_degenerate) {
+    Random random(80);
+    const Matrix u = random.normal(40, 1);  // K_ij = u_i + u_j: nothing but what centring removes
+    const Matrix gram = u.replicate(1, 40) + u.transpose().replicate(40, 1);
+    const Stored sum = store(gram, Element::f64), other = store(random.normal(40, 40), Element::f64);
+    Matrix symmetric = other.values * other.values.transpose();
+    const Stored fine = store(symmetric, Element::f64);
+    for (bool twofold : {false, true}) {
+        const Pairwise out = pairwise({{sum.view, fine.view}, {}}, {kernel_of(KernelKind::precomputed), false,
+                                                                    twofold, 1, 0, Route::automatic});
+        CHECK(out.a[0].status == Status::constant && std::isnan(out.cka(0, 1)) &&
+              out.a[1].status == Status::fine);
+    }
+    // Samples on one ray: the cosine kernel sees the same direction everywhere.
+    Matrix ray = (random.normal(40, 1).cwiseAbs() * random.normal(1, 5)).eval();
+    const Pairwise cosine = pairwise({{store(ray, Element::f64).view, fine.view}, {}},
+                                     {kernel_of(KernelKind::cosine), false, true, 1, 0, Route::automatic});
+    CHECK(cosine.a[0].status == Status::constant);
+}
+
+TEST(polynomial_that_overflows_is_refused) {
+    Random random(81);
+    Kernel kernel = kernel_of(KernelKind::polynomial);
+    kernel.degree = 10;
+    const Stored fine = store(random.normal(20, 3), Element::f64),
+                 large = store(random.normal(20, 3) * 1e10, Element::f64);
+    for (bool twofold : {false, true}) {
+        bool refused = false;
+        try {
+            const Pairwise out = pairwise({{fine.view}, std::vector{large.view}},
+                                          {kernel, false, twofold, 1, 0, Route::automatic});
+            CHECK(std::isfinite(out.cka(0, 0)) && out.b[0].status == Status::fine);  // or a right answer
+        } catch (const UnusableLayer& e) {
+            refused = e.side == 1 && e.layer == 0;
+        }
+        CHECK(refused || twofold);
+    }
+}
+
+TEST(non_finite_values_are_placed) {
+    Random random(82);
+    Matrix bad = random.normal(60, 9);
+    bad(41, 7) = std::numeric_limits<double>::infinity();
+    const Stored fine = store(random.normal(60, 5), Element::f32),
+                 broken = store(bad, Element::f32, Layout::columns);
+    for (const Case& one_case : cases())
+        for (const Sides& sides : {Sides{{fine.view, fine.view, broken.view}, std::vector{fine.view}},
+                                   Sides{{fine.view}, std::vector{fine.view, broken.view}}}) {
+            const bool on_b = sides.b->size() == 2;
+            bool placed = false;
+            try {
+                pairwise(sides, {one_case.kernel, false, false, 2, 0, Route::automatic});
+            } catch (const NonFinite& e) {
+                placed =
+                    e.side == (on_b ? 1 : 0) && e.layer == (on_b ? 1 : 2) && e.row == 41 && e.column == 7;
+            }
+            CHECK(placed);
+        }
+}
+
+TEST(pairwise_refuses_inconsistent_input) {
+    Random random(83);
+    const Stored x = store(random.normal(10, 3), Element::f64),
+                 shorter = store(random.normal(9, 3), Element::f64);
+    const Stored three = store(random.normal(3, 3), Element::f64),
+                 one = store(random.normal(1, 3), Element::f64);
+    const auto refuses = [](const Sides& sides, PairwiseOptions options) {
+        CHECK_THROWS(std::invalid_argument, pairwise(sides, options));
+    };
+    const PairwiseOptions plain{{}, false, true, 1, 0, Route::automatic};
+    refuses({{}, {}}, plain);
+    refuses({{x.view}, std::vector<MatrixView>{}}, plain);
+    refuses({{x.view, shorter.view}, {}}, plain);
+    refuses({{x.view}, std::vector{shorter.view}}, plain);
+    refuses({{store(Matrix(10, 0), Element::f64).view}, {}}, plain);
+    refuses({{one.view}, {}}, plain);
+    refuses({{three.view}, {}}, {{}, true, true, 1, 0, Route::automatic});
+    refuses({{x.view}, {}}, {{}, false, true, 0, 0, Route::automatic});
+    refuses({{x.view}, {}}, {kernel_of(KernelKind::rbf), false, true, 1, 0, Route::feature});
+    refuses({{x.view}, {}}, {kernel_of(KernelKind::precomputed), false, true, 1, 0, Route::automatic});
+    CHECK_THROWS(OverBudget, pairwise({{x.view}, {}}, {{}, false, true, 1, 100, Route::automatic}));
+}
+
+TEST(pairwise_tells_its_observer) {
+    Random random(84);
+    const std::vector<Stored> layers = layers_of(400, {40, 90}, 0, random);
+    for (Route route : {Route::gram, Route::feature}) {
+        std::vector<std::pair<index, index>> seen;
+        pairwise({views_of(layers), {}}, {{}, false, false, 2, 0, route},
+                 [&](index done, index total) { seen.emplace_back(done, total); });
+        CHECK(!seen.empty() && seen.back().first == seen.back().second && seen.back().second > 0);
+        for (std::size_t i = 0; i < seen.size(); ++i)
+            CHECK(seen[i].first <= seen[i].second && (i == 0 || seen[i - 1].first <= seen[i].first));
+        struct Stop {};
+        CHECK_THROWS(Stop, pairwise({views_of(layers), {}}, {{}, false, false, 2, 0, route},
+                                    [](index, index) { throw Stop(); }));
+    }
+}
+
+}  // namespace fastcka::test

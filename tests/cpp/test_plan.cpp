@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The plan: the faster route by its own model, limits kept, and bytes that grow with the problem.
+#include "base/errors.hpp"
+#include "check.hpp"
+#include "engine/tuning.hpp"
+#include "measure/feature_tiles.hpp"
+#include "measure/plan.hpp"
+#include "support.hpp"
+
+namespace fastcka::test {
+namespace {
+
+constexpr index panel_widths[] = {6, 12, 24, 48};
+
+Problem problem_for(index samples, std::vector<index> a, std::vector<index> b,
+                    Route wanted = Route::automatic) {
+    Problem problem;
+    problem.samples = samples;
+    problem.one_sided = b.empty();
+    problem.widths_a = std::move(a);
+    problem.widths_b = std::move(b);
+    problem.threads = 8;
+    problem.wanted = wanted;
+    return problem;
+}
+
+// Visits problems over many shapes: one pair, unequal pairs, one-sided and two-sided sets of layers.
+template <class Visit> void for_each_problem(Visit&& visit) {
+    for (index n : {4, 100, 1000, 5000, 40000})
+        for (index p : {1, 10, 300, 3000, 20000}) {
+            visit(problem_for(n, {p}, {p}));
+            visit(problem_for(n, {p}, {3 * p + 1}));
+            visit(problem_for(n, std::vector<index>(12, p), {}));
+            visit(problem_for(n, std::vector<index>(3, p), std::vector<index>(20, 64)));
+        }
+}
+
+Problem with_route(Problem problem, Route route) {
+    problem.wanted = route;
+    return problem;
+}
+
+}  // namespace
+
+TEST(plan_takes_the_route_of_fewer_operations) {
+    int gram_routes = 0, feature_routes = 0;
+    for (index width : panel_widths)
+        for_each_problem([&](const Problem& problem) {
+            const Plan chosen = make_plan(problem, width);
+            const Plan gram = make_plan(with_route(problem, Route::gram), width);
+            const Plan feature = make_plan(with_route(problem, Route::feature), width);
+            CHECK(gram.route == Route::gram && feature.route == Route::feature);
+            CHECK(chosen.flops == std::min(gram.flops, feature.flops));
+            ++(chosen.route == Route::gram ? gram_routes : feature_routes);
+        });
+    CHECK(gram_routes > 20 && feature_routes > 20);  // the shapes exercise both
+}
+
+TEST(plan_counts_operations_as_the_theory_does) {
+    // One pair: n^2 (p + q) / 2 multiply-adds for two symmetric Gram matrices, and those of three products of them; or
+    // n (p^2 / 2 + q^2 / 2 + p q) for three products of features. Symmetric halves include the diagonal.
+    const double n = 1000, p = 300, q = 70;
+    const Problem problem = problem_for(1000, {300}, {70});
+    CHECK_CLOSE(make_plan(with_route(problem, Route::gram), 24).flops, n * (n + 1) * (p + q + 3), 1e-6);
+    CHECK_CLOSE(make_plan(with_route(problem, Route::feature), 24).flops,
+                2 * n * (p * (p + 1) / 2 + q * (q + 1) / 2 + p * q), 1e-6);
+}
+
+TEST(plan_of_other_kernels_is_the_gram_route) {
+    for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial,
+                            KernelKind::distance, KernelKind::precomputed})
+        for_each_problem([&](Problem problem) {
+            problem.kernel.kind = kind;
+            CHECK(make_plan(problem, 24).route == Route::gram);
+        });
+    Problem cosine = problem_for(40000, {10}, {10});
+    cosine.kernel.kind = KernelKind::cosine;
+    CHECK(make_plan(cosine, 24).route == Route::feature);
+}
+
+TEST(plan_stays_within_its_limits) {
+    for (index width : panel_widths)
+        for_each_problem([&](const Problem& problem) {
+            for (Route route : {Route::gram, Route::feature}) {
+                const Plan plan = make_plan(with_route(problem, route), width);
+                CHECK(plan.tile % width == 0 && plan.tile >= width &&
+                      plan.tile <= std::max(largest_tile, width));
+                CHECK(plan.threads >= 1 && plan.threads <= problem.threads);
+                CHECK(plan.partials >= 1 && plan.segments >= 1 && plan.bytes > 0 &&
+                      plan.panel_width == width);
+                LayerPairs pairs{problem.widths_a, static_cast<index>(problem.widths_a.size()),
+                                 problem.one_sided};
+                pairs.widths.insert(pairs.widths.end(), problem.widths_b.begin(), problem.widths_b.end());
+                if (route == Route::gram)
+                    CHECK(plan.tiles == TileGrid(problem.samples, plan.tile).tiles() &&
+                          plan.partials <= plan.tiles);
+                else
+                    CHECK(plan.tiles == feature_tile_count(pairs, plan.tile));
+            }
+        });
+}
+
+TEST(plan_does_not_start_threads_for_little_work) {
+    CHECK(make_plan(problem_for(200, {50}, {50}), 24).threads == 1);
+    CHECK(make_plan(problem_for(4000, {4000}, {4000}), 24).threads == 8);
+}
+
+TEST(plan_does_not_depend_on_threads) {  // so results do not
+    for_each_problem([&](Problem problem) {
+        problem.threads = 1;
+        const Plan one = make_plan(problem, 24);
+        problem.threads = 7;
+        const Plan seven = make_plan(problem, 24);
+        CHECK(one.route == seven.route && one.tile == seven.tile && one.partials == seven.partials &&
+              one.segments == seven.segments);
+        CHECK(one.bytes <= seven.bytes);
+    });
+}
+
+TEST(plan_bytes_grow_with_samples_and_features) {
+    for (Route route : {Route::gram, Route::feature})
+        for (KernelKind kind : {KernelKind::linear, KernelKind::rbf}) {
+            if (route == Route::feature && kind == KernelKind::rbf) continue;
+            const auto bytes = [&](index n, index p) {
+                Problem problem = problem_for(n, {p, p}, {}, route);
+                problem.kernel.kind = kind;
+                problem.kernel.sigma = 1;
+                problem.threads = 1;
+                return make_plan(problem, 24).bytes;
+            };
+            for (index p : {10, 1000})
+                for (index n = 2, last = 0; n < 3000000; n = n * 3 / 2 + 1) {
+                    CHECK(bytes(n, p) >= last);
+                    last = bytes(n, p);
+                }
+            for (index n : {100, 10000})
+                for (index p = 1, last = 0; p < 100000; p = p * 3 / 2 + 1) {
+                    CHECK(bytes(n, p) >= last);
+                    last = bytes(n, p);
+                }
+        }
+}
+
+TEST(plan_fits_into_max_bytes_or_is_refused) {
+    for (KernelKind kind : {KernelKind::linear, KernelKind::rbf})
+        for_each_problem([&](Problem problem) {
+            problem.kernel.kind = kind;
+            const index wanted = make_plan(problem, 24).bytes;
+            for (index limit : {wanted + 1, wanted, wanted - 1, wanted / 2, wanted / 10, index{1}}) {
+                problem.max_bytes = limit;
+                try {
+                    const Plan plan = make_plan(problem, 24);
+                    CHECK(plan.bytes <= limit);
+                } catch (const OverBudget& e) {
+                    CHECK(limit < wanted);
+                    const std::string text = e.what();
+                    CHECK(text.find(std::to_string(limit)) != std::string::npos);
+                }
+            }
+        });
+    Problem problem = problem_for(4000, {4000}, {4000}, Route::gram);
+    problem.max_bytes = 1000;
+    CHECK_THROWS(OverBudget, make_plan(problem, 24));
+    CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));  // a MemoryError for those who know no better
+}
+
+TEST(plan_takes_the_slower_route_when_only_that_fits) {
+    // Few features of many samples: the feature route holds the same panels and fewer tiles of its own; many features of
+    // few samples: the Gram route. A limit between the two plans decides against the faster one.
+    for_each_problem([&](Problem problem) {
+        const Plan gram = make_plan(with_route(problem, Route::gram), 24),
+                   feature = make_plan(with_route(problem, Route::feature), 24);
+        problem.max_bytes = std::min(gram.bytes, feature.bytes);
+        CHECK(make_plan(problem, 24).bytes <= problem.max_bytes);
+    });
+}
+
+TEST(plan_keeps_distances_only_within_its_room) {
+    Problem problem = problem_for(3000, {100, 100, 100}, {});
+    problem.kernel.kind = KernelKind::rbf;
+    CHECK(make_plan(problem, 24).kept_layers == 3);
+    problem.samples = 20000;  // half a gigabyte or more a layer
+    CHECK(make_plan(problem, 24).kept_layers == 0);
+    problem.kernel.sigma = 1;  // no search for a median
+    problem.samples = 3000;
+    CHECK(make_plan(problem, 24).kept_layers == 0);
+}
+
+TEST(plan_of_absurd_sizes_is_refused) {
+    // More bytes than 64 bits can count must not wrap around to a few.
+    Problem problem = problem_for(index{1} << 40, {index{1} << 30}, {index{1} << 30});
+    problem.max_bytes = index{1} << 40;
+    CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));
+    problem.max_bytes = 0;
+    try {
+        CHECK(make_plan(problem, 24).bytes > index{1} << 60);  // as good as refused
+    } catch (const std::bad_alloc&) {
+    }
+}
+
+}  // namespace fastcka::test

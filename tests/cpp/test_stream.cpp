@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Exact streams: the values of pairwise(), whatever the batches, merges and interruptions.
+#include "base/errors.hpp"
+#include "check.hpp"
+#include "measure/pairwise.hpp"
+#include "measure/stream.hpp"
+#include "support.hpp"
+
+#include <map>
+
+namespace fastcka::test {
+namespace {
+
+constexpr index samples = 9000;  // two blocks and a rest
+
+struct Data {
+    Stored x, y, z;
+
+    explicit Data(double offset = 0) {
+        Random random(101);
+        const auto layer = [&](index p) {
+            return store((random.normal(samples, p).array() + offset).matrix(), Element::f32);
+        };
+        x = layer(5), y = layer(30), z = layer(1);
+        for (Stored* other : {&y, &z})
+            *other = store(
+                (other->values.array() + x.values.col(0).replicate(1, other->view.columns).array()).matrix(),
+                Element::f32);
+    }
+    static Stored rows(const Stored& layer, index first, index count) {
+        return store(layer.values.middleRows(first, count), Element::f32,
+                     first % 2 == 0 ? Layout::rows : Layout::columns);
+    }
+    void feed(Stream& stream, index first, index count, int threads = 1) const {
+        const Stored a = rows(x, first, count), b = rows(y, first, count), c = rows(z, first, count);
+        stream.update({{a.view, b.view}, std::vector{c.view}}, threads);
+    }
+    Pairwise at_once(bool unbiased, bool twofold) const {
+        return pairwise({{x.view, y.view}, std::vector{z.view}},
+                        {{}, unbiased, twofold, 1, 0, Route::automatic});
+    }
+};
+
+Stream new_stream(bool twofold) { return {LayerPairs{{5, 30, 1}, 2, false}, twofold}; }
+
+bool same_bits(const Alignment& a, const Alignment& b) {
+    return a.cka == b.cka && a.hsic == b.hsic && a.self_a == b.self_a && a.self_b == b.self_b;
+}
+
+void check_close(const Alignment& a, const Alignment& b, double tolerance) {
+    for (index i = 0; i < 2; ++i) {
+        CHECK_CLOSE(a.cka(i, 0), b.cka(i, 0), tolerance);
+        CHECK_CLOSE(a.hsic(i, 0), b.hsic(i, 0), 2 * tolerance * std::sqrt(b.self_a(i) * b.self_b(0)));
+        CHECK_CLOSE(a.self_a(i), b.self_a(i), 2 * tolerance * b.self_a(i));
+    }
+}
+
+}  // namespace
+
+TEST(stream_is_pairwise) {
+    for (double offset : {0.0, 1e4}) {
+        const Data data(offset);
+        for (bool twofold : {false, true}) {
+            Stream stream = new_stream(twofold);
+            data.feed(stream, 0, 100);
+            const auto check = [&](bool unbiased) {
+                check_close(stream.result(unbiased, 2), data.at_once(unbiased, twofold),
+                            twofold ? 1e-12 : 1e-6);
+            };
+            data.feed(stream, 100, samples - 100, 3);
+            CHECK(stream.samples() == samples);
+            check(false), check(true);
+        }
+    }
+}
+
+TEST(stream_has_the_same_bits_for_any_batches_and_threads) {
+    const Data data;
+    Stream at_once = new_stream(false);
+    data.feed(at_once, 0, samples);
+    const Alignment expected = at_once.result(true, 1);
+    for (index batch : {index{64}, index{1000}, index{4096}, index{5000}}) {
+        Stream stream = new_stream(false);
+        for (index first = 0; first < samples; first += batch) {
+            data.feed(stream, first, std::min(batch, samples - first), 1 + static_cast<int>(first % 3));
+            if (batch == 1000) stream.result(true, 1);  // a look in between changes nothing
+        }
+        CHECK(same_bits(stream.result(true, 3), expected));
+    }
+}
+
+TEST(streams_merge) {
+    const Data data(100);
+    for (bool twofold : {false, true})
+        for (auto [first, second] : {std::pair<index, index>{4500, 4500},
+                                     {100, 8900},
+                                     {8900, 100},
+                                     {50, 60},
+                                     {0, 5000},
+                                     {5000, 0}}) {
+            Stream whole = new_stream(twofold), a = new_stream(twofold), b = new_stream(twofold);
+            const auto feed = [&](Stream& stream, index from, index count) {
+                if (count > 0) data.feed(stream, from, count);
+            };
+            feed(whole, 0, first + second);
+            feed(a, 0, first), feed(b, first, second);
+            a.merge(b, 2);
+            CHECK(a.samples() == first + second);
+            check_close(a.result(true, 1), whole.result(true, 1), twofold ? 1e-12 : 1e-6);
+        }
+}
+
+TEST(stream_is_saved_and_loaded) {
+    const Data data;
+    for (bool twofold : {false, true})
+        for (index count : {index{10}, index{5000}}) {
+            Stream stream = new_stream(twofold);
+            data.feed(stream, 0, count);
+            std::map<std::string, std::vector<double>> saved;
+            stream.visit_arrays([&](const std::string& name, const auto* values, index size) {
+                saved[name].assign(values, values + size);
+            });
+            Stream copy = new_stream(twofold);
+            copy.set_counts(stream.counts());
+            copy.visit_arrays([&](const std::string& name, auto* values, index size) {
+                CHECK(static_cast<index>(saved[name].size()) == size);
+                for (index i = 0; i < size; ++i)
+                    values[i] = static_cast<std::decay_t<decltype(*values)>>(
+                        saved[name][static_cast<std::size_t>(i)]);
+            });
+            CHECK(same_bits(stream.result(false, 1), copy.result(false, 1)));
+            data.feed(stream, count, 4000), data.feed(copy, count, 4000);
+            CHECK(same_bits(stream.result(false, 1), copy.result(false, 1)));
+        }
+}
+
+TEST(stream_refuses_bad_batches_unchanged) {
+    const Data data;
+    Stream stream = new_stream(false);
+    data.feed(stream, 0, 4000);
+    const Alignment before = stream.result(false, 1);
+    const Stored a = Data::rows(data.x, 0, 300), b = Data::rows(data.y, 0, 300);
+    Matrix bad = data.z.values.topRows(300);
+    bad(200, 0) = std::numeric_limits<double>::quiet_NaN();
+    const Stored c = store(bad, Element::f32);
+    bool placed = false;
+    try {
+        stream.update({{a.view, b.view}, std::vector{c.view}}, 2);
+    } catch (const NonFinite& e) {
+        placed = e.side == 1 && e.layer == 0 && e.row == 200 && e.column == 0;
+    }
+    CHECK(placed);
+    CHECK_THROWS(std::invalid_argument, stream.update({{a.view, b.view}, {}}, 1));
+    CHECK_THROWS(std::invalid_argument, stream.update({{b.view, a.view}, std::vector{c.view}}, 1));
+    CHECK(stream.samples() == 4000 && same_bits(stream.result(false, 1), before));
+}
+
+// The first block decides the scale of a layer: what follows may be far larger or smaller.
+TEST(stream_follows_a_change_of_scale) {
+    Random random(102);
+    for (double later : {1e-12, 1e12, 1e25})
+        for (bool constant : {false, true}) {
+            Matrix x = random.normal(samples, 3), y = x.leftCols(2) + random.normal(samples, 2);
+            x.bottomRows(samples - 4096) *= later;
+            if (constant) x.topRows(4096).setZero();
+            const Stored a = store(x, Element::f64), b = store(y, Element::f64);
+            Stream stream(LayerPairs{{3, 2}, 1, false}, false);
+            stream.update({{a.view}, std::vector{b.view}}, 1);
+            const PairwiseOptions options{{}, false, true, 1, 0, Route::feature};
+            const double expected = pairwise({{a.view}, std::vector{b.view}}, options).cka(0, 0);
+            CHECK_CLOSE(stream.result(false, 1).cka(0, 0), expected, 1e-6);
+        }
+}
+
+}  // namespace fastcka::test
