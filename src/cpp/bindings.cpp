@@ -105,22 +105,27 @@ py::array_t<double> array_of(const Eigen::VectorXd& vector) {
     return py::array_t<double>(vector.size(), vector.data());
 }
 
-// Looks for Ctrl-C, and tells the progress callback. Called by the core without the GIL, on the caller's thread.
+// Observers are called by the core without the GIL, on the caller's thread. This one looks for Ctrl-C.
+void interruptible(index, index) {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+// The same, and tells a callback of (done, total).
 Observer observer_of(const std::optional<py::function>& progress) {
+    if (!progress) return interruptible;
     return [&progress](index done, index total) {
+        interruptible(done, total);
         const py::gil_scoped_acquire gil;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (progress && total > 0) (*progress)(done, total);
+        if (total > 0) (*progress)(done, total);
     };
 }
 
 template <class T> py::array gram_array(const MatrixView& view, const Kernel& kernel, int threads) {
     py::array_t<T> out({view.rows, view.rows});
     T* data = out.mutable_data();
-    const std::optional<py::function> no_progress;
-    const Observer observer = observer_of(no_progress);
     const py::gil_scoped_release release;
-    gram(view, kernel, threads, observer, data);
+    gram(view, kernel, threads, interruptible, data);
     return out;
 }
 
@@ -128,7 +133,7 @@ template <class T> py::array center_array(const MatrixView& view, int threads) {
     py::array_t<T> out({view.rows, view.rows});
     T* data = out.mutable_data();
     const py::gil_scoped_release release;
-    center(view, threads, data);
+    center(view, threads, interruptible, data);
     return out;
 }
 
@@ -141,8 +146,8 @@ py::dict state_of(Stream& stream) {
     return state;
 }
 
-Stream stream_from(const LayerPairs& pairs, bool twofold, const py::dict& state) {
-    Stream stream(pairs, twofold);
+Stream stream_from(const LayerPairs& pairs, bool double_precision, const py::dict& state) {
+    Stream stream(pairs, double_precision);
     const auto [folded, pending] = state["samples"].cast<std::pair<index, index>>();
     stream.set_counts({folded, pending});
     stream.visit_arrays([&](const std::string& name, auto* data, index size) {
@@ -284,8 +289,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     using Widths = std::vector<index>;
     using OptionalWidths = std::optional<Widths>;
     py::class_<Stream>(m, "Moments")
-        .def(py::init([](const Widths& a, const OptionalWidths& b, bool twofold) {
-                 return Stream(pairs_of(a, b), twofold);
+        .def(py::init([](const Widths& a, const OptionalWidths& b, bool double_precision) {
+                 return Stream(pairs_of(a, b), double_precision);
              }),
              py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"))
         .def(
@@ -306,20 +311,20 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("state", &state_of)
         .def_static(
             "from_state",
-            [](const Widths& a, const OptionalWidths& b, bool twofold, const py::dict& state) {
-                return stream_from(pairs_of(a, b), twofold, state);
+            [](const Widths& a, const OptionalWidths& b, bool double_precision, const py::dict& state) {
+                return stream_from(pairs_of(a, b), double_precision, state);
             },
             py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"), py::arg("state"))
         .def_static(
             "state_bytes",
-            [](const Widths& a, const OptionalWidths& b, bool twofold) {
-                return Stream::state_bytes(pairs_of(a, b), twofold);
+            [](const Widths& a, const OptionalWidths& b, bool double_precision) {
+                return Stream::state_bytes(pairs_of(a, b), double_precision);
             },
             py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"));
 
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);
-    m.def("release_buffers", &release_buffers);
+    m.def("release_buffers", [] { release_buffers(); });
 }
 
 }  // namespace fastcka

@@ -97,7 +97,7 @@ void run(Bytes bytes) {
     }
     LayerPairs pairs{{}, a, !sides.b};
     for (const RawLayer& layer : layers) pairs.widths.push_back(layer.view.columns);
-    Stream stream(pairs, options.twofold);
+    Stream stream(pairs, options.double_precision);
     try {
         for (int batch = 0; batch < 2; ++batch) stream.update(sides, options.threads);
         if (stream.samples() >= 4) check_alignment(stream.result(options.unbiased, options.threads));

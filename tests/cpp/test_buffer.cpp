@@ -29,6 +29,18 @@ TEST(buffer_is_reused_for_about_the_same_size) {
     CHECK(other.data() != in_use.data() && small.data() != in_use.data());
 }
 
+TEST(buffer_stays_when_it_is_within_what_is_kept) {
+    release_buffers();
+    constexpr index size = 1 << 20;
+    const auto two_addresses = [] {
+        const Buffer<char> small(size), large(4 * size);
+        return std::pair<const void*, const void*>(small.data(), large.data());
+    };
+    const auto before = two_addresses();
+    release_buffers(6 * size);
+    CHECK(two_addresses() == before);
+}
+
 TEST(buffer_of_no_size_moves_and_swaps) {
     Buffer<int> a, b(10);
     CHECK(a.data() == nullptr);

@@ -47,13 +47,13 @@ TEST(gram_is_the_kernel_as_defined) {
                 const auto tolerance = [&](double of_entries, double unit) {
                     return largest * (root && p < 100 ? 4 * std::pow(unit, power) : of_entries);
                 };
-                const RowMajor<double> twofold = gram_of<double>(samples, kernel);
-                const RowMajor<float> single = gram_of<float>(samples, kernel, 3);
+                const RowMajor<double> wide = gram_of<double>(samples, kernel);
+                const RowMajor<float> narrow = gram_of<float>(samples, kernel, 3);
                 for (index i = 0; i < n; ++i)
                     for (index j = 0; j < n; ++j) {
-                        CHECK_CLOSE(twofold(i, j), expected(i, j), tolerance(2e-13, epsilon<double>));
-                        CHECK_CLOSE(single(i, j), expected(i, j), tolerance(1e-5, epsilon<float>));
-                        CHECK(twofold(i, j) == twofold(j, i) && single(i, j) == single(j, i));
+                        CHECK_CLOSE(wide(i, j), expected(i, j), tolerance(2e-13, epsilon<double>));
+                        CHECK_CLOSE(narrow(i, j), expected(i, j), tolerance(1e-5, epsilon<float>));
+                        CHECK(wide(i, j) == wide(j, i) && narrow(i, j) == narrow(j, i));
                     }
             }
         }
@@ -77,10 +77,10 @@ TEST(gram_of_equal_samples_is_exact) {
     values.row(40) = values.row(3);
     Kernel kernel;
     kernel.kind = KernelKind::rbf;
-    const RowMajor<float> single = gram_of<float>(store(values, Element::f32), kernel);
-    const RowMajor<double> twofold = gram_of<double>(store(values, Element::f32), kernel);
-    CHECK(single(3, 40) == 1 && twofold(3, 40) == 1);
-    CHECK((single.diagonal().array() == 1).all() && (twofold.diagonal().array() == 1).all());
+    const RowMajor<float> narrow = gram_of<float>(store(values, Element::f32), kernel);
+    const RowMajor<double> wide = gram_of<double>(store(values, Element::f32), kernel);
+    CHECK(narrow(3, 40) == 1 && wide(3, 40) == 1);
+    CHECK((narrow.diagonal().array() == 1).all() && (wide.diagonal().array() == 1).all());
 }
 
 TEST(gram_without_a_bandwidth_is_nan) {
@@ -103,8 +103,9 @@ TEST(gram_refuses_what_it_cannot_read) {
     values(3, 1) = std::numeric_limits<double>::quiet_NaN();
     for (const Kernel& kernel : kernels())
         CHECK_THROWS(NonFinite, gram<double>(store(values, Element::f64).view, kernel, 1, {}, out));
-    CHECK_THROWS(NonFinite, center<double>(store(values, Element::f64).view, 1, out));
-    CHECK_THROWS(std::invalid_argument, center<double>(store(Matrix::Ones(5, 4), Element::f64).view, 1, out));
+    CHECK_THROWS(NonFinite, center<double>(store(values, Element::f64).view, 1, {}, out));
+    CHECK_THROWS(std::invalid_argument,
+                 center<double>(store(Matrix::Ones(5, 4), Element::f64).view, 1, {}, out));
 }
 
 TEST(center_takes_off_the_means) {
@@ -116,17 +117,17 @@ TEST(center_takes_off_the_means) {
             LongMatrix expected = stored.values.cast<long double>();
             expected.rowwise() -= expected.colwise().mean().eval();
             expected.colwise() -= expected.rowwise().mean().eval();
-            RowMajor<double> twofold(n, n), threaded(n, n);
-            RowMajor<float> single(n, n);
-            center<double>(stored.view, 1, twofold.data());
-            center<double>(stored.view, 3, threaded.data());
-            center<float>(stored.view, 1, single.data());
+            RowMajor<double> wide(n, n), threaded(n, n);
+            RowMajor<float> narrow(n, n);
+            center<double>(stored.view, 1, {}, wide.data());
+            center<double>(stored.view, 3, {}, threaded.data());
+            center<float>(stored.view, 1, {}, narrow.data());
             for (index i = 0; i < n; ++i)
                 for (index j = 0; j < n; ++j) {
-                    CHECK_CLOSE(twofold(i, j), expected(i, j), 1e-14 + 1e-15 * offset);
-                    CHECK_CLOSE(single(i, j), expected(i, j), 1e-6);
+                    CHECK_CLOSE(wide(i, j), expected(i, j), 1e-14 + 1e-15 * offset);
+                    CHECK_CLOSE(narrow(i, j), expected(i, j), 1e-6);
                 }
-            CHECK(twofold == threaded);
+            CHECK(wide == threaded);
         }
 }
 

@@ -46,16 +46,16 @@ std::vector<Case> cases() {
 
 // As pairwise(), at any SIMD level.
 Alignment aligned(const Level& level, const Sides& sides, const PairwiseOptions& options) {
-    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.twofold));
+    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.double_precision));
     Team team(plan.threads);
     const Engine engine{level, team};
     const auto run = [&](auto gram, auto feature) {
         RouteResult result =
             (plan.route == Route::gram ? gram : feature)(sides, options.kernel, plan, engine);
-        return alignment_of(std::move(result), options.unbiased, options.twofold, !sides.b);
+        return alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b);
     };
-    return options.twofold ? run(gram_route<double>, feature_route<double>)
-                           : run(gram_route<float>, feature_route<float>);
+    return options.double_precision ? run(gram_route<double>, feature_route<double>)
+                                    : run(gram_route<float>, feature_route<float>);
 }
 
 std::vector<MatrixView> views_of(const std::vector<Stored>& stored) {
@@ -128,16 +128,17 @@ TEST(pairwise_is_the_formula) {
                 for (bool unbiased : {false, true}) {
                     const Expected two_sided(a, b, one_case.kernel, unbiased),
                         one_sided(b, b, one_case.kernel, unbiased);
-                    for (bool twofold : {true, false})
+                    for (bool double_precision : {true, false})
                         for (Route route : {Route::gram, Route::feature}) {
                             if (route == Route::feature && !one_case.kernel.is_linear()) continue;
                             // Unbiased self-HSICs of a few samples are small differences; their CKA has fewer digits.
                             const double few = n < 10 ? 30 : 1,
-                                         tolerance = few * (twofold ? 1e-12 : one_case.single);
-                            const PairwiseOptions options{one_case.kernel, unbiased, twofold, 2, 0, route};
+                                         tolerance = few * (double_precision ? 1e-12 : one_case.single);
+                            const PairwiseOptions options{
+                                one_case.kernel, unbiased, double_precision, 2, 0, route};
                             for (const Level* level : levels()) {
                                 const std::string name = std::string(one_case.name) + " at " + level->name +
-                                                         (twofold ? ", float64" : ", float32");
+                                                         (double_precision ? ", float64" : ", float32");
                                 check_alignment(name, aligned(*level, two, options), two_sided, tolerance);
                                 check_alignment(name, aligned(*level, one, options), one_sided, tolerance);
                             }
@@ -150,10 +151,11 @@ TEST(pairwise_of_the_fewest_samples) {
     Random random(72);
     for (const Case& one_case : cases())
         for (bool unbiased : {false, true})
-            for (bool twofold : {false, true}) {
+            for (bool double_precision : {false, true}) {
                 const std::vector<Stored> layers = layers_of(unbiased ? 4 : 2, {3, 20}, 1, random);
-                const Pairwise out = pairwise({views_of(layers), {}},
-                                              {one_case.kernel, unbiased, twofold, 2, 0, Route::automatic});
+                const Pairwise out =
+                    pairwise({views_of(layers), {}},
+                             {one_case.kernel, unbiased, double_precision, 2, 0, Route::automatic});
                 for (index i = 0; i < 2; ++i)
                     for (index j = 0; j < 2; ++j) {
                         const bool fine = out.a[static_cast<std::size_t>(i)].status == Status::fine &&
@@ -176,11 +178,11 @@ TEST(pairwise_of_precomputed_gram_matrices) {
     for (bool unbiased : {false, true}) {
         const Expected expected(grams, grams, kernel, unbiased);
         for (const Level* level : levels())
-            for (bool twofold : {false, true})
+            for (bool double_precision : {false, true})
                 check_alignment("precomputed",
                                 aligned(*level, {views_of(grams), {}},
-                                        {kernel, unbiased, twofold, 2, 0, Route::automatic}),
-                                expected, twofold ? 1e-12 : 1e-6);
+                                        {kernel, unbiased, double_precision, 2, 0, Route::automatic}),
+                                expected, double_precision ? 1e-12 : 1e-6);
     }
 }
 
@@ -199,16 +201,16 @@ TEST(pairwise_of_long_vectors) {
         return (centred[i].transpose() * centred[j]).squaredNorm();
     };
     const long double tall_cka = cross(0, 1) / std::sqrt(cross(0, 0) * cross(1, 1));
-    for (bool twofold : {false, true})
+    for (bool double_precision : {false, true})
         for (Route route : {Route::gram, Route::feature})
             for (const Level* level : levels()) {
-                const double tolerance = twofold ? 1e-12 : 1e-6;
-                check_alignment("wide",
-                                aligned(*level, {views_of(wide), {}}, {{}, true, twofold, 2, 0, route}),
-                                expected, tolerance);
-                CHECK_CLOSE(
-                    aligned(*level, {views_of(tall), {}}, {{}, false, twofold, 2, 0, route}).cka(0, 1),
-                    tall_cka, tolerance);
+                const double tolerance = double_precision ? 1e-12 : 1e-6;
+                check_alignment(
+                    "wide", aligned(*level, {views_of(wide), {}}, {{}, true, double_precision, 2, 0, route}),
+                    expected, tolerance);
+                CHECK_CLOSE(aligned(*level, {views_of(tall), {}}, {{}, false, double_precision, 2, 0, route})
+                                .cka(0, 1),
+                            tall_cka, tolerance);
             }
 }
 
@@ -217,12 +219,12 @@ TEST(pairwise_has_the_same_bits_for_any_threads) {
     const std::vector<Stored> a = layers_of(700, {20, 150, 33}, 5, random),
                               b = layers_of(700, {64, 10}, 0, random);
     for (const Case& one_case : cases())
-        for (bool twofold : {false, true})
+        for (bool double_precision : {false, true})
             for (Route route : {Route::gram, Route::feature}) {
                 if (route == Route::feature && !one_case.kernel.is_linear()) continue;
                 for (const Sides& sides : {Sides{views_of(a), views_of(b)}, Sides{views_of(a), {}},
                                            Sides{{a[0].view}, std::vector{b[0].view}}}) {
-                    PairwiseOptions options{one_case.kernel, false, twofold, 1, 0, route};
+                    PairwiseOptions options{one_case.kernel, false, double_precision, 1, 0, route};
                     const Pairwise first = pairwise(sides, options);
                     CHECK(first.cka.allFinite());
                     for (int threads : {2, 3, 8}) {
@@ -300,7 +302,7 @@ TEST(pairwise_in_any_units) {
             CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, options).cka(0, 0), expected,
                         1e-12);
             PairwiseOptions single = options;
-            single.twofold = false;
+            single.double_precision = false;
             CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, single).cka(0, 0), expected,
                         1e-5);
         }
@@ -313,17 +315,17 @@ TEST(pairwise_of_any_sigma) {
     x.row(7) = x.row(5);
     const Stored a = store(x, Element::f64), b = store(y, Element::f64);
     for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian})
-        for (bool twofold : {false, true})
+        for (bool double_precision : {false, true})
             for (double sigma : {1e-310, 1e-200, 1e-30, 1e-20, 1e-3, 0.1, 1e3, 1e5}) {
                 Kernel kernel = kernel_of(kind);
                 kernel.sigma = sigma;
                 const Pairwise out = pairwise({{a.view}, std::vector{b.view}},
-                                              {kernel, false, twofold, 1, 0, Route::automatic});
+                                              {kernel, false, double_precision, 1, 0, Route::automatic});
                 CHECK(out.a[0].status == Status::fine && out.a[0].sigma == sigma);
                 const Expected expected({a}, {b}, kernel, false);
                 CHECK_CLOSE(out.cka(0, 0),
                             expected.hsic(0, 0) / std::sqrt(expected.self_a[0] * expected.self_b[0]),
-                            twofold ? 1e-11 : 1e-5);
+                            double_precision ? 1e-11 : 1e-5);
             }
 }
 
@@ -336,8 +338,9 @@ TEST(degenerate_layers_harm_nobody_else) {
     const Stored coincident = store(mostly, Element::f32);
     for (const Case& one_case : cases())
         for (bool unbiased : {false, true})
-            for (bool twofold : {false, true}) {
-                const PairwiseOptions options{one_case.kernel, unbiased, twofold, 2, 0, Route::automatic};
+            for (bool double_precision : {false, true}) {
+                const PairwiseOptions options{one_case.kernel, unbiased, double_precision, 2, 0,
+                                              Route::automatic};
                 const Pairwise alone = pairwise({{x.view, y.view}, {}}, options);
                 const Pairwise out =
                     pairwise({{x.view, constant.view, y.view, coincident.view}, {}}, options);
@@ -363,9 +366,10 @@ TEST(gram_matrices_without_variation_are_degenerate) {
     const Stored sum = store(gram, Element::f64), other = store(random.normal(40, 40), Element::f64);
     Matrix symmetric = other.values * other.values.transpose();
     const Stored fine = store(symmetric, Element::f64);
-    for (bool twofold : {false, true}) {
-        const Pairwise out = pairwise({{sum.view, fine.view}, {}}, {kernel_of(KernelKind::precomputed), false,
-                                                                    twofold, 1, 0, Route::automatic});
+    for (bool double_precision : {false, true}) {
+        const Pairwise out =
+            pairwise({{sum.view, fine.view}, {}},
+                     {kernel_of(KernelKind::precomputed), false, double_precision, 1, 0, Route::automatic});
         CHECK(out.a[0].status == Status::constant && std::isnan(out.cka(0, 1)) &&
               out.a[1].status == Status::fine);
     }
@@ -382,16 +386,16 @@ TEST(polynomial_that_overflows_is_refused) {
     kernel.degree = 10;
     const Stored fine = store(random.normal(20, 3), Element::f64),
                  large = store(random.normal(20, 3) * 1e10, Element::f64);
-    for (bool twofold : {false, true}) {
+    for (bool double_precision : {false, true}) {
         bool refused = false;
         try {
             const Pairwise out = pairwise({{fine.view}, std::vector{large.view}},
-                                          {kernel, false, twofold, 1, 0, Route::automatic});
+                                          {kernel, false, double_precision, 1, 0, Route::automatic});
             CHECK(std::isfinite(out.cka(0, 0)) && out.b[0].status == Status::fine);  // or a right answer
         } catch (const UnusableLayer& e) {
             refused = e.side == 1 && e.layer == 0;
         }
-        CHECK(refused || twofold);
+        CHECK(refused || double_precision);
     }
 }
 

@@ -186,6 +186,10 @@ TEST(plan_keeps_distances_only_within_its_room) {
     CHECK(make_plan(problem, 24).kept_layers == 0);
 }
 
+TEST(plan_of_no_layers_is_refused) {
+    CHECK_THROWS(std::invalid_argument, make_plan(problem_for(100, {}, {}), 24));
+}
+
 TEST(plan_of_absurd_sizes_is_refused) {
     // More bytes than 64 bits can count must not wrap around to a few.
     Problem problem = problem_for(index{1} << 40, {index{1} << 30}, {index{1} << 30});

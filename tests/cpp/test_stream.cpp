@@ -35,13 +35,13 @@ struct Data {
         const Stored a = rows(x, first, count), b = rows(y, first, count), c = rows(z, first, count);
         stream.update({{a.view, b.view}, std::vector{c.view}}, threads);
     }
-    Pairwise at_once(bool unbiased, bool twofold) const {
+    Pairwise at_once(bool unbiased, bool double_precision) const {
         return pairwise({{x.view, y.view}, std::vector{z.view}},
-                        {{}, unbiased, twofold, 1, 0, Route::automatic});
+                        {{}, unbiased, double_precision, 1, 0, Route::automatic});
     }
 };
 
-Stream new_stream(bool twofold) { return {LayerPairs{{5, 30, 1}, 2, false}, twofold}; }
+Stream new_stream(bool double_precision) { return {LayerPairs{{5, 30, 1}, 2, false}, double_precision}; }
 
 bool same_bits(const Alignment& a, const Alignment& b) {
     return a.cka == b.cka && a.hsic == b.hsic && a.self_a == b.self_a && a.self_b == b.self_b;
@@ -60,12 +60,12 @@ void check_close(const Alignment& a, const Alignment& b, double tolerance) {
 TEST(stream_is_pairwise) {
     for (double offset : {0.0, 1e4}) {
         const Data data(offset);
-        for (bool twofold : {false, true}) {
-            Stream stream = new_stream(twofold);
+        for (bool double_precision : {false, true}) {
+            Stream stream = new_stream(double_precision);
             data.feed(stream, 0, 100);
             const auto check = [&](bool unbiased) {
-                check_close(stream.result(unbiased, 2), data.at_once(unbiased, twofold),
-                            twofold ? 1e-12 : 1e-6);
+                check_close(stream.result(unbiased, 2), data.at_once(unbiased, double_precision),
+                            double_precision ? 1e-12 : 1e-6);
             };
             data.feed(stream, 100, samples - 100, 3);
             CHECK(stream.samples() == samples);
@@ -91,14 +91,15 @@ TEST(stream_has_the_same_bits_for_any_batches_and_threads) {
 
 TEST(streams_merge) {
     const Data data(100);
-    for (bool twofold : {false, true})
+    for (bool double_precision : {false, true})
         for (auto [first, second] : {std::pair<index, index>{4500, 4500},
                                      {100, 8900},
                                      {8900, 100},
                                      {50, 60},
                                      {0, 5000},
                                      {5000, 0}}) {
-            Stream whole = new_stream(twofold), a = new_stream(twofold), b = new_stream(twofold);
+            Stream whole = new_stream(double_precision), a = new_stream(double_precision),
+                   b = new_stream(double_precision);
             const auto feed = [&](Stream& stream, index from, index count) {
                 if (count > 0) data.feed(stream, from, count);
             };
@@ -106,21 +107,21 @@ TEST(streams_merge) {
             feed(a, 0, first), feed(b, first, second);
             a.merge(b, 2);
             CHECK(a.samples() == first + second);
-            check_close(a.result(true, 1), whole.result(true, 1), twofold ? 1e-12 : 1e-6);
+            check_close(a.result(true, 1), whole.result(true, 1), double_precision ? 1e-12 : 1e-6);
         }
 }
 
 TEST(stream_is_saved_and_loaded) {
     const Data data;
-    for (bool twofold : {false, true})
+    for (bool double_precision : {false, true})
         for (index count : {index{10}, index{5000}}) {
-            Stream stream = new_stream(twofold);
+            Stream stream = new_stream(double_precision);
             data.feed(stream, 0, count);
             std::map<std::string, std::vector<double>> saved;
             stream.visit_arrays([&](const std::string& name, const auto* values, index size) {
                 saved[name].assign(values, values + size);
             });
-            Stream copy = new_stream(twofold);
+            Stream copy = new_stream(double_precision);
             copy.set_counts(stream.counts());
             copy.visit_arrays([&](const std::string& name, auto* values, index size) {
                 CHECK(static_cast<index>(saved[name].size()) == size);

@@ -98,12 +98,15 @@ void return_memory(void* memory) noexcept {
     std::free(header);
 }
 
-void release_buffers() noexcept {
+void release_buffers(index kept) noexcept {
     Pool& p = pool();
-    const std::lock_guard lock(p.mutex);
-    for (Header* header : p.idle) std::free(header);
-    p.idle.clear();
-    p.idle_bytes = 0;
+    const std::unique_lock lock(p.mutex, std::try_to_lock);
+    if (!lock) return;
+    while (!p.idle.empty() && p.idle_bytes > static_cast<std::size_t>(kept)) {
+        p.idle_bytes -= p.idle.back()->bytes;
+        std::free(p.idle.back());
+        p.idle.pop_back();
+    }
 }
 
 }  // namespace fastcka

@@ -13,8 +13,8 @@ void* acquire_memory(index bytes);
 void return_memory(void* memory) noexcept;
 // What that many bytes take up at most, with what they are rounded up to.
 index acquired_bytes(index bytes);
-// Gives memory that no call is using back to the system.
-void release_buffers() noexcept;
+// Gives memory that no call is using back to the system, all but `kept` bytes of it.
+void release_buffers(index kept = 0) noexcept;
 
 // a * b, or -1, which acquire_memory refuses, when that overflows.
 inline index size_product(index a, index b) {

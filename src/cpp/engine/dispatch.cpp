@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#ifdef FASTCKA_HAVE_v3
+#include <cpuid.h>
+#endif
+
 namespace fastcka {
 
 #ifdef FASTCKA_HAVE_baseline
@@ -29,6 +33,16 @@ const Level& level();
 
 namespace {
 
+#ifdef FASTCKA_HAVE_v3
+// Those that not every compiler knows by name. An emulator may lack them although it has AVX2.
+bool has_smaller_parts_of_v3() {
+    constexpr unsigned lzcnt = 1 << 5;  // the name of its bit differs between compilers
+    unsigned a = 0, b = 0, basic = 0, extended = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &basic, &d) != 0 && __get_cpuid(0x80000001, &a, &b, &extended, &d) != 0 &&
+           (basic & bit_F16C) != 0 && (basic & bit_MOVBE) != 0 && (extended & lzcnt) != 0;
+}
+#endif
+
 std::vector<const Level*> levels_of_this_processor() {
     std::vector<const Level*> levels;
 #ifdef FASTCKA_HAVE_baseline
@@ -41,7 +55,8 @@ std::vector<const Level*> levels_of_this_processor() {
 #endif
 #ifdef FASTCKA_HAVE_v3
     const bool v3_runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+                         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                         has_smaller_parts_of_v3();
     if (v3_runs) levels.push_back(&v3::level());
 #endif
 #ifdef FASTCKA_HAVE_v4

@@ -95,19 +95,19 @@ template <class T> struct Operations {
 
 struct Level {
     const char* name;
-    Operations<float> single;
-    Operations<double> twofold;
+    Operations<float> float32;
+    Operations<double> float64;
 };
 
-inline index panel_width_of(const Level& level, bool twofold) {
-    return twofold ? level.twofold.panel_width : level.single.panel_width;
+inline index panel_width_of(const Level& level, bool double_precision) {
+    return double_precision ? level.float64.panel_width : level.float32.panel_width;
 }
 
 template <class T> const Operations<T>& operations_of(const Level& level) {
     if constexpr (sizeof(T) == sizeof(float))
-        return level.single;
+        return level.float32;
     else
-        return level.twofold;
+        return level.float64;
 }
 
 }  // namespace fastcka

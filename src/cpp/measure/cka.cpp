@@ -12,9 +12,9 @@ namespace {
 using Reports = std::vector<LayerReport>;
 
 // A self-HSIC within a few roundings of zero, measured by the terms that it is the difference of, is zero.
-void mark_degenerate(const Estimates& self, bool unbiased, bool twofold, Reports& reports) {
+void mark_degenerate(const Estimates& self, bool unbiased, bool double_precision, Reports& reports) {
     const double unit =
-        twofold ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+        double_precision ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < reports.size(); ++l) {
         const auto entry = static_cast<index>(l);
         const double zero = std::max(8 * unit * self.magnitude(entry), std::pow(reports[l].rounding, 2));
@@ -47,14 +47,14 @@ Eigen::VectorXd roots(const Estimates& self, const Reports& reports) {
 
 }  // namespace
 
-Alignment alignment_of(RouteResult result, bool unbiased, bool twofold, bool one_sided) {
+Alignment alignment_of(RouteResult result, bool unbiased, bool double_precision, bool one_sided) {
     const auto estimator = unbiased ? unbiased_hsic : biased_hsic;
     const double n = result.sums.samples;
     Eigen::MatrixXd hsic = estimator(result.sums.pairs, n).value.matrix();
     if (one_sided) hsic = Eigen::MatrixXd(hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
     const Estimates self_a = estimator(result.sums.self_a, n), self_b = estimator(result.sums.self_b, n);
-    mark_degenerate(self_a, unbiased, twofold, result.a);
-    mark_degenerate(self_b, unbiased, twofold, result.b);
+    mark_degenerate(self_a, unbiased, double_precision, result.a);
+    mark_degenerate(self_b, unbiased, double_precision, result.b);
 
     Alignment out;
     // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may

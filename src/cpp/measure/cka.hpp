@@ -31,7 +31,7 @@ struct Alignment {
     std::vector<LayerReport> a, b;
 };
 
-// `twofold`: the sums come from float64 arithmetic. `one_sided`: b is a.
-Alignment alignment_of(RouteResult result, bool unbiased, bool twofold, bool one_sided);
+// `double_precision`: the sums come from float64 arithmetic. `one_sided`: b is a.
+Alignment alignment_of(RouteResult result, bool unbiased, bool double_precision, bool one_sided);
 
 }  // namespace fastcka

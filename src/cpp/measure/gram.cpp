@@ -64,17 +64,17 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
     });
 }
 
-template <class T> void center(const MatrixView& gram, int threads, T* out) {
+template <class T> void center(const MatrixView& gram, int threads, const Observer& observer, T* out) {
     const index n = gram.rows;
     if (gram.columns != n || n < 1) throw std::invalid_argument("a Gram matrix is square");
-    Team team(threads);
+    Team team(threads, observer);
     const Engine engine{current_level(), team};
     const Centring columns = centring_of(gram, nullptr, engine);
     const MatrixView transposed{gram.data, n, n, gram.column_stride, gram.row_stride, gram.element};
     const Centring rows = centring_of(transposed, nullptr, engine);
     const double grand =
         std::accumulate(columns.mean.begin(), columns.mean.end(), 0.0) / static_cast<double>(n);
-    team.for_each(n, [&](index i, int) {
+    team.for_each_observed(n, [&](index i, int) {
         std::vector<double> line(static_cast<std::size_t>(n), 0.0);
         double largest = 0;  // origin = column means: K_ij - mean_j
         engine.operations<double>().feature_statistics(gram, nullptr, i, 1, 0, n, columns.mean.data(),
@@ -87,7 +87,7 @@ template <class T> void center(const MatrixView& gram, int threads, T* out) {
 
 template void gram(const MatrixView&, const Kernel&, int, const Observer&, float*);
 template void gram(const MatrixView&, const Kernel&, int, const Observer&, double*);
-template void center(const MatrixView&, int, float*);
-template void center(const MatrixView&, int, double*);
+template void center(const MatrixView&, int, const Observer&, float*);
+template void center(const MatrixView&, int, const Observer&, double*);
 
 }  // namespace fastcka

@@ -11,6 +11,6 @@ template <class T>
 void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out);
 
 // Writes H K H with H = I - 11'/n, row by row, to `out`; K need not be symmetric.
-template <class T> void center(const MatrixView& gram, int threads, T* out);
+template <class T> void center(const MatrixView& gram, int threads, const Observer& observer, T* out);
 
 }  // namespace fastcka

@@ -132,7 +132,11 @@ template <class T> class GramSweep {
 
   private:
     void set_bandwidth(GramLayer<T>& layer, const Kernel& kernel) {
-        if (layer.status != Status::fine) return set_sigma(layer, 1.0);  // its value will not count
+        if (layer.status != Status::fine) {  // any bandwidth will do: its values will not count
+            set_sigma(layer, 1.0);
+            layer.sigma = not_given;
+            return;
+        }
         const bool keep = kept_layers_++ < plan_.kept_layers;
         const double median = median_squared_distance(layer, grid_, kernel.offdiagonal, keep, engine_);
         if (median > 0) return set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);

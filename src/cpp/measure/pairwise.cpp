@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/pairwise.hpp"
 
+#include "base/buffer.hpp"
 #include "engine/dispatch.hpp"
 
 #include <stdexcept>
@@ -21,7 +22,7 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
     problem.samples = sides.a.front().rows;
     problem.one_sided = !sides.b;
     problem.kernel = options.kernel;
-    problem.twofold = options.twofold;
+    problem.double_precision = options.double_precision;
     problem.threads = options.threads;
     problem.max_bytes = options.max_bytes;
     problem.wanted = options.route;
@@ -45,15 +46,16 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
 
 Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Observer& observer) {
     const Level& level = current_level();
-    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.twofold));
+    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.double_precision));
+    if (options.max_bytes > 0) release_buffers(options.max_bytes - plan.bytes);  // what idles counts, too
 
     Team team(plan.threads, observer);
     const Engine engine{level, team};
     const auto route = plan.route == Route::gram
-                           ? (options.twofold ? gram_route<double> : gram_route<float>)
-                           : (options.twofold ? feature_route<double> : feature_route<float>);
+                           ? (options.double_precision ? gram_route<double> : gram_route<float>)
+                           : (options.double_precision ? feature_route<double> : feature_route<float>);
     RouteResult result = route(sides, options.kernel, plan, engine);
-    return {alignment_of(std::move(result), options.unbiased, options.twofold, !sides.b), plan};
+    return {alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b), plan};
 }
 
 }  // namespace fastcka

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
 namespace fastcka {
@@ -28,8 +29,8 @@ struct Sizes {
     index pairs;                      // pairs of layers, selves included
 
     Sizes(const Problem& problem, index panel_width)
-        : n(problem.samples), layers(problem.layers()), width(panel_width), element(problem.twofold ? 8 : 4),
-          features(problem.widths_a) {
+        : n(problem.samples), layers(problem.layers()), width(panel_width),
+          element(problem.double_precision ? 8 : 4), features(problem.widths_a) {
         features.insert(features.end(), problem.widths_b.begin(), problem.widths_b.end());
         const auto a = static_cast<index>(problem.widths_a.size()),
                    b = static_cast<index>(problem.widths_b.size());
@@ -138,6 +139,7 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
 }  // namespace
 
 Plan make_plan(const Problem& problem, index panel_width) {
+    if (problem.layers() == 0) throw std::invalid_argument("no layers");
     double values = 8 * static_cast<double>(problem.layers());
     for (const auto* widths : {&problem.widths_a, &problem.widths_b})
         for (index p : *widths) values += static_cast<double>(p);

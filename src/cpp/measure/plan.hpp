@@ -15,9 +15,9 @@ struct Problem {
     std::vector<index> widths_a, widths_b;  // features of each layer
     bool one_sided = false;                 // all pairs of a with itself; widths_b is empty
     Kernel kernel;
-    bool twofold = false;  // float64 arithmetic
-    int threads = 1;       // at most
-    index max_bytes = 0;   // 0: no limit
+    bool double_precision = false;  // float64 arithmetic
+    int threads = 1;                // at most
+    index max_bytes = 0;            // 0: no limit
     Route wanted = Route::automatic;
 
     index layers() const { return static_cast<index>(widths_a.size() + widths_b.size()); }

@@ -3,8 +3,8 @@
 
 namespace fastcka {
 
-index Stream::state_bytes(const LayerPairs& pairs, bool twofold) {
-    return twofold ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
+index Stream::state_bytes(const LayerPairs& pairs, bool double_precision) {
+    return double_precision ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
 }
 
 void Stream::update(const Sides& batch, int threads) {
@@ -28,7 +28,7 @@ void Stream::merge(const Stream& other, int threads) {
 Alignment Stream::result(bool unbiased, int threads) const {
     Team team(threads);
     RouteResult result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_);
-    return alignment_of(std::move(result), unbiased, twofold_, one_sided_);
+    return alignment_of(std::move(result), unbiased, double_precision_, one_sided_);
 }
 
 Stream::Counts Stream::counts() const {

@@ -16,17 +16,17 @@ class Stream {
         index folded, pending;  // samples
     };
 
-    Stream(const LayerPairs& pairs, bool twofold)
-        : moments_(twofold ? Either(std::in_place_type<Moments<double>>, pairs)
-                           : Either(std::in_place_type<Moments<float>>, pairs)),
-          layers_a_(pairs.layers_a), one_sided_(pairs.one_sided), twofold_(twofold) {}
+    Stream(const LayerPairs& pairs, bool double_precision)
+        : moments_(double_precision ? Either(std::in_place_type<Moments<double>>, pairs)
+                                    : Either(std::in_place_type<Moments<float>>, pairs)),
+          layers_a_(pairs.layers_a), one_sided_(pairs.one_sided), double_precision_(double_precision) {}
     Stream(Stream&&) = default;
     Stream& operator=(Stream&&) = default;
     Stream(const Stream&) = delete;  // a state may be gigabytes
     Stream& operator=(const Stream&) = delete;
     ~Stream() = default;
 
-    static index state_bytes(const LayerPairs& pairs, bool twofold);
+    static index state_bytes(const LayerPairs& pairs, bool double_precision);
 
     index samples() const { return counts().folded + counts().pending; }
     // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed.
@@ -47,7 +47,7 @@ class Stream {
 
     Either moments_;
     index layers_a_;
-    bool one_sided_, twofold_;
+    bool one_sided_, double_precision_;
 };
 
 }  // namespace fastcka
