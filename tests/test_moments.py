@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_shards_merge_and_a_saved_state_goes_on(rng, dtype):
     a = layers_of(rng, dtype, (40, 9), 100)
     left = stream([x[:4500] for x in a], None, [4500])
     right = stream([x[4500:] for x in a], None, [N - 4500])
-    restored = _core.Moments.from_state([40, 9], None, dtype == np.float64, left.state())
+    restored = _core.Moments.from_state([40, 9], None, dtype == np.float64, left.state(2))
     left.merge(right, 2)
     restored.merge(right, 2)
     assert left.n_samples == N
@@ -99,10 +101,44 @@ def test_a_bad_batch_changes_nothing(rng):
 
 
 def test_a_state_that_no_stream_has_is_refused(rng):
-    state = stream(layers_of(rng, np.float64, (3,), 0), None, [5]).state()
+    state = stream(layers_of(rng, np.float64, (3,), 0), None, [5]).state(2)
     for counts in ((0, 1 << 20), (-1, 5), (0, -1)):
         with pytest.raises(ValueError, match="that many samples"):
             _core.Moments.from_state([3], None, True, {**state, "samples": counts})
+
+
+def test_values_whose_sums_would_overflow_are_refused_at_once(rng):
+    a = layers_of(rng, np.float64, (8, 5), 0)
+    moments = stream(a, None, [100])
+    bad = [x[:10].copy() for x in a]
+    bad[0][3, 2] = 1.7e308
+    with pytest.raises(ValueError, match="their sum overflows"):
+        moments.update(bad, None, 2)
+    assert moments.n_samples == 100
+
+
+def test_many_threads_may_feed_one_stream(rng):
+    a = layers_of(rng, np.float64, (12, 5), 0)
+    moments = _core.Moments([12, 5], None, True)
+
+    def feed(first):
+        for row in range(first, N, 8 * 50):
+            moments.update([x[row : row + 50] for x in a], None, 2)
+            assert moments.n_samples >= 50
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(feed, range(0, 8 * 50, 50)))
+    assert moments.n_samples == N
+    expected = whole(a, None, True).cka  # the order of samples does not matter but for rounding
+    np.testing.assert_allclose(moments.result(True, 2).cka, expected, rtol=0, atol=1e-10)
+
+
+def test_a_stream_is_not_merged_with_itself(rng):
+    moments = stream(layers_of(rng, np.float64, (3,), 0), None, [5])
+    with pytest.raises(ValueError, match="with itself"):
+        moments.merge(moments, 2)
+    with pytest.raises(ValueError, match="too few samples"):
+        _core.Moments([3], None, True).result(False, 1)
 
 
 def test_a_spread_that_grows_beyond_float32_products_is_still_right(rng):
@@ -116,7 +152,7 @@ def test_a_spread_that_grows_beyond_float32_products_is_still_right(rng):
 
 def test_saved_bytes_follow_from_the_samples_alone(rng):
     a = layers_of(rng, np.float64, (40, 9), 0)
-    states = [stream(a, None, [N]).state() for _ in range(2)]
+    states = [stream(a, None, [N]).state(2) for _ in range(2)]
     for name, value in states[0].items():
         assert np.asarray(value).tobytes() == np.asarray(states[1][name]).tobytes(), name
     assert not np.tril(states[0]["products_0"].reshape(40, 40), -1).any()

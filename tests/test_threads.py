@@ -264,6 +264,23 @@ def test_same_bits_for_any_number_of_threads(rng, dtype):
         assert everything(layers, n_threads) == expected, n_threads
 
 
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_same_bits_for_any_number_of_threads_in_little_memory(rng, kernel):
+    layers = [rng.standard_normal((600, 200), dtype=np.float32) for _ in range(6)]
+    least = fastcka.plan(layers, kernel=kernel, n_threads=1).bytes
+    while True:  # as little as there is a plan for
+        try:
+            fastcka.plan(layers, kernel=kernel, n_threads=1, max_bytes=least - 100_000)
+        except MemoryError:
+            break
+        least -= 100_000
+    for spare in (0, 400_000, 1_000_000, 3_000_000, 10_000_000):
+        options = {"kernel": kernel, "max_bytes": least + spare}
+        found = {fastcka.cka_matrix(layers, n_threads=n, **options).values.tobytes() for n in (1, 2, 4, 8)}
+        assert len(found) == 1, spare
+        assert fastcka.plan(layers, n_threads=8, **options).bytes <= least + spare
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_same_bits_for_concurrent_callers(rng, dtype):
     kernels = ("linear", "rbf")

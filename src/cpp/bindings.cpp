@@ -12,6 +12,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 namespace py = pybind11;
@@ -159,6 +161,37 @@ Stream stream_from(const LayerPairs& pairs, bool double_precision, const py::dic
     return stream;
 }
 
+// A stream that any Python thread may use at any time. The interpreter lock is let go before the other is taken, and
+// while a call computes, so that no two threads can wait for each other.
+class SharedStream {
+  public:
+    explicit SharedStream(Stream stream) : stream_(std::move(stream)) {}
+
+    // use(stream) without the interpreter lock.
+    template <class Use> auto apart(Use&& use) {
+        const py::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
+        return use(stream_);
+    }
+    py::dict state(int threads) {
+        const py::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
+        stream_.settle(threads, interruptible);
+        const py::gil_scoped_acquire gil;
+        return state_of(stream_);
+    }
+    void merge(SharedStream& other, int threads) {
+        const py::gil_scoped_release release;
+        if (this == &other) throw std::invalid_argument("a stream cannot be merged with itself");
+        const std::scoped_lock lock(mutex_, other.mutex_);
+        stream_.merge(other.stream_, threads);
+    }
+
+  private:
+    Stream stream_;
+    std::mutex mutex_;
+};
+
 LayerPairs pairs_of(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
     const auto layers_a = static_cast<index>(widths.size());
     if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
@@ -203,7 +236,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                      named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
              }),
              py::arg("kind"), py::kw_only(), py::arg("bandwidth") = 1.0, py::arg("sigma") = not_given,
-             py::arg("offdiag") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0,
+             py::arg("offdiagonal") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0,
              py::arg("gamma") = not_given, py::arg("exponent") = 1.0);
 
     py::class_<Alignment>(m, "Alignment")
@@ -288,31 +321,37 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     using Widths = std::vector<index>;
     using OptionalWidths = std::optional<Widths>;
-    py::class_<Stream>(m, "Moments")
+    py::class_<SharedStream>(m, "Moments")
         .def(py::init([](const Widths& a, const OptionalWidths& b, bool double_precision) {
-                 return Stream(pairs_of(a, b), double_precision);
+                 return std::make_unique<SharedStream>(Stream(pairs_of(a, b), double_precision));
              }),
              py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"))
         .def(
             "update",
-            [](Stream& stream, const std::vector<py::array>& layers_a,
+            [](SharedStream& shared, const std::vector<py::array>& layers_a,
                const std::optional<std::vector<py::array>>& layers_b, int n_threads) {
                 Sides batch{views_of(layers_a), {}};
                 if (layers_b) batch.b = views_of(*layers_b);
-                const py::gil_scoped_release release;
-                stream.update(batch, n_threads);
+                shared.apart([&](Stream& stream) { stream.update(batch, n_threads, interruptible); });
             },
             py::arg("layers_a"), py::arg("layers_b"), py::arg("n_threads"))
-        .def("merge", &Stream::merge, py::arg("other"), py::arg("n_threads"),
-             py::call_guard<py::gil_scoped_release>())
-        .def("result", &Stream::result, py::arg("unbiased"), py::arg("n_threads"),
-             py::call_guard<py::gil_scoped_release>())
-        .def_property_readonly("n_samples", &Stream::samples)
-        .def("state", &state_of)
+        .def("merge", &SharedStream::merge, py::arg("other"), py::arg("n_threads"))
+        .def(
+            "result",
+            [](SharedStream& shared, bool unbiased, int n_threads) {
+                return shared.apart(
+                    [&](Stream& stream) { return stream.result(unbiased, n_threads, interruptible); });
+            },
+            py::arg("unbiased"), py::arg("n_threads"))
+        .def_property_readonly("n_samples",
+                               [](SharedStream& shared) {
+                                   return shared.apart([](Stream& stream) { return stream.samples(); });
+                               })
+        .def("state", &SharedStream::state, py::arg("n_threads"))
         .def_static(
             "from_state",
             [](const Widths& a, const OptionalWidths& b, bool double_precision, const py::dict& state) {
-                return stream_from(pairs_of(a, b), double_precision, state);
+                return std::make_unique<SharedStream>(stream_from(pairs_of(a, b), double_precision, state));
             },
             py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"), py::arg("state"))
         .def_static(

@@ -22,7 +22,7 @@ class Kernel:
         *,
         bandwidth: float = 1.0,
         sigma: float = ...,
-        offdiag: bool = False,
+        offdiagonal: bool = False,
         degree: int = 2,
         coef0: float = 1.0,
         gamma: float = ...,

@@ -113,7 +113,7 @@ class _Bandwidth(Kernel):
 
     def _options(self) -> dict[str, Any]:
         sigma = math.nan if self.sigma is None else self.sigma
-        return {"bandwidth": self.bandwidth, "sigma": sigma, "offdiag": self.median == "offdiag"}
+        return {"bandwidth": self.bandwidth, "sigma": sigma, "offdiagonal": self.median == "offdiag"}
 
 
 @dataclass(frozen=True, repr=False)

@@ -84,6 +84,8 @@ def gram(
         K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
     except _core.NonFinite as error:
         raise _in_words(error, [[x]], lambda side, layer: "X") from None
+    except ValueError as error:  # of values so large that sums overflow
+        raise ValueError(f"X: {error}") from None
     if K[0, 0] != K[0, 0]:  # the core marks an undefined kernel by nan, and finite input gives no other nan
         _warn([f"X: {_REASONS['zero_bandwidth']}"])
     return K
@@ -124,6 +126,8 @@ def center(K: ArrayLike, *, n_threads: int | None = None) -> Array:
         return _core.center(k, resolve(n_threads))
     except _core.NonFinite as error:
         raise _in_words(error, [[k]], lambda side, layer: "K") from None
+    except ValueError as error:  # of values so large that sums overflow
+        raise ValueError(f"K: {error}") from None
 
 
 def hsic(
@@ -313,8 +317,7 @@ def cka_matrix(
     -------
     CKAMatrix
         ``.values[i, j]`` compares row i with column j. Pairs with a degenerate layer are nan, the others
-        unharmed; one
-        :class:`DegenerateWarning` names the layers, and the result keeps the reasons.
+        unharmed; one :class:`DegenerateWarning` names the layers, and the result keeps the reasons.
 
     Raises
     ------

@@ -135,6 +135,36 @@ TEST(stream_is_saved_and_loaded) {
         }
 }
 
+TEST(stream_goes_on_after_every_interruption) {
+    struct Interruption {};
+    Random random(103);
+    constexpr index rows = 4096 + 300, p = 2400;  // a block takes several looks of the observer
+    const Stored layer = store(random.normal(rows, p), Element::f32);
+    const auto rest_from = [&](index first) {
+        return Sides{{{layer.view.at(first, 0), rows - first, p, layer.view.row_stride,
+                       layer.view.column_stride, Element::f32}},
+                     {}};
+    };
+    Stream expected(LayerPairs{{p}, 1, true}, false), stream(LayerPairs{{p}, 1, true}, false);
+    expected.update(rest_from(0), 1);
+    index interruptions = 0;
+    const auto attempt = [&](auto&& call) {  // stopped at the first look, until it has been a few times
+        try {
+            call([&](index, index) {
+                if (interruptions < 3) throw Interruption{};
+            });
+        } catch (const Interruption&) {
+            ++interruptions;
+        }
+    };
+    while (stream.samples() < rows) {
+        attempt([&](const Observer& observer) { stream.update(rest_from(stream.samples()), 1, observer); });
+        attempt([&](const Observer& observer) { stream.result(true, 1, observer); });
+    }
+    CHECK(interruptions == 3);
+    CHECK(same_bits(stream.result(true, 1), expected.result(true, 1)));
+}
+
 TEST(stream_refuses_bad_batches_unchanged) {
     const Data data;
     Stream stream = new_stream(false);

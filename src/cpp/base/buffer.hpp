@@ -11,7 +11,7 @@ namespace fastcka {
 // At least `bytes` bytes, aligned for every SIMD level, uninitialised. Throws std::bad_alloc.
 void* acquire_memory(index bytes);
 void return_memory(void* memory) noexcept;
-// What that many bytes take up at most, with what they are rounded up to.
+// What that many bytes take up when they are new, with what they are rounded up to.
 index acquired_bytes(index bytes);
 // Gives memory that no call is using back to the system, all but `kept` bytes of it.
 void release_buffers(index kept = 0) noexcept;

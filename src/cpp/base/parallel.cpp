@@ -19,6 +19,12 @@ constexpr std::chrono::milliseconds look_interval{50};  // Ctrl-C is to be answe
 
 struct Stopped {};
 
+// Counts a member out, however it leaves.
+struct Leaving {
+    std::atomic<int>& busy;
+    ~Leaving() { --busy; }
+};
+
 void run_plain_threads(int threads, const std::function<void(int)>& member) {
     std::vector<std::thread> others;
     others.reserve(static_cast<std::size_t>(threads - 1));
@@ -65,14 +71,25 @@ void Team::run(index tasks, const std::function<void(index task, int worker)>& w
         total_ = tasks;
     }
     std::atomic<index> next{0};
+    std::atomic<int> busy{0};  // members within their tasks
     std::exception_ptr failure;
     std::mutex failure_mutex;
     const auto member = [&](int worker) {
         try {
+            ++busy;
+            const Leaving leaving{busy};
             for (index task = next++; task < tasks; task = next++) {
                 poll(worker);
                 work(task, worker);
                 if (observed) done_.fetch_add(1, std::memory_order_relaxed);
+            }
+            // The caller has no task left, but others may be in long ones: it goes on looking.
+            for (int turn = 0; worker == 0 && observer_ && busy > 1; ++turn) {
+                poll(worker);
+                if (turn < 1000)
+                    std::this_thread::yield();
+                else
+                    std::this_thread::sleep_for(std::chrono::microseconds(100));
             }
         } catch (const Stopped&) {  // another worker holds the reason
         } catch (...) {

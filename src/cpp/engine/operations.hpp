@@ -60,7 +60,8 @@ template <class T> struct Operations {
                                double* largest);
     // norm[i] = sqrt(sum_j x_ij^2), without overflow, for samples first .. first + rows - 1.
     void (*row_norms)(const MatrixView& view, index first_row, index rows, double* norm);
-    // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite.
+    // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite, or so large (2^1008 in
+    // float64) that a sum of thousands might not be.
     bool (*copy_rows)(const MatrixView& view, T* out);
     // Packs coordinates [first, first + coordinates) of one panel into its place, `coordinate_block` at most.
     void (*pack)(const Packing<T>& packing, index panel, index first_coordinate, index coordinates);

@@ -100,6 +100,7 @@ template <class T> bool copy_rows(const MatrixView& view, T* out) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     constexpr Bits exponent =
         std::bit_cast<Bits>(std::numeric_limits<T>::infinity());  // all ones: NaN or infinity
+    constexpr Bits limit = sizeof(T) == 4 ? exponent : std::bit_cast<Bits>(T(0x1p1008));  // sums are float64
     alignas(64) T line[line_length];
     Bits bad = 0;
     for (index i = 0; i < view.rows; ++i)
@@ -108,7 +109,7 @@ template <class T> bool copy_rows(const MatrixView& view, T* out) {
             T* target = out ? out + i * view.columns + first : line;
             widen_line(view.element, view.at(i, first), view.column_stride, length, target);
             for (index j = 0; j < length; ++j)
-                bad |= (std::bit_cast<Bits>(target[j]) & exponent) == exponent ? 1 : 0;
+                bad |= (std::bit_cast<Bits>(target[j]) & exponent) >= limit ? 1 : 0;
         }
     return bad == 0;
 }

@@ -62,7 +62,7 @@ template <class T> class DistanceSelection {
             // Another histogram of kept distances costs less than sorting many; without them it costs their products.
             const index collectable = layer_.kept.data() != nullptr
                                           ? bins
-                                          : median_collected_bytes / 2 / static_cast<index>(sizeof(Key));
+                                          : median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
             if (inside <= collectable) {
                 std::vector<Key> keys = keys_between(lowest, highest);
                 const auto at = [&](index r) {
@@ -135,7 +135,10 @@ template <class T> class DistanceSelection {
         for_each_key([&](Scratch& mine, Key key) {
             if (key >= lowest && key <= highest) mine.keys.push_back(key);
         });
+        std::size_t count = 0;
+        for (const Scratch& worker : workers_) count += worker.keys.size();
         std::vector<Key> all;
+        all.reserve(count);
         for (const Scratch& worker : workers_) all.insert(all.end(), worker.keys.begin(), worker.keys.end());
         return all;
     }

@@ -25,6 +25,17 @@ struct LayerPairs {
     }
 };
 
+// The largest side of a tile, in whole panels, that still gives `tiles_of(side)` >= wanted_tiles.
+template <class TilesOf> index tile_side(index panel_width, index limit, TilesOf&& tiles_of) {
+    const auto whole = [&](index vectors) {
+        return std::max(panel_width, vectors / panel_width * panel_width);
+    };
+    index side = whole(std::min(largest_tile, limit));
+    while (side - panel_width >= whole(std::min(smallest_tile, limit)) && tiles_of(side) < wanted_tiles)
+        side -= panel_width;
+    return side;
+}
+
 struct FeatureTile {
     index left, right;  // layers
     TileRange range;    // features of each

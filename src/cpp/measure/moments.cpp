@@ -4,6 +4,7 @@
 #include "base/errors.hpp"
 #include "engine/dispatch.hpp"
 
+#include <cmath>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -13,11 +14,6 @@ namespace {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
-
-// The moments in memory are read and written once per block: for 24 layers of 768 features that takes a sixth of the time
-// of the products of 2048 samples, and half of that with twice as many.
-constexpr index block_samples = 2 * carry_interval;
-constexpr index side = 384;
 
 template <class T> MatrixView rows_of(const Buffer<T>& rows, index samples, index width) {
     const index size = static_cast<index>(sizeof(T));
@@ -30,22 +26,31 @@ MatrixView part_of(const MatrixView& view, index first_row, index rows, index fi
         view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
 }
 
-template <class T> void check_finite(const std::vector<MatrixView>& batch, const Engine& engine) {
+template <class T> void check_values(const std::vector<MatrixView>& batch, const Engine& engine) {
     const auto& operations = engine.operations<T>();
     engine.team.for_each(static_cast<index>(batch.size()), [&](index layer, int) {
         const MatrixView& view = batch[static_cast<std::size_t>(layer)];
         if (operations.copy_rows(view, nullptr)) return;
         index row = 0, column = 0;
         while (operations.copy_rows(part_of(view, row, 1, 0, view.columns), nullptr)) ++row;
-        while (operations.copy_rows(part_of(view, row, 1, column, 1), nullptr)) ++column;
-        throw NonFinite(0, layer, row, column);
+        T value = 0;
+        while (operations.copy_rows(part_of(view, row, 1, column, 1), &value)) ++column;
+        if (!std::isfinite(value)) throw NonFinite(0, layer, row, column);
+        throw std::invalid_argument(
+            "values so large that their sum overflows; divide them by a constant first");
     });
+}
+
+template <class T> index side_of_tiles(const LayerPairs& pairs) {
+    return tile_side(panel_width_of(current_level(), sizeof(T) == sizeof(double)), largest_tile,
+                     [&](index side) { return feature_tile_count(pairs, side); });
 }
 
 }  // namespace
 
 template <class T>
-Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pairs)), tiles_(feature_tiles(pairs_, side)) {
+Moments<T>::Moments(LayerPairs pairs)
+    : pairs_(std::move(pairs)), side_(side_of_tiles<T>(pairs_)), tiles_(feature_tiles(pairs_, side_)) {
     const index layers = pairs_.count();
     pair_number_.setConstant(layers, layers, -1);
     scale_.assign(static_cast<std::size_t>(layers), 1.0);
@@ -55,7 +60,7 @@ Moments<T>::Moments(LayerPairs pairs) : pairs_(std::move(pairs)), tiles_(feature
         shift_.push_back(VectorXd::Zero(p));
         small_.z.push_back(VectorXd::Zero(p));
         small_.zr.push_back(MatrixXd::Zero(p, layers));
-        pending_.emplace_back(block_samples * p);
+        pending_.emplace_back(stream_block * p);
     }
     pairs_.for_each([&](index i, index j) {
         pair_number_(i, j) = static_cast<int>(products_.size());
@@ -69,11 +74,11 @@ template <class T> index Moments<T>::state_bytes(const LayerPairs& pairs) {
     index values = width * (2 + pairs.count());
     pairs.for_each([&](index i, index j) { values += pairs.width(i) * pairs.width(j); });
     // rows waiting for a block, and their packed copies
-    return values * 8 + 2 * block_samples * (width + 64 * pairs.count()) * static_cast<index>(sizeof(T));
+    return values * 8 + 2 * stream_block * (width + 64 * pairs.count()) * static_cast<index>(sizeof(T));
 }
 
 template <class T> void Moments<T>::set_counts(index folded, index pending) {
-    if (folded < 0 || pending < 0 || pending >= block_samples)
+    if (folded < 0 || pending < 0 || pending >= stream_block)
         throw std::invalid_argument("a stream never holds that many samples");
     small_.samples = static_cast<double>(folded);
     has_products_ = folded > 0;
@@ -86,13 +91,14 @@ template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch,
         if (batch.size() != pairs_.widths.size() || batch[l].columns != pairs_.widths[l] ||
             batch[l].rows != batch.front().rows)
             throw std::invalid_argument("a batch does not have the layers of the stream");
-    check_finite<T>(batch, engine);
+    check_values<T>(batch, engine);
+    settle(team);
     const index samples = batch.front().rows;
     for (index first = 0; first < samples;) {
-        const index count = std::min(samples - first, block_samples - pending_samples_);
+        const index count = std::min(samples - first, stream_block - pending_samples_);
         append(batch, first, count, engine);
         first += count;
-        if (pending_samples_ == block_samples) fold(engine);
+        if (pending_samples_ == stream_block) fold(engine);
     }
 }
 
@@ -160,11 +166,13 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
 }
 
 // use(tile number, pair number, i, j, count, values): row i of a pair's sum z z', from column j on, with the block's
-// share; of a layer with itself only what is on and above the diagonal.
+// share; of a layer with itself only what is on and above the diagonal. All rows of a tile or, when the observer stops the
+// team, none: `done` knows the tiles, and those that it has already are left out.
 template <class T>
 template <class Use>
-void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& use) const {
-    const index width = engine.operations<T>().panel_width, padded = (side + width - 1) / width * width;
+void Moments<T>::for_each_row(const Block& block, const Engine& engine, std::vector<unsigned char>& done,
+                              Use&& use) const {
+    const index width = engine.operations<T>().panel_width;
     struct Memory {
         Buffer<T> values;
         Buffer<double> wide;
@@ -172,9 +180,10 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
     };
     std::vector<Memory> memory;  // all of it now: nothing may fail once rows are being used
     for (int worker = 0; worker < engine.team.threads(); ++worker)
-        memory.push_back({Buffer<T>(padded * padded), Buffer<double>(padded * padded),
+        memory.push_back({Buffer<T>(side_ * side_), Buffer<double>(side_ * side_),
                           std::vector<double>(static_cast<std::size_t>(width))});
     engine.team.for_each(static_cast<index>(tiles_.size()), [&](index number, int worker) {
+        if (done[static_cast<std::size_t>(number)]) return;
         const FeatureTile& tile = tiles_[static_cast<std::size_t>(number)];
         const auto left = static_cast<std::size_t>(tile.left), right = static_cast<std::size_t>(tile.right);
         const int pair = pair_number_(tile.left, tile.right);
@@ -204,28 +213,36 @@ void Moments<T>::for_each_row(const Block& block, const Engine& engine, Use&& us
                 use(number, pair, i, j, last - j, row.data());
             }
         });
+        done[static_cast<std::size_t>(number)] = 1;
     });
 }
 
 template <class T> void Moments<T>::fold(const Engine& engine) {
-    std::vector<double> scale = scale_;
-    std::vector<VectorXd> shift = shift_;
-    SmallMoments small = small_;
-    const Block block = pack_pending(scale, shift, small, engine);
-    if (!has_products_)  // the lower half of a layer with itself is never written, but saved
-        for (index l = 0; l < pairs_.count(); ++l) {
-            const Products& own = products_[static_cast<std::size_t>(pair_number_(l, l))];
-            std::fill_n(own.values.data(), own.size(), 0.0);
-        }
-    for_each_row(block, engine, [&](index, int pair, index i, index j, index count, const double* values) {
-        const Products& products = products_[static_cast<std::size_t>(pair)];
-        std::copy_n(values, count, products.values.data() + i * products.columns + j);
-    });
-    scale_ = std::move(scale);
-    shift_ = std::move(shift);
-    small_ = std::move(small);
+    if (!unfinished_) {
+        Fold begun{scale_, shift_, small_, {}, std::vector<unsigned char>(tiles_.size())};
+        begun.block = pack_pending(begun.scale, begun.shift, begun.small, engine);
+        unfinished_ = std::move(begun);
+        if (!has_products_)  // the lower half of a layer with itself is never written, but saved
+            for (index l = 0; l < pairs_.count(); ++l) {
+                const Products& own = products_[static_cast<std::size_t>(pair_number_(l, l))];
+                std::fill_n(own.values.data(), own.size(), 0.0);
+            }
+    }
+    for_each_row(unfinished_->block, engine, unfinished_->done,
+                 [&](index, int pair, index i, index j, index count, const double* values) {
+                     const Products& products = products_[static_cast<std::size_t>(pair)];
+                     std::copy_n(values, count, products.values.data() + i * products.columns + j);
+                 });
+    scale_ = std::move(unfinished_->scale);
+    shift_ = std::move(unfinished_->shift);
+    small_ = std::move(unfinished_->small);
+    unfinished_.reset();
     has_products_ = true;
     pending_samples_ = 0;
+}
+
+template <class T> void Moments<T>::settle(Team& team) {
+    if (pending_samples_ == stream_block) fold(Engine{current_level(), team});
 }
 
 template <class T> RouteResult Moments<T>::result(Team& team) const {
@@ -241,21 +258,23 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
     std::vector<VectorXd> d;
     for (const VectorXd& z : small.z) d.push_back(z / n);
     std::vector<double> squares(tiles_.size(), 0.0), quadratic(tiles_.size(), 0.0);
-    for_each_row(block, engine, [&](index number, int, index i, index j, index count, const double* values) {
-        const auto t = static_cast<std::size_t>(number);
-        const FeatureTile& tile = tiles_[t];
-        const double here = d[static_cast<std::size_t>(tile.left)](i);
-        const double* there = d[static_cast<std::size_t>(tile.right)].data() + j;
-        double square = 0, bilinear = 0;
-        for (index k = 0; k < count; ++k) {
-            const double weight = tile.left == tile.right && i != j + k ? 2 : 1;
-            const double centred = values[k] - n * here * there[k];
-            square += weight * centred * centred;
-            bilinear += weight * values[k] * there[k];
-        }
-        squares[t] += square;
-        quadratic[t] += here * bilinear;
-    });
+    std::vector<unsigned char> done(tiles_.size());
+    for_each_row(block, engine, done,
+                 [&](index number, int, index i, index j, index count, const double* values) {
+                     const auto t = static_cast<std::size_t>(number);
+                     const FeatureTile& tile = tiles_[t];
+                     const double here = d[static_cast<std::size_t>(tile.left)](i);
+                     const double* there = d[static_cast<std::size_t>(tile.right)].data() + j;
+                     double square = 0, bilinear = 0;
+                     for (index k = 0; k < count; ++k) {
+                         const double weight = tile.left == tile.right && i != j + k ? 2 : 1;
+                         const double centred = values[k] - n * here * there[k];
+                         square += weight * centred * centred;
+                         bilinear += weight * values[k] * there[k];
+                     }
+                     squares[t] += square;
+                     quadratic[t] += here * bilinear;
+                 });
     MatrixXd inner = MatrixXd::Zero(layers, layers), dzzd = inner;  // ||X'Y||^2 and d' (sum z z') d
     for (std::size_t t = 0; t < tiles_.size(); ++t) {
         inner(tiles_[t].left, tiles_[t].right) += squares[t];
@@ -327,12 +346,22 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
             return i == j ? MatrixXd(upper.selfadjointView<Eigen::Upper>()) : upper;
         };
         const SmallMoments theirs = moved(other.small_, pairs_, factor, e, products);
-        pairs_.for_each([&](index i, index j) {
-            const auto l = static_cast<std::size_t>(i), m = static_cast<std::size_t>(j);
-            products_[static_cast<std::size_t>(pair_number_(i, j))].matrix() +=
-                factor[l] * factor[m] * products(i, j) + factor[l] * other.small_.z[l] * e[m].transpose() +
-                factor[m] * e[l] * other.small_.z[m].transpose() +
-                other.small_.samples * e[l] * e[m].transpose();
+        // Nothing fails from here on. Of a layer with itself only what is on and above the diagonal.
+        team.for_each(static_cast<index>(tiles_.size()), [&](index number, int) {
+            const auto [left, right, range] = tiles_[static_cast<std::size_t>(number)];
+            const auto l = static_cast<std::size_t>(left), m = static_cast<std::size_t>(right);
+            const auto pair = static_cast<std::size_t>(pair_number_(left, right));
+            auto mine = products_[pair].matrix();
+            const auto theirs_here = other.products_[pair].matrix();
+            const index last = range.first_column + range.columns;
+            for (index i = range.first_row; i < range.first_row + range.rows; ++i) {
+                const index j = left == right ? std::max(i, range.first_column) : range.first_column;
+                const double of_e = factor[l] * other.small_.z[l](i) + other.small_.samples * e[l](i);
+                mine.row(i).segment(j, last - j) +=
+                    factor[l] * factor[m] * theirs_here.row(i).segment(j, last - j) +
+                    of_e * e[m].segment(j, last - j).transpose() +
+                    factor[m] * e[l](i) * other.small_.z[m].segment(j, last - j).transpose();
+            }
         });
         for (std::size_t l = 0; l < scale_.size(); ++l) {
             small_.z[l] += theirs.z[l];

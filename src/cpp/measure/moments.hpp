@@ -6,6 +6,7 @@
 #include "measure/cka.hpp"
 #include "measure/small_moments.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,14 @@ template <class T> class Moments {
     index samples() const { return folded_samples() + pending_samples_; }
 
     // A batch: one view per layer, all with the same number of samples. Throws NonFinite before anything is changed; its
-    // layer counts from the first of side a on.
+    // layer counts from the first of side a on. When the observer of the team throws, the first samples of the batch have
+    // been taken in, as many as samples() says, and the moments are as good as ever.
     void update(const std::vector<MatrixView>& batch, Team& team);
-    // Takes in what another stream over the same layers has seen.
+    // Takes in what another stream over the same layers has seen; both must be settled.
     void merge(const Moments& other, Team& team);
-    RouteResult result(Team& team) const;
+    RouteResult result(Team& team) const;  // of settled moments
+    // Finishes what an update that was stopped left undone; does nothing otherwise.
+    void settle(Team& team);
 
     // For saving and loading: how many samples are folded and pending, then every array as visit(name, first, elements).
     index folded_samples() const { return static_cast<index>(small_.samples); }
@@ -70,11 +74,22 @@ template <class T> class Moments {
     void append(const std::vector<MatrixView>& batch, index first, index count, const Engine& engine);
     Block pack_pending(std::vector<double>& scale, std::vector<Eigen::VectorXd>& shift, SmallMoments& small,
                        const Engine& engine) const;
+    // A full block on its way into the moments.
+    struct Fold {
+        std::vector<double> scale;  // as they will be
+        std::vector<Eigen::VectorXd> shift;
+        SmallMoments small;
+        Block block;
+        std::vector<unsigned char> done;  // per tile: its products are in
+    };
     void fold(const Engine& engine);
-    template <class Use> void for_each_row(const Block& block, const Engine& engine, Use&& use) const;
+    template <class Use>
+    void for_each_row(const Block& block, const Engine& engine, std::vector<unsigned char>& done,
+                      Use&& use) const;
 
     LayerPairs pairs_;
     Eigen::MatrixXi pair_number_;  // where the products of a wanted pair are
+    index side_;                   // of a tile, in features
     std::vector<FeatureTile> tiles_;
     std::vector<double> scale_;           // per layer, a power of two: z = scale * (x - shift)
     std::vector<Eigen::VectorXd> shift_;  // per layer, the mean of the first block
@@ -83,6 +98,7 @@ template <class T> class Moments {
     bool has_products_ = false;       // nothing is in them before the first block
     std::vector<Buffer<T>> pending_;  // per layer, row by row
     index pending_samples_ = 0;
+    std::optional<Fold> unfinished_;  // begun, but stopped by the observer
 };
 
 }  // namespace fastcka

@@ -45,19 +45,17 @@ struct Sizes {
     index results_bytes() const { return 8 * 8 * pairs; }
 };
 
-// The largest side, in whole panels, that still gives `tiles_of(side)` >= wanted_tiles.
-template <class TilesOf> index choose_side(index width, index limit, TilesOf tiles_of) {
-    const auto whole = [width](index vectors) { return std::max(width, vectors / width * width); };
-    index side = whole(std::min(largest_tile, limit));
-    while (side - width >= whole(std::min(smallest_tile, limit)) && tiles_of(side) < wanted_tiles)
-        side -= width;
-    return side;
-}
-
-int choose_threads(const Problem& problem, double multiply_adds, index tasks) {
+// Sets threads and bytes. Threads that max_bytes has no room for are left out; whether a plan fits, and so the route, is a
+// matter of one thread, since results must not depend on their number.
+void choose_threads(const Problem& problem, double multiply_adds, index tasks, index shared_bytes,
+                    index bytes_per_thread, Plan& plan) {
     const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
-    return static_cast<int>(
+    index threads = static_cast<index>(
         std::min({static_cast<double>(problem.threads), worth, static_cast<double>(tasks)}));
+    if (problem.max_bytes > 0)
+        threads = std::clamp<index>((problem.max_bytes - shared_bytes) / bytes_per_thread, 1, threads);
+    plan.threads = static_cast<int>(threads);
+    plan.bytes = shared_bytes + threads * bytes_per_thread;
 }
 
 // Squared distances of one layer, tile by tile; tiles at the edge are as large as the others.
@@ -73,10 +71,11 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     Plan plan{};
     plan.route = Route::gram;
     plan.panel_width = s.width;
-    plan.tile = choose_side(s.width, tile_limit, tiles_of);
+    plan.tile = tile_side(s.width, tile_limit, tiles_of);
     plan.tiles = tiles_of(plan.tile);
     plan.segments = 1;
-    plan.partials = std::min(plan.tiles, std::max(least_partials, partial_bytes / (8 * s.pairs)));
+    const index entries = problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs;
+    plan.partials = std::min(plan.tiles, std::max(least_partials, partial_bytes / (8 * entries)));
 
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
@@ -87,15 +86,16 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
             panels += acquired_bytes(s.whole_panels(s.n) * p * s.element);
         }
     plan.flops = 2 * multiply_adds;
-    plan.threads = choose_threads(problem, multiply_adds, plan.partials);
 
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
-    const index per_thread = tile_values * (s.layers * s.element + 8) + 4 * 8 * plan.tile;
-    plan.bytes = panels + plan.threads * per_thread +
-                 plan.partials * 8 * (problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs) +
-                 s.vectors_bytes() + s.results_bytes();
+    index per_thread = tile_values * (s.layers * s.element + 8) + 4 * 8 * plan.tile;
+    index shared = panels + plan.partials * 8 * entries + s.vectors_bytes() + s.results_bytes();
     if (problem.kernel.needs_median()) {
-        plan.bytes += plan.threads * median_histogram_bytes + median_collected_bytes;
+        per_thread += median_histogram_bytes;
+        shared += median_collected_bytes;
+    }
+    choose_threads(problem, multiply_adds, plan.partials, shared, per_thread, plan);
+    if (problem.kernel.needs_median()) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
         if (problem.max_bytes > 0) room = std::min(room, problem.max_bytes - plan.bytes);
@@ -112,7 +112,7 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     Plan plan{};
     plan.route = Route::feature;
     plan.panel_width = s.width;
-    plan.tile = choose_side(s.width, largest_tile, tiles_of);
+    plan.tile = tile_side(s.width, largest_tile, tiles_of);
     plan.tiles = tiles_of(plan.tile);
     plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval),
                                       1, wanted_tiles);
@@ -125,14 +125,14 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
         multiply_adds += n * p * (i == j ? (p + 1) / 2 : q);
     });
     plan.flops = 2 * multiply_adds;
-    plan.threads = choose_threads(problem, multiply_adds, plan.partials);
 
     index panels = 0;
     for (index p : s.features) panels += acquired_bytes(s.whole_panels(p) * s.n * s.element);
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
-    plan.bytes = panels + plan.threads * tile_values * (s.element + 8) + plan.partials * 8 +
-                 (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() +
-                 s.results_bytes();
+    const index shared = panels + plan.partials * 8 +
+                         (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() +
+                         s.results_bytes();
+    choose_threads(problem, multiply_adds, plan.partials, shared, tile_values * (s.element + 8), plan);
     return plan;
 }
 

@@ -26,7 +26,7 @@ struct Problem {
 struct Plan {
     Route route;
     double flops;       // of the products, symmetric halves counted once
-    index bytes;        // allocated by the core at the peak, inputs and results not counted
+    index bytes;        // allocated by the core at the peak, inputs not counted
     index tile;         // vectors on a side
     index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
     index segments;     // feature route: parts of the samples that are summed apart and added in order

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/stream.hpp"
 
+#include <stdexcept>
+
 namespace fastcka {
 
 index Stream::state_bytes(const LayerPairs& pairs, bool double_precision) {
     return double_precision ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
 }
 
-void Stream::update(const Sides& batch, int threads) {
+void Stream::update(const Sides& batch, int threads, const Observer& observer) {
     std::vector<MatrixView> views = batch.a;
     if (batch.b) views.insert(views.end(), batch.b->begin(), batch.b->end());
-    Team team(threads);
+    Team team(threads, observer);
     try {
         std::visit([&](auto& moments) { moments.update(views, team); }, moments_);
     } catch (const NonFinite& e) {
@@ -19,14 +21,24 @@ void Stream::update(const Sides& batch, int threads) {
     }
 }
 
-void Stream::merge(const Stream& other, int threads) {
-    Team team(threads);
+void Stream::merge(Stream& other, int threads) {
+
+    Team team(threads);  // without an observer: a merger cannot be done by half
+    settle(threads, {});
+    other.settle(threads, {});
     std::visit([&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); },
                moments_);
 }
 
-Alignment Stream::result(bool unbiased, int threads) const {
-    Team team(threads);
+void Stream::settle(int threads, const Observer& observer) {
+    Team team(threads, observer);
+    std::visit([&](auto& moments) { moments.settle(team); }, moments_);
+}
+
+Alignment Stream::result(bool unbiased, int threads, const Observer& observer) {
+    if (samples() < (unbiased ? 4 : 2)) throw std::invalid_argument("too few samples");
+    settle(threads, observer);
+    Team team(threads, observer);
     RouteResult result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_);
     return alignment_of(std::move(result), unbiased, double_precision_, one_sided_);
 }

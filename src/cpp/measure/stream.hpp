@@ -29,13 +29,15 @@ class Stream {
     static index state_bytes(const LayerPairs& pairs, bool double_precision);
 
     index samples() const { return counts().folded + counts().pending; }
-    // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed.
-    void update(const Sides& batch, int threads);
+    // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed; for what the observer
+    // throws see Moments.
+    void update(const Sides& batch, int threads, const Observer& observer = {});
     // `other` must have the same layers and precision.
-    void merge(const Stream& other, int threads);
-    Alignment result(bool unbiased, int threads) const;
+    void merge(Stream& other, int threads);
+    Alignment result(bool unbiased, int threads, const Observer& observer = {});
 
     // For saving and loading, see Moments.
+    void settle(int threads, const Observer& observer);
     Counts counts() const;
     void set_counts(Counts counts);
     template <class Visit> void visit_arrays(Visit&& visit) {
