@@ -26,18 +26,16 @@ def create(path: Path, provenance: Mapping[str, Any] | None, if_exists: str) -> 
     lock = FolderLock(path)
     try:
         _check_place(path, if_exists)  # again: another process may have made one since
-        if not is_manifest(path):
-            Manifest(0, (), origin or {}).write(path)
-        elif if_exists == "replace":
-            Manifest.read(path)  # a damaged store is not thrown away
-            Manifest(0, (), origin or {}).write(path)  # the writer removes the files that it does not name
-        writer = StoreWriter(path, lock)
-        if origin is not None:
-            _check_provenance(path, writer.provenance, origin)
+        exists = is_manifest(path)
+        stored = Manifest.read(path).provenance if exists else {}  # whatever is damaged is left as it is
+        if not exists or if_exists == "replace":
+            Manifest(0, (), origin or {}).write(path)  # the writer removes the files that this does not name
+        elif origin is not None:
+            _check_provenance(path, stored, origin)
+        return StoreWriter(path, lock)
     except BaseException:
         lock.release()
         raise
-    return writer
 
 
 def _plain(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ._arrays import Array
 
-# By the names that the manifest uses. Little-endian, whatever the machine; NumPy has no bfloat16.
+# By the names that the manifest uses; NumPy has no bfloat16.
 DTYPES = {
     name: np.dtype(code)
     for name, code in {
@@ -66,7 +66,7 @@ class LayerFile:
 
     def write(self, folder: Path, n_rows: int, batch: Array) -> None:
         """Write `batch` behind the first `n_rows` rows, in place of whatever follows them, durably."""
-        data = np.ascontiguousarray(batch, dtype=self.dtype)
+        data = np.ascontiguousarray(batch)  # little-endian, as is every machine that the core is built for
         with open(folder / self.file, "r+b") as file:
             file.seek(self._size(n_rows))
             file.write(data.view(np.uint8).data)

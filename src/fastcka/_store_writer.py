@@ -203,10 +203,11 @@ def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
             raise ValueError(
                 f"{layer_label('layers', name)} has {width} features, but {layer.n_features} before"
             )
-        if array.dtype != layer.dtype:
+        found, before = dtype_name(array.dtype), dtype_name(layer.dtype)
+        if found != before:
             raise TypeError(
-                f"{layer_label('layers', name)} has dtype {dtype_name(array.dtype)}, but "
-                f"{dtype_name(layer.dtype)} before: convert it, the store does not"
+                f"{layer_label('layers', name)} has dtype {found}, but {before} before: "
+                f"convert it, the store does not"
             )
     return n
 
