@@ -25,20 +25,7 @@ from fastcka import _manifest, cli
 from fastcka._layer_file import LayerFile
 from fastcka.store import check_same_samples, is_store
 
-DTYPES = [
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float16",
-    "float32",
-    "float64",
-]
+DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
 
 
 def some_layers(n, seed=0, widths=(6, 3)):
@@ -96,7 +83,7 @@ def test_layers_are_mapped_and_cannot_be_changed(tmp_path):
         array[0, 0] = 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES.split())
 def test_every_dtype_is_kept(tmp_path, rng, dtype):
     X = rng.integers(0, 2, size=(7, 3)).astype(dtype)
     store = fastcka.open_store(make(tmp_path / "s", {"x": X}, sizes=[4, 3]))
@@ -680,18 +667,13 @@ def test_manifest_of_another_program(tmp_path):
 def test_manifest_cut_or_altered_anywhere(tmp_path):
     path = make(tmp_path / "s", ids=range(12)) / "manifest.json"
     whole = path.read_bytes()
-    for i in range(len(whole)):
-        path.write_bytes(whole[:i])
-        with pytest.raises(ValueError, match=re.escape(str(path))):
-            fastcka.open_store(tmp_path / "s")
-    for i in range(len(whole)):
+    for i in range(0, len(whole), 3):
         altered = bytearray(whole)
         altered[i] ^= 4
-        path.write_bytes(altered)
-        if whole[i : i + 1].isspace() or b"sha256" in whole[i - 8 : i + 8]:
-            continue
-        with pytest.raises(ValueError, match=re.escape(str(path))):
-            fastcka.open_store(tmp_path / "s")
+        for damaged in (whole[:i], altered):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=re.escape(str(path))):
+                fastcka.open_store(tmp_path / "s")
     refused(tmp_path / "s", "manifest.json", "damaged")
 
 
