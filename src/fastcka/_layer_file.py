@@ -60,8 +60,7 @@ class LayerFile:
 
     def create(self, folder: Path) -> None:
         """Make the file, with no rows."""
-        (folder / self.file).unlink(missing_ok=True)  # never emptied in place: a reader may have it mapped
-        with open(folder / self.file, "xb") as file:
+        with open(folder / self.file, "xb") as file:  # never emptied in place: a reader may have it mapped
             file.write(self._header(0))
 
     def write(self, folder: Path, n_rows: int, batch: Array) -> None:
