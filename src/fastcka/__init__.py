@@ -23,6 +23,7 @@ from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
+from .store import Store, create_store, open_store
 
 __version__: str = _core.config()["version"]
 
@@ -36,13 +37,16 @@ __all__ = [
     "Linear",
     "Plan",
     "Polynomial",
+    "Store",
     "center",
     "cka",
     "cka_matrix",
+    "create_store",
     "get_num_threads",
     "gram",
     "hsic",
     "open_layers",
+    "open_store",
     "plan",
     "reference",
     "release_buffers",

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from ._arrays import Array
+from .store import is_store, open_store
 
 # By name: arrays, or functions that read one.
 Found: TypeAlias = Mapping[str, Array | Callable[[], Array]]
@@ -35,6 +36,7 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     what                     layer names                             order        read
     =======================  ======================================  ===========  ==============
     ``.npy``                 name of the file without its suffix                  mapped
+    store [2]_               as they were appended                   as appended  mapped
     directory of ``.npy``    names of the files without suffix       natural      mapped
     ``.npz``                 keywords given to ``numpy.savez``       as saved     mapped [1]_
     ``.safetensors``         names of the tensors                    natural      mapped
@@ -48,6 +50,7 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     .. [1] Compressed members of an ``.npz``, and chunked or compressed HDF5 datasets, are read when they are
        asked for, and read again the next time. An ``.npz`` may start its arrays at odd addresses, from where
        the functions that compare must copy them; ``.npy`` files never do.
+    .. [2] A folder that :func:`fastcka.create_store` made, as :func:`fastcka.open_store` opens it.
 
     Parameters
     ----------
@@ -79,6 +82,8 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, "no such file or directory", str(path))
+    if is_store(path):
+        return open_store(path)
     found = _opener(path)(path)
     if not found:
         raise ValueError(f"{path} holds no array")
@@ -118,7 +123,7 @@ def _opener(path: Path) -> Callable[[Path], Found]:
     if suffix not in _OPENERS:
         raise ValueError(
             f"{path} is of no known format: layers are read from {', '.join(_OPENERS)} files, "
-            f"and from directories of .npy files or zarr arrays"
+            f"from stores, and from directories of .npy files or zarr arrays"
         )
     return _OPENERS[suffix]
 

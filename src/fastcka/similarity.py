@@ -32,6 +32,7 @@ from ._arrays import (
 from ._progress import Report, progress_report
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix, DegenerateWarning
+from .store import check_same_samples
 from .threads import resolve
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
@@ -322,7 +323,8 @@ def cka_matrix(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`, naming the layer; and when there is no layer or two have the same name.
+        As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
+        are stores whose samples have ids, but not the same in the same order.
 
     Examples
     --------
@@ -337,6 +339,8 @@ def cka_matrix(
     chosen = resolve_kernel(kernel)
     if layers_b is layers_a:
         layers_b = None
+    if layers_b is not None:
+        check_same_samples(layers_a, layers_b)
     rows, a = as_layers(layers_a, "layers_a")
     columns, b = (rows, None) if layers_b is None else as_layers(layers_b, "layers_b")
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Start a store, or go on with one: what is looked at before there is a writer."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ._arrays import unknown
+from ._lock import LOCK, FolderLock
+from ._manifest import Manifest, is_manifest, is_temporary
+from ._store_writer import StoreWriter
+
+
+def create(path: Path, provenance: Mapping[str, Any] | None, if_exists: str) -> StoreWriter:
+    """Return the writer of a store, as :func:`fastcka.create_store` describes it."""
+    choices = ("error", "append", "replace")
+    if if_exists not in choices:
+        raise unknown("if_exists", if_exists, choices)
+    origin = _plain(provenance)
+    _check_place(path, if_exists)
+    path.mkdir(exist_ok=True)
+    lock = FolderLock(path)
+    try:
+        _check_place(path, if_exists)  # again: another process may have made one since
+        exists = is_manifest(path)
+        stored = Manifest.read(path).provenance if exists else {}  # whatever is damaged is left as it is
+        if not exists or if_exists == "replace":
+            Manifest(0, (), origin or {}).write(path)  # the writer removes the files that this does not name
+        elif origin is not None:
+            _check_provenance(path, stored, origin)
+        return StoreWriter(path, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _plain(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return `provenance` as it will come back from the manifest."""
+    if provenance is None:
+        return None
+    if not isinstance(provenance, Mapping):
+        raise TypeError(f"provenance must be a mapping, got {provenance!r}")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"provenance must hold what JSON can hold, got {provenance!r}: {error}") from None
+    return plain
+
+
+def _check_place(path: Path, if_exists: str) -> None:
+    """Refuse a place where a store must not be made, before anything is written there."""
+    if is_manifest(path):
+        if if_exists == "error":
+            raise FileExistsError(
+                errno.EEXIST,
+                'is a store already: if_exists="append" goes on with it, "replace" starts anew',
+                str(path),
+            )
+    elif path.exists() and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, "is a file, but a folder is to be made", str(path))
+    elif path.is_dir() and (foreign := _foreign(path)):
+        raise FileExistsError(
+            errno.EEXIST,
+            f"is a folder with other things in it, such as {min(foreign)!r}, and no store",
+            str(path),
+        )
+
+
+def _foreign(path: Path) -> list[str]:
+    """Return what is in a folder, save what a writer that was killed before its first manifest left there."""
+    return [x.name for x in path.iterdir() if x.name != LOCK and not is_temporary(x.name)]
+
+
+def _check_provenance(path: Path, stored: dict[str, Any], given: dict[str, Any]) -> None:
+    for key in [*stored, *given]:
+        if (key in stored, stored.get(key)) != (key in given, given.get(key)):
+            raise ValueError(
+                f"provenance is not that of {path}: {key!r} is {stored.get(key)!r} there and "
+                f"{given.get(key)!r} here; leave provenance out to go on regardless"
+            )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One writer in a folder at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+LOCK = ".lock"
+
+
+class FolderLock:
+    """A lock that the system frees when its process ends, however it ends; the empty-handed get an error.
+
+    It is held by this object, not by the process: a second one in the same process is refused, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._process = os.getpid()
+        self._descriptor: int | None = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {self._process} on {os.uname().nodename}".encode(), 0)
+        except BaseException as error:
+            owner = os.pread(self._descriptor, 1000, 0).decode(errors="replace")
+            os.close(self._descriptor)
+            if isinstance(error, BlockingIOError):
+                reason = f"{owner or 'another process'} is writing to it"
+                raise BlockingIOError(errno.EAGAIN, reason, str(folder)) from None
+            raise
+
+    @property
+    def held(self) -> bool:
+        """Whether it is locked, and by this process, not by the one that this is a fork of."""
+        return self._descriptor is not None and self._process == os.getpid()
+
+    def release(self) -> None:
+        """Unlock; a second time does nothing."""
+        if self._descriptor is None:
+            return
+        if self.held:  # a fork has the same lock, which is not its own to free
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
+        self._descriptor = None
