@@ -23,6 +23,7 @@ from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
+from .streaming import StreamingCKA
 
 __version__: str = _core.config()["version"]
 
@@ -36,6 +37,7 @@ __all__ = [
     "Linear",
     "Plan",
     "Polynomial",
+    "StreamingCKA",
     "center",
     "cka",
     "cka_matrix",
