@@ -447,9 +447,7 @@ def test_hsic_beyond_float64_is_refused(rng):
     X = rng.normal(size=(20, 3))
     stream = StreamingCKA("minibatch")
     for factor in (1e100, 1e-100):
-        with pytest.raises(
-            ValueError, match=r"layer '1' of batch_a: its HSIC .* leaves the range of float64"
-        ):
+        with pytest.raises(ValueError, match=r"'1' of batch_a: its HSIC .* leaves the range of float64"):
             stream.update([X, X * factor])
     exact = StreamingCKA()
     exact.update([X, X * 1e100])
@@ -672,6 +670,20 @@ def test_exact_state_bytes_refuses_what_are_no_widths():
         exact_state_bytes([2.5])
     with pytest.raises(ValueError, match="dtype is the type of the arithmetic"):
         exact_state_bytes([3], dtype="float16")
+
+
+def test_a_state_that_no_machine_holds():
+    for action in (
+        lambda: exact_state_bytes([2**28, 2**28], [1]),
+        lambda: StreamingCKA().update(np.broadcast_to(np.float32(1), (1, 2**30))),
+    ):
+        with pytest.raises(MemoryError, match=r"the exact state of \d+ features is .*method=\"minibatch\""):
+            action()
+    wide = np.broadcast_to(np.float32(1), (1, 2**27))  # 2**57 bytes: more than an address space
+    with pytest.raises(
+        MemoryError, match=r"takes \d+ bytes .* more than this process can have; method=\"minib"
+    ):
+        StreamingCKA().update(wide)
 
 
 def test_a_state_beyond_max_bytes_is_refused_before_the_first_batch(rng, tmp_path):

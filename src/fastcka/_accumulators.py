@@ -57,14 +57,16 @@ class Exact:
     ) -> None:
         check_exact_state(layout, limits.max_bytes)
         self._layout, self._unbiased, self._limits = layout, unbiased, limits
-        widths_a, widths_b = both(layout.widths)
-        if state is None:
-            self._moments = _core.Moments(widths_a, widths_b, layout.double_precision)
-        else:
-            counts = state["samples"].tolist()
-            self._moments = _core.Moments.from_state(
-                widths_a, widths_b, layout.double_precision, {**state, "samples": counts}
-            )
+        shape = (*both(layout.widths), layout.double_precision)
+        try:
+            if state is None:
+                self._moments = _core.Moments(*shape)
+            else:
+                counts = state["samples"].tolist()
+                self._moments = _core.Moments.from_state(*shape, {**state, "samples": counts})
+        except MemoryError:
+            size = exact_state_size(layout.widths, layout.double_precision)
+            raise _too_large(size, "more than this process can have") from None
 
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
@@ -86,6 +88,10 @@ class Exact:
 
 def exact_state_size(widths: Sequence[Sequence[int]], double_precision: bool) -> int:
     """Return the bytes of the state of `Exact`, for the widths of one side or two."""
+    if (features := sum(map(sum, widths))) > 2**29:  # of which more than 2**60 bytes follow
+        raise MemoryError(
+            f"the exact state of {features} features is more than any machine holds; {_INSTEAD}"
+        )
     return _core.Moments.state_bytes(*both(widths), double_precision)
 
 
@@ -93,11 +99,19 @@ def check_exact_state(layout: Layout, max_bytes: int | None) -> None:
     """Refuse a state that is larger than `max_bytes`."""
     size, limit = exact_state_size(layout.widths, layout.double_precision), byte_limit(max_bytes)
     if limit and size > limit:
-        raise MemoryError(
-            f"the exact state of these layers takes {size} bytes ({size / 1e9:.3g} GB), more than "
-            f'max_bytes={limit}. method="minibatch" keeps a few numbers for each pair of layers; layers '
-            f"saved with create_store are compared without a state; pooled layers have a smaller one"
-        )
+        raise _too_large(size, f"more than max_bytes={limit}")
+
+
+def _too_large(size: int, why: str) -> MemoryError:
+    return MemoryError(
+        f"the exact state of these layers takes {size} bytes ({size / 1e9:.3g} GB), {why}; {_INSTEAD}"
+    )
+
+
+_INSTEAD = (
+    'method="minibatch" keeps a few numbers for each pair of layers; layers saved with create_store are '
+    "compared without a state; pooled layers have a smaller one"
+)
 
 
 class Minibatch:

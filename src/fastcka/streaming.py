@@ -396,6 +396,8 @@ def exact_state_bytes(
     ------
     TypeError, ValueError
         When there is no layer, or a width is not a positive integer.
+    MemoryError
+        When no machine holds such a state: beyond 2**29 features in all.
 
     Examples
     --------
