@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import subprocess
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -672,18 +675,31 @@ def test_exact_state_bytes_refuses_what_are_no_widths():
         exact_state_bytes([3], dtype="float16")
 
 
-def test_a_state_that_no_machine_holds():
-    for action in (
-        lambda: exact_state_bytes([2**28, 2**28], [1]),
-        lambda: StreamingCKA().update(np.broadcast_to(np.float32(1), (1, 2**30))),
-    ):
-        with pytest.raises(MemoryError, match=r"the exact state of \d+ features is .*method=\"minibatch\""):
-            action()
-    wide = np.broadcast_to(np.float32(1), (1, 2**27))  # 2**57 bytes: more than an address space
-    with pytest.raises(
-        MemoryError, match=r"takes \d+ bytes .* more than this process can have; method=\"minib"
-    ):
-        StreamingCKA().update(wide)
+@pytest.mark.parametrize("width", [2**30, 2**24])  # beyond counting, beyond the addresses of a process
+def test_a_state_that_no_machine_holds(width):
+    stream = StreamingCKA()
+    with pytest.raises(MemoryError, match=r"exact state of .*; method=\"minibatch\""):
+        stream.update(np.broadcast_to(np.float32(1), (1, width)))
+    assert stream.n_samples == 0
+    with pytest.raises(MemoryError, match=r"no machine holds the exact state of 536870913 features"):
+        exact_state_bytes([2**28, 2**28], [1])
+
+
+def test_a_state_that_this_process_cannot_have():
+    script = """if True:
+        import resource
+        import numpy as np, fastcka
+        resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+        stream = fastcka.StreamingCKA(n_threads=1)
+        try:
+            stream.update(np.ones((2, 30_000), np.float32))
+        except MemoryError as error:
+            print(error, stream.n_samples)
+    """
+    printed = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout
+    assert re.match(r"the exact state .* GB\), more than this process can have; method=.* 0\n", printed)
 
 
 def test_a_state_beyond_max_bytes_is_refused_before_the_first_batch(rng, tmp_path):

@@ -66,7 +66,7 @@ class Exact:
                 self._moments = _core.Moments.from_state(*shape, {**state, "samples": counts})
         except MemoryError:
             size = exact_state_size(layout.widths, layout.double_precision)
-            raise _too_large(size, "more than this process can have") from None
+            raise _too_large(size, _BEYOND) from None
 
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
@@ -89,17 +89,17 @@ class Exact:
 def exact_state_size(widths: Sequence[Sequence[int]], double_precision: bool) -> int:
     """Return the bytes of the state of `Exact`, for the widths of one side or two."""
     if (features := sum(map(sum, widths))) > 2**29:  # of which more than 2**60 bytes follow
-        raise MemoryError(
-            f"the exact state of {features} features is more than any machine holds; {_INSTEAD}"
-        )
+        raise MemoryError(f"no machine holds the exact state of {features} features; {_INSTEAD}")
     return _core.Moments.state_bytes(*both(widths), double_precision)
 
 
 def check_exact_state(layout: Layout, max_bytes: int | None) -> None:
-    """Refuse a state that is larger than `max_bytes`."""
+    """Refuse a state that is larger than `max_bytes`, or that no process can have."""
     size, limit = exact_state_size(layout.widths, layout.double_precision), byte_limit(max_bytes)
     if limit and size > limit:
         raise _too_large(size, f"more than max_bytes={limit}")
+    if size > 2**47:  # the addresses of a process
+        raise _too_large(size, _BEYOND)
 
 
 def _too_large(size: int, why: str) -> MemoryError:
@@ -108,6 +108,7 @@ def _too_large(size: int, why: str) -> MemoryError:
     )
 
 
+_BEYOND = "more than this process can have"
 _INSTEAD = (
     'method="minibatch" keeps a few numbers for each pair of layers; layers saved with create_store are '
     "compared without a state; pooled layers have a smaller one"
