@@ -110,8 +110,8 @@ def _too_large(size: int, why: str) -> MemoryError:
 
 _BEYOND = "more than this process can have"
 _INSTEAD = (
-    'method="minibatch" keeps a few numbers for each pair of layers; layers saved with create_store are '
-    "compared without a state; pooled layers have a smaller one"
+    'method="minibatch" keeps a few numbers for each pair of layers; layers saved with create_store can be '
+    "compared a few at a time; pooled layers have a smaller state"
 )
 
 
