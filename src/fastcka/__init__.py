@@ -24,6 +24,7 @@ from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, create_store, open_store
+from .streaming import StreamingCKA
 
 __version__: str = _core.config()["version"]
 
@@ -38,6 +39,7 @@ __all__ = [
     "Plan",
     "Polynomial",
     "Store",
+    "StreamingCKA",
     "center",
     "cka",
     "cka_matrix",
