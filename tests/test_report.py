@@ -59,7 +59,7 @@ def test_page_holds_values_settings_and_warnings(tmp_path):
     np.testing.assert_array_equal(np.array(found["fields"][0]["values"], dtype=float), m.values)
     assert "<h1>ResNet &amp; &lt;co&gt; × ViT</h1>" in html
     assert "unbiased CKA, RBF(bandwidth=0.5), 1234 samples" in html
-    assert "<dt>estimator</dt><dd>unbiased</dd>" in html
+    assert "<dt>estimator</dt><dd>unbiased</dd><dt>method</dt><dd>exact</dd>" in html
     assert '<ul class="warnings"><li>layer ' in html
     assert '<ul class="warnings">' not in page(matrix(warnings=()))
 

@@ -27,7 +27,7 @@ def awkward():
     values = [[-np.nan, -0.0, 5e-324], [1 + 2**-52, -1e-17, 0.1]]  # -nan: what 0 / 0 gives on x86
     return CKAMatrix(
         np.array(values), ("höhe ∘ 1", 'a "b", <c>\n'), ("", "x", "y\\"), "RBF(bandwidth=0.5)", "unbiased", 7,
-        models=("A & B", "名"), warnings=("layer 'x': constant",),
+        models=("A & B", "名"), warnings=("layer 'x': constant",), method="minibatch",
     )  # fmt: skip
 
 
@@ -126,6 +126,14 @@ def test_str_is_a_table():
     ]
 
 
+def test_a_mini_batch_value_says_so_everywhere():
+    m = matrix(estimator="unbiased", method="minibatch(weights='n(n-3)')")
+    assert m.title == "unbiased CKA, linear, minibatch(weights='n(n-3)')"
+    assert "linear, unbiased, minibatch(weights='n(n-3)'), n_samples=100" in repr(m)
+    assert m.T.method == m.with_models("x", "y").method == m.method
+    assert matrix().method == "exact"
+
+
 def test_str_and_html_elide_the_middle_of_many_layers():
     many = matrix(np.full((3, 40), 0.5), columns=[f"layer{i}" for i in range(40)])
     head = str(many).splitlines()[1]
@@ -165,6 +173,7 @@ def test_to_xarray():
         "n_samples": 7,
         "models": ["A & B", "名"],
         "warnings": ["layer 'x': constant"],
+        "method": "minibatch",
     }
 
 
@@ -290,6 +299,14 @@ def test_foreign_npz_is_refused(tmp_path):
         np.save(file, np.ones(3))
     with pytest.raises(ValueError, match=r"foreign\.npz: damaged, or not .* not a zip file"):
         CKAMatrix.load(path)
+
+
+def test_files_from_before_there_was_a_method_are_exact(tmp_path):
+    settings = matrix().settings()
+    del settings["method"]
+    for suffix in (".npz", ".json"):
+        _saved.write(tmp_path / f"old{suffix}", settings, np.array(VALUES))
+        assert_same(CKAMatrix.load(tmp_path / f"old{suffix}"), matrix())
 
 
 @SUFFIXES

@@ -27,6 +27,7 @@ from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, create_store, open_store
+from .streaming import StreamingCKA
 
 if TYPE_CHECKING:
     from . import torch as torch
@@ -44,6 +45,7 @@ __all__ = [
     "Plan",
     "Polynomial",
     "Store",
+    "StreamingCKA",
     "center",
     "cka",
     "cka_matrix",

@@ -173,6 +173,15 @@ def _type_name(value: object) -> str:
 
 def check_samples(arrays: Sequence[Array], label: Callable[[int], str], estimator: str) -> int:
     """Return the number of samples: the same in all arrays, and enough. ``label(i)`` names array i."""
+    n = same_samples(arrays, label)
+    fewest = ESTIMATORS[estimator]
+    if n < fewest:
+        raise ValueError(f"the {estimator} estimator needs at least {fewest} samples, {label(0)} has {n}")
+    return n
+
+
+def same_samples(arrays: Sequence[Array], label: Callable[[int], str]) -> int:
+    """Return the number of samples, which must be the same in all arrays."""
     n = len(arrays[0])
     for i, array in enumerate(arrays):
         if array.shape[0] != n:
@@ -180,9 +189,6 @@ def check_samples(arrays: Sequence[Array], label: Callable[[int], str], estimato
                 f"{label(0)} has {n} samples but {label(i)} has {array.shape[0]} (shapes {arrays[0].shape} "
                 f"and {array.shape}): all must hold the same samples, in the same order, one in each row"
             )
-    fewest = ESTIMATORS[estimator]
-    if n < fewest:
-        raise ValueError(f"the {estimator} estimator needs at least {fewest} samples, {label(0)} has {n}")
     return n
 
 

@@ -29,7 +29,7 @@ class Kernel:
         exponent: float = 1.0,
     ) -> None: ...
 
-class Pairwise:
+class Alignment:
     @property
     def cka(self) -> NDArray[np.float64]: ...
     @property
@@ -46,6 +46,8 @@ class Pairwise:
     def sigma_a(self) -> list[float]: ...
     @property
     def sigma_b(self) -> list[float]: ...
+
+class Pairwise(Alignment):
     @property
     def route(self) -> str: ...
 
@@ -66,6 +68,32 @@ class PlanInfo:
     def panel_width(self) -> int: ...
     @property
     def simd_level(self) -> str: ...
+
+class Moments:
+    """Linear HSIC of a stream: moments of all pairs of layers. Not safe for threads by itself."""
+
+    def __init__(
+        self, widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
+    ) -> None: ...
+    def update(
+        self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
+    ) -> None: ...
+    def merge(self, other: Moments, n_threads: int) -> None: ...
+    def result(self, unbiased: bool, n_threads: int) -> Alignment: ...
+    @property
+    def n_samples(self) -> int: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        double_precision: bool,
+        state: dict[str, Any],
+    ) -> Moments: ...
+    @staticmethod
+    def state_bytes(
+        widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
+    ) -> int: ...
 
 def pairwise(
     layers_a: Sequence[_Array],

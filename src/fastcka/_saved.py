@@ -22,21 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._files import atomic_write
+from ._headers import Refused, check_format, checked_settings, new_header, refusing
 
-FORMAT = "fastcka.CKAMatrix"
 FORMAT_VERSION = 1
-
-
-class _Refused(Exception):
-    """The file was readable but is not one of ours; the text says why."""
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], values: NDArray[np.float64]) -> None:
     """Write `settings` and `values` (La, Lb) to `path`, atomically, in the format of its suffix."""
-    from . import __version__  # not at the top: fastcka is still being imported then
-
     suffix = _suffix(path)
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "fastcka_version": __version__, **settings}
+    header = new_header("CKAMatrix", FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, values)
     with atomic_write(path) as file:
         if suffix == ".npz":
@@ -56,16 +50,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], NDArray[np.float
     """
     suffix = _suffix(path)
     content = Path(path).read_bytes()
-    try:
+    with refusing(path, f"a CKAMatrix saved as {suffix}"):
         header, values = _read_npz(content) if suffix == ".npz" else _read_json(content)
-        return _checked(header, values), values
-    except _Refused as reason:
-        raise ValueError(f"{os.fspath(path)}: {reason}") from None
-    except Exception as error:  # any byte may be wrong, so any part of the readers may trip over it
-        cause = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{os.fspath(path)}: damaged, or not a CKAMatrix saved as {suffix} ({cause})"
-        ) from error
+        check_format(header, "CKAMatrix", FORMAT_VERSION)
+        return checked_settings(header, _digest(header, values)), values
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
@@ -78,36 +66,22 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 def _read_npz(content: bytes) -> tuple[dict[str, Any], NDArray[np.float64]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if (member := archive.testzip()) is not None:
-            raise _Refused(f"damaged: the check sum of {member} does not match")
+            raise Refused(f"damaged: the check sum of {member} does not match")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         if not {"header", "values"} <= set(arrays.files):
-            raise _Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {arrays.files}")
+            raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {arrays.files}")
         return json.loads(str(arrays["header"])), arrays["values"]
 
 
 def _read_json(content: bytes) -> tuple[dict[str, Any], NDArray[np.float64]]:
     header = json.loads(content)
     if not isinstance(header, dict) or "values" not in header:
-        raise _Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
+        raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
     rows = header.pop("values")
     return header, np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
 
 
-def _checked(header: dict[str, Any], values: NDArray[np.float64]) -> dict[str, Any]:
-    """Return the settings among `header`, or refuse it."""
-    if header.get("format") != FORMAT:
-        raise _Refused(f"not a CKAMatrix saved by fastcka; its format is {header.get('format')!r}")
-    if (version := header["format_version"]) > FORMAT_VERSION:
-        raise _Refused(
-            f"written by a newer fastcka ({header.get('fastcka_version')}, format version {version}; "
-            f"this one reads up to version {FORMAT_VERSION}): upgrade fastcka to read it"
-        )
-    if header.pop("sha256") != _digest(header, values):
-        raise _Refused("damaged, or edited by hand: its check sum does not match its contents")
-    return {k: v for k, v in header.items() if k not in ("format", "format_version", "fastcka_version")}
-
-
 def _digest(header: dict[str, Any], values: NDArray[np.float64]) -> str:
     numbers = np.where(np.isnan(values), np.nan, values).astype("<f8")  # one nan: JSON keeps no nan bits
-    text = json.dumps(header, sort_keys=True)
+    text = json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True)
     return hashlib.sha256(text.encode() + numbers.tobytes()).hexdigest()

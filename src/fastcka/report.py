@@ -129,6 +129,7 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
         ("columns", f"{matrix.models[1]}, {count_layers(len(matrix.columns))}"),
         ("kernel", matrix.kernel),
         ("estimator", matrix.estimator),
+        ("method", matrix.method),
         ("samples", str(matrix.n_samples)),
         ("written by", f"fastcka {__version__}"),
     ]

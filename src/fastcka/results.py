@@ -51,6 +51,9 @@ class CKAMatrix:
         The network of the rows and the network of the columns: the titles of the two axes.
     warnings : tuple of str
         The text of each `DegenerateWarning` that the comparison gave.
+    method : str
+        How the samples were taken: ``"exact"``, all of them together, or ``"minibatch"``, sums of HSIC within
+        batches (see `StreamingCKA`), with its weights when they are not equal.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class CKAMatrix:
     n_samples: int
     models: tuple[str, str] = ("A", "B")
     warnings: tuple[str, ...] = ()
+    method: str = "exact"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
@@ -166,7 +170,12 @@ class CKAMatrix:
     @property
     def title(self) -> str:
         """What the numbers are, such as ``"CKA, linear"`` or ``"unbiased CKA, RBF(bandwidth=0.5)"``."""
-        return f"{'unbiased ' if self.estimator == 'unbiased' else ''}CKA, {self.kernel}"
+        unbiased = "unbiased " if self.estimator == "unbiased" else ""
+        return f"{unbiased}CKA, {self.kernel}{self._unless_exact}"
+
+    @property
+    def _unless_exact(self) -> str:
+        return "" if self.method == "exact" else f", {self.method}"
 
     def __repr__(self) -> str:
         sides = (f"{m}: {count_layers(n)}" for m, n in zip(self.models, self.values.shape, strict=True))
@@ -175,8 +184,8 @@ class CKAMatrix:
         if undefined := self.values.size - defined.size:
             values += f", {undefined} nan"
         return (
-            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator}, "
-            f"n_samples={self.n_samples}, {values})"
+            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator}"
+            f"{self._unless_exact}, n_samples={self.n_samples}, {values})"
         )
 
     def __str__(self) -> str:
@@ -283,6 +292,7 @@ class CKAMatrix:
             "n_samples": int(self.n_samples),
             "models": list(self.models),
             "warnings": list(self.warnings),
+            "method": self.method,
         }
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -7,9 +7,6 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-
 import numpy as np
 
 from . import _core
@@ -19,23 +16,19 @@ from ._arrays import (
     Layers,
     as_layers,
     as_representation,
-    byte_limit,
-    check_estimator,
     check_gram,
-    check_samples,
     check_square,
     layer_label,
     needs_float64,
     non_finite,
     widened,
 )
+from ._pairwise import REASONS, degenerate_layers, in_words, pairwise, reason, warn
 from ._progress import Report, progress_report
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
-from .results import CKAMatrix, DegenerateWarning
+from .results import CKAMatrix
 from .store import check_same_samples
 from .threads import resolve
-
-Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
 
 
 def gram(
@@ -84,9 +77,9 @@ def gram(
     try:
         K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
     except _core.NonFinite as error:
-        raise _in_words(error, [[x]], lambda side, layer: "X") from None
+        raise in_words(error, [[x]], lambda side, layer: "X") from None
     if K[0, 0] != K[0, 0]:  # the core marks an undefined kernel by nan, and finite input gives no other nan
-        _warn([f"X: {_REASONS['zero_bandwidth']}"])
+        warn([f"X: {REASONS['zero_bandwidth']}"])
     return K
 
 
@@ -124,7 +117,7 @@ def center(K: ArrayLike, *, n_threads: int | None = None) -> Array:
     try:
         return _core.center(k, resolve(n_threads))
     except _core.NonFinite as error:
-        raise _in_words(error, [[k]], lambda side, layer: "K") from None
+        raise in_words(error, [[k]], lambda side, layer: "K") from None
 
 
 def hsic(
@@ -186,7 +179,7 @@ def hsic(
     result = _pair(X, Y, resolve_kernel(kernel), estimator, dtype, n_threads, max_bytes)
     value: float = result.hsic.item()
     if value != value:  # other degenerate representations have a HSIC, which is zero
-        _warn([f"{x}: {_REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
+        warn([f"{x}: {REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
     return value
 
 
@@ -276,7 +269,7 @@ def cka(
     result = _pair(X, Y, chosen, estimator, dtype, n_threads, max_bytes)
     value: float = result.cka.item()
     if value != value:
-        _warn([f"{x}: {_reason(status, chosen)}" for x, status in _statuses(result) if status])
+        warn([f"{x}: {reason(status, chosen)}" for x, status in _statuses(result) if status])
     return value
 
 
@@ -345,17 +338,12 @@ def cka_matrix(
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
 
     with progress_report(progress, "cka_matrix") as report:
-        result = _run(a, b, label, chosen, estimator, dtype, n_threads, max_bytes, report)
+        result = pairwise(a, b, label, chosen, estimator, dtype, n_threads, max_bytes, report)
 
     sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    degenerate = [
-        f"{label(side, layer)}: {_reason(status, chosen)}"
-        for side, statuses in enumerate(sides)
-        for layer, status in enumerate(statuses)
-        if status
-    ]
+    degenerate = degenerate_layers(sides, label, chosen)
     if degenerate:
-        _warn(degenerate)
+        warn(degenerate)
     return CKAMatrix(
         values=result.cka,
         rows=rows,
@@ -378,73 +366,8 @@ def _pair(
     max_bytes: int | None,
 ) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
-    return _run(a, b, lambda side, layer: "XY"[side], kernel, estimator, dtype, n_threads, max_bytes, None)
-
-
-def _run(
-    a: list[Array],
-    b: list[Array] | None,
-    label: Label,
-    kernel: Kernel,
-    estimator: str,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | None,
-    progress: Report | None,
-) -> _core.Pairwise:
-    """Check what concerns several representations, then run the core on all pairs."""
-    check_estimator(estimator)
-    arrays = a if b is None else a + b
-
-    def named(i: int) -> str:
-        return label(0, i) if i < len(a) else label(1, i - len(a))
-
-    check_samples(arrays, named, estimator)
-    if isinstance(kernel, Precomputed):
-        for i, K in enumerate(arrays):
-            check_gram(K, named(i))
-    try:
-        return _core.pairwise(
-            a,
-            b,
-            kernel.core(),
-            unbiased=estimator == "unbiased",
-            double_precision=needs_float64(arrays, dtype),
-            n_threads=resolve(n_threads),
-            max_bytes=byte_limit(max_bytes),
-            route="auto",
-            progress=progress,
-        )
-    except _core.NonFinite as error:
-        raise _in_words(error, [a] if b is None else [a, b], label) from None
-    except _core.UnusableLayer as error:
-        side, layer, reason = error.args
-        raise ValueError(f"{label(side, layer)}: {reason}") from None
-
-
-def _in_words(error: _core.NonFinite, sides: list[list[Array]], label: Label) -> ValueError:
-    side, layer, row, column = error.args
-    return non_finite(sides[side][layer], row, column, label(side, layer))
-
-
-# ---------------------------------------------------------------------- degenerate representations
-
-_REASONS = {
-    "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
-    "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
-}
-
-
-def _reason(status: str, kernel: Kernel) -> str:
-    return kernel.constant if status == "constant" else _REASONS[status]
+    return pairwise(a, b, lambda side, layer: "XY"[side], kernel, estimator, dtype, n_threads, max_bytes)
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:
     return [("X", result.status_a[0]), ("Y", result.status_b[0])]
-
-
-def _warn(degenerate: list[str]) -> None:
-    """Give one warning for a call, at the line that called the public function."""
-    named, more = degenerate[:5], len(degenerate) - 5
-    rest = f"; and {more} more" if more > 0 else ""
-    warnings.warn(f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=3)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a stream keeps of its batches: moments of all pairs of layers, or sums of HSIC of mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._arrays import Array, byte_limit
+from ._batches import Batch, Layout, both
+from ._pairwise import in_words, pairwise
+from .kernels import Kernel
+from .threads import resolve
+
+WEIGHTS = ("equal", "n(n-3)")
+
+
+class Limits(NamedTuple):
+    """What belongs to the machine, not to the stream."""
+
+    n_threads: int | None
+    max_bytes: int | None
+
+
+class Values(NamedTuple):
+    """CKA of all pairs, and of each side the status of its layers ("" where all is well)."""
+
+    cka: NDArray[np.float64]
+    statuses: Sequence[Sequence[str]]
+
+
+class Accumulator(Protocol):
+    """The two kinds, as streaming.py sees them. A batch that is refused leaves them as they were."""
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+
+    def merge(self, other: Any) -> None:
+        """Take in what an accumulator of the same kind and layout has seen."""
+
+    def values(self) -> Values:
+        """Return CKA as of now."""
+
+    def state(self) -> dict[str, Array]:
+        """Return all that is needed to go on, as arrays."""
+
+
+class Exact:
+    """Sums of products of all features of all pairs of layers; see src/cpp/measure/moments.hpp."""
+
+    def __init__(
+        self, layout: Layout, unbiased: bool, limits: Limits, state: dict[str, Array] | None = None
+    ) -> None:
+        check_exact_state(layout, limits.max_bytes)
+        self._layout, self._unbiased, self._limits = layout, unbiased, limits
+        widths_a, widths_b = both(layout.widths)
+        if state is None:
+            self._moments = _core.Moments(widths_a, widths_b, layout.double_precision)
+        else:
+            counts = state["samples"].tolist()
+            self._moments = _core.Moments.from_state(
+                widths_a, widths_b, layout.double_precision, {**state, "samples": counts}
+            )
+
+    def update(self, batch: Batch) -> None:
+        a, b = both(batch.sides)
+        try:
+            self._moments.update(a, b, resolve(self._limits.n_threads))
+        except _core.NonFinite as error:
+            raise in_words(error, batch.sides, self._layout.label) from None
+
+    def merge(self, other: Exact) -> None:
+        self._moments.merge(other._moments, resolve(self._limits.n_threads))
+
+    def values(self) -> Values:
+        result = self._moments.result(self._unbiased, resolve(self._limits.n_threads))
+        return Values(result.cka, [result.status_a, result.status_b][: len(self._layout.names)])
+
+    def state(self) -> dict[str, Array]:
+        return {name: np.asarray(value) for name, value in self._moments.state().items()}
+
+
+def exact_state_size(widths: Sequence[Sequence[int]], double_precision: bool) -> int:
+    """Return the bytes of the state of `Exact`, for the widths of one side or two."""
+    return _core.Moments.state_bytes(*both(widths), double_precision)
+
+
+def check_exact_state(layout: Layout, max_bytes: int | None) -> None:
+    """Refuse a state that is larger than `max_bytes`."""
+    size, limit = exact_state_size(layout.widths, layout.double_precision), byte_limit(max_bytes)
+    if limit and size > limit:
+        raise MemoryError(
+            f"the exact state of these layers takes {size} bytes ({size / 1e9:.3g} GB), more than "
+            f'max_bytes={limit}. method="minibatch" keeps a few numbers for each pair of layers; layers '
+            f"saved with create_store are compared without a state; pooled layers have a smaller one"
+        )
+
+
+class Minibatch:
+    """Sums over batches of unbiased HSIC, of each pair and of each layer with itself."""
+
+    _SUMS = ("hsic", "self_a", "self_b")
+
+    def __init__(
+        self,
+        layout: Layout,
+        kernel: Kernel,
+        weights: str,
+        limits: Limits,
+        state: dict[str, Array] | None = None,
+    ) -> None:
+        self._layout, self._kernel, self._weights, self._limits = layout, kernel, weights, limits
+        a, b = len(layout.names[0]), len(layout.names[-1])
+        if state is None:
+            state = {"hsic": np.zeros((a, b))}
+            for side, count in (("a", a), ("b", b)):
+                state[f"self_{side}"] = np.zeros(count)
+                state[f"varies_{side}"] = np.zeros(count, dtype=bool)  # in some batch
+                state[f"sound_{side}"] = np.zeros(count, dtype=bool)  # likewise: has a CKA
+        self._state = state
+
+    def update(self, batch: Batch) -> None:
+        n, layout = batch.n_samples, self._layout
+        if n < 4:
+            raise ValueError(
+                f"this batch has {n} sample{'s' if n > 1 else ''}, but mini-batch CKA needs at least 4 in "
+                f"each: leave out a short last batch (drop_last=True of torch loaders), choose another batch "
+                f'size, or use method="exact", for which batch sizes do not matter'
+            )
+        a, b = both(batch.sides)
+        dtype = "float64" if layout.double_precision else "float32"
+        result = pairwise(a, b, layout.label, self._kernel, "unbiased", dtype, *self._limits)
+        _check_range(result, layout)
+        weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
+        state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}
+        for side, statuses in zip("ab", (result.status_a, result.status_b), strict=True):
+            status = np.array(statuses)
+            state[f"varies_{side}"] = self._state[f"varies_{side}"] | (status != "constant")
+            state[f"sound_{side}"] = self._state[f"sound_{side}"] | (status == "")
+        self._state = state
+
+    def merge(self, other: Minibatch) -> None:
+        self._state = {
+            name: mine + other._state[name] if name in self._SUMS else mine | other._state[name]
+            for name, mine in self._state.items()
+        }
+
+    def values(self) -> Values:
+        statuses = [self._status(side) for side in "ab"]
+        roots = [
+            np.array([np.nan if why else np.sqrt(total) for why, total in zip(status, totals, strict=True)])
+            for status, totals in zip(statuses, (self._state["self_a"], self._state["self_b"]), strict=True)
+        ]
+        cka = self._state["hsic"] / np.outer(*roots)
+        return Values(cka, statuses[: len(self._layout.names)])
+
+    def _status(self, side: str) -> list[str]:
+        """Return the statuses of layers as of now: those of the core, for sums over batches."""
+        state = self._state
+        totals, varies, sound = (state[f"{name}_{side}"] for name in ("self", "varies", "sound"))
+        return [
+            "zero_bandwidth"
+            if np.isnan(total)  # in one batch, at least
+            else "constant"
+            if not some_variation
+            else ""
+            if some_sound and total > 0
+            else "nonpositive"
+            for total, some_variation, some_sound in zip(totals, varies, sound, strict=True)
+        ]
+
+    def state(self) -> dict[str, Array]:
+        return self._state
+
+
+def _check_range(result: _core.Pairwise, layout: Layout) -> None:
+    """Refuse a batch whose HSIC, a fourth power of its values, is no float64 though its CKA is."""
+    for side, (totals, statuses) in enumerate(
+        ((result.self_a, result.status_a), (result.self_b, result.status_b))[: len(layout.names)]
+    ):
+        for layer, (total, status) in enumerate(zip(totals, statuses, strict=True)):
+            if not status and not 0 < total < np.inf:
+                raise ValueError(
+                    f"{layout.label(side, layer)}: its HSIC in this batch leaves the range of float64 "
+                    f"({total}); multiply the layer by one constant in every batch, which changes no CKA"
+                )

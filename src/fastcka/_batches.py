@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One batch of a stream: its layers read and checked, and held against those of the batches before.
+
+What belongs to both networks is a tuple of two sides, batch_a and batch_b, or of one, when the layers of
+batch_a are compared with one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ._arrays import Array, ArrayLike, Layers, as_layers, layer_label, needs_float64, same_samples
+
+ARGUMENTS = ("batch_a", "batch_b")
+T = TypeVar("T")
+
+
+def both(sides: Sequence[T]) -> tuple[T, T | None]:
+    """Return the two sides as the core takes them: None for the second where there is one only."""
+    return sides[0], sides[1] if len(sides) == 2 else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all batches of a stream have in common."""
+
+    names: tuple[tuple[str, ...], ...]  # of the layers of each side
+    widths: tuple[tuple[int, ...], ...]  # likewise; 0 for a Gram matrix, which is as wide as its batch
+    double_precision: bool
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether there are two networks."""
+        return len(self.names) == 2
+
+    def label(self, side: int, layer: int) -> str:
+        """Return the words for one layer."""
+        return layer_label(ARGUMENTS[side], self.names[side][layer])
+
+    def differences(self, other: Layout) -> Iterator[tuple[str, object, object]]:
+        """Yield (what, here, there) for all that differs in the layers of another stream."""
+        if self.two_sided != other.two_sided:
+            yield "number of networks", len(self.names), len(other.names)
+            return
+        for side, argument in enumerate(ARGUMENTS[: len(self.names)]):
+            here, there = self.names[side], other.names[side]
+            if here != there:
+                yield f"list of layers of {argument}", list(here), list(there)
+                continue
+            for i, (p, q) in enumerate(zip(self.widths[side], other.widths[side], strict=True)):
+                if p != q:
+                    yield f"width of {self.label(side, i)}", p, q
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Representations of the same samples, in the order of the layout."""
+
+    layout: Layout
+    sides: tuple[list[Array], ...]
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples in the batch."""
+        return len(self.sides[0][0])
+
+
+def read_batch(
+    batch_a: Layers | ArrayLike, batch_b: Layers | ArrayLike | None, dtype: object, fixed_widths: bool
+) -> Batch:
+    """Read and check what `StreamingCKA.update` was given; `fixed_widths` is False for Gram matrices."""
+    if batch_b is batch_a:
+        batch_b = None
+    given = (batch_a,) if batch_b is None else (batch_a, batch_b)
+    names, sides = zip(*map(_layers, given, ARGUMENTS), strict=True)
+    arrays = [X for side in sides for X in side]
+    layout = Layout(
+        names,
+        tuple(tuple(X.shape[1] if fixed_widths else 0 for X in side) for side in sides),
+        needs_float64(arrays, dtype),
+    )
+    labels = [layout.label(side, i) for side in range(len(sides)) for i in range(len(names[side]))]
+    same_samples(arrays, labels.__getitem__)
+    return Batch(layout, sides)
+
+
+def fitted(batch: Batch, layout: Layout) -> Batch:
+    """Return a later batch in the layout that the first one laid down, or say what differs from it.
+
+    Layers of a mapping are found by name, in whatever order they come.
+    """
+    if batch.layout.two_sided != layout.two_sided:
+        first, this = ("one", "none") if layout.two_sided else ("none", "one")
+        raise ValueError(
+            f"batch_b: the first batch of this stream had {first}, this batch has {this}. Give both sides "
+            f"every time to compare two networks, or batch_a alone to compare its layers with one another"
+        )
+    sides = []
+    for side, (found, wanted) in enumerate(zip(batch.layout.names, layout.names, strict=True)):
+        _check_names(found, wanted, ARGUMENTS[side])
+        sides.append([batch.sides[side][found.index(name)] for name in wanted])
+        for i, (X, width) in enumerate(zip(sides[side], layout.widths[side], strict=True)):
+            if width and X.shape[1] != width:
+                raise ValueError(
+                    f"{layout.label(side, i)} has {X.shape[1]} features in this batch, but {width} in the "
+                    f"first: a layer must keep its width. Pool over what varies (tokens, image size) first"
+                )
+            if not layout.double_precision and batch.layout.double_precision and needs_float64([X], None):
+                raise ValueError(
+                    f"{layout.label(side, i)} is {X.dtype} in this batch, but the first batch made this a "
+                    f'float32 stream, which would drop digits: make it StreamingCKA(dtype="float64"), or '
+                    f"narrow the batch with .astype(np.float32)"
+                )
+    return Batch(layout, tuple(sides))
+
+
+def _layers(given: Layers | ArrayLike, argument: str) -> tuple[tuple[str, ...], list[Array]]:
+    """Read one side: layers, or an array, which is one layer."""
+    is_array = hasattr(given, "__array__") or hasattr(given, "__dlpack__")
+    return as_layers([given] if is_array and not isinstance(given, Mapping) else given, argument)
+
+
+def _check_names(found: Sequence[str], wanted: Sequence[str], argument: str) -> None:
+    lost = [name for name in wanted if name not in found]
+    new = [name for name in found if name not in wanted]
+    if not (lost or new):
+        return
+    differences = [f"lacks {_listed(lost)}"] if lost else []
+    differences += [f"has {_listed(new)}, which the first batch did not"] if new else []
+    raise ValueError(
+        f"{argument} {' and '.join(differences)}: every batch must hold the layers of the first, "
+        f"{_listed(wanted)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names, as messages list them."""
+    shown = ", ".join(repr(name) for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

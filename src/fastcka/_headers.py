@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The header of a saved file: what it is, in which version of the format, and a check sum over all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_OWN = ("format", "format_version", "fastcka_version", "sha256")
+
+
+class Refused(Exception):
+    """The file was readable but is not one of ours; the text says why."""
+
+
+def new_header(kind: str, version: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the header of a file that holds a `kind`, such as "CKAMatrix"; the ``sha256`` is added later."""
+    from . import __version__  # not at the top: fastcka is still being imported then
+
+    return {
+        "format": f"fastcka.{kind}",
+        "format_version": version,
+        "fastcka_version": __version__,
+        **settings,
+    }
+
+
+def check_format(header: dict[str, Any], kind: str, version: int) -> None:
+    """Refuse a header of another kind of file, or of a later version of the format."""
+    if header.get("format") != f"fastcka.{kind}":
+        raise Refused(f"not a {kind} saved by fastcka; its format is {header.get('format')!r}")
+    if (found := header["format_version"]) > version:
+        raise Refused(
+            f"written by a newer fastcka ({header.get('fastcka_version')}, format version {found}; "
+            f"this one reads up to version {version}): upgrade fastcka to read it"
+        )
+
+
+def checked_settings(header: dict[str, Any], sha256: str) -> dict[str, Any]:
+    """Return the settings in `header`, whose check sum must be `sha256`."""
+    if header["sha256"] != sha256:
+        raise Refused("damaged, or edited by hand: its check sum does not match its contents")
+    return {key: value for key, value in header.items() if key not in _OWN}
+
+
+@contextmanager
+def refusing(path: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is being understood into a ValueError that names the file."""
+    try:
+        yield
+    except Refused as reason:
+        raise ValueError(f"{os.fspath(path)}: {reason}") from None
+    except MemoryError:  # no fault of the contents
+        raise
+    except Exception as error:  # any byte may be wrong, so any part of the readers may trip over it
+        cause = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{os.fspath(path)}: damaged, or not {otherwise} ({cause})") from error

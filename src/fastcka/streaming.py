@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CKA of a stream of batches: exactly, from moments of the features, or by the mini-batch estimator.
+
+Batches are checked in _batches.py, what is kept of them is in _accumulators.py, files are in
+_saved_stream.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _saved_stream
+from ._accumulators import (
+    WEIGHTS,
+    Accumulator,
+    Exact,
+    Limits,
+    Minibatch,
+    check_exact_state,
+    exact_state_size,
+)
+from ._arrays import (
+    ESTIMATORS,
+    Array,
+    ArrayLike,
+    Layers,
+    byte_limit,
+    check_estimator,
+    needs_float64,
+    positive_integer,
+    unknown,
+)
+from ._batches import Layout, fitted, read_batch
+from ._pairwise import degenerate_layers, warn
+from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
+from .results import CKAMatrix
+from .threads import resolve
+
+
+class StreamingCKA:
+    """CKA of layers that come batch by batch, and are not kept.
+
+    Each batch holds the same samples for every layer; batches follow one another as the rows of one long
+    array would. :meth:`result` may be called at any time and does not end the stream.
+
+    Parameters
+    ----------
+    method : {"exact", "minibatch"}, default "exact"
+        "exact": the value of :func:`cka_matrix` for all samples together. Linear kernel, either estimator.
+        "minibatch": the estimator of Nguyen et al., a ratio of sums of HSIC within batches. Any kernel,
+        unbiased. See Notes for what it estimates.
+    kernel : str or kernel object, default "linear"
+        As for :func:`cka`. A relative bandwidth is found in each batch, for each layer. "precomputed": a
+        batch holds the Gram matrices of its own samples.
+    estimator : {"biased", "unbiased"}, default "unbiased"
+        As for :func:`cka`, whose default is the other one.
+    weights : {"equal", "n(n-3)"}, default "equal"
+        For "minibatch" only: the weight of a batch of n samples. "equal" is the formula of the paper and what
+        the torch packages do, "n(n-3)" what the authors' code does. They differ only when batch sizes do.
+    dtype : {None, "float32", "float64"}, default None
+        Type of the arithmetic. None: the first batch decides, as in :func:`cka`; a later batch that would
+        need more digits is refused.
+    n_threads : int, optional
+        As for :func:`cka`.
+    max_bytes : int, optional
+        Most memory to use beside the batches: for "exact" a bound on the state (:func:`exact_state_bytes`),
+        checked before the first batch is taken in; for "minibatch" a bound on the work on one batch.
+
+    Attributes
+    ----------
+    n_samples, n_batches : int
+        What has been taken in so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a setting is not known, or does not go with the method.
+
+    Notes
+    -----
+    **Exact.** Kept are, for every pair of layers, the sums of products of their features, in float64 and
+    about the mean of the first samples, and what the unbiased estimator needs beside them. Values equal those
+    of the whole arrays to 1e-10 (float64) or 1e-6 (float32). The batch sizes and the number of threads do not
+    change one bit of them. Memory grows with the square of the number of features, not with the samples.
+
+    **Mini-batch.** With n_b samples in batch b and HSIC_1 the unbiased HSIC::
+
+        CKA = sum_b w_b HSIC_1(X_b, Y_b) / sqrt(sum_b w_b HSIC_1(X_b, X_b) sum_b w_b HSIC_1(Y_b, Y_b))
+
+    The three sums are unbiased for the HSIC of the population (of a bandwidth that does not depend on the
+    batch), so the ratio tends to its CKA as samples are added, as unbiased CKA of the whole arrays does. For
+    the samples at hand it is another number: pairs of samples from different batches are never looked at. It
+    scatters more, most of all where CKA is small: among unrelated layers the variance falls with n times the
+    batch size, not with n squared. It takes the batches to be random: of sorted data, what differs between
+    batches is lost. One batch gives the unbiased CKA of :func:`cka`.
+
+    **Threads.** All methods may be called from several threads; one at a time does its work.
+
+    References
+    ----------
+    Chan, Golub and LeVeque 1983, Algorithms for Computing the Sample Variance (exact: merging of moments).
+    Nguyen, Raghu and Kornblith 2020, Do Wide and Deep Networks Learn the Same Things?, arXiv:2010.15327
+    (mini-batch).
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 20))
+    >>> Y = X[:, :10] + rng.normal(size=(1000, 10))
+    >>> stream = fastcka.StreamingCKA()
+    >>> for first in range(0, 1000, 256):  # the last batch is smaller
+    ...     stream.update(X[first : first + 256], Y[first : first + 256])
+    >>> stream
+    StreamingCKA(exact, linear, unbiased, n_samples=1000, n_batches=4)
+    >>> round(stream.result().values.item(), 4), round(fastcka.cka(X, Y, estimator="unbiased"), 4)
+    (0.3415, 0.3415)
+    """
+
+    def __init__(
+        self,
+        method: str = "exact",
+        kernel: KernelLike = "linear",
+        estimator: str = "unbiased",
+        *,
+        weights: str = "equal",
+        dtype: object = None,
+        n_threads: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self._kernel = resolve_kernel(kernel)
+        check_estimator(estimator)
+        _check_method(method, self._kernel, estimator, weights)
+        self._method, self._estimator, self._weights = method, estimator, weights
+        needs_float64((), dtype)  # checks it
+        self._dtype = None if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
+        resolve(n_threads)
+        byte_limit(max_bytes)
+        self._limits = Limits(n_threads, max_bytes)
+        self._lock = threading.Lock()
+        self._layout: Layout | None = None  # until the first batch
+        self._accumulator: Accumulator | None = None
+        self._n_samples = self._n_batches = 0
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples taken in so far."""
+        return self._n_samples
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches taken in so far."""
+        return self._n_batches
+
+    def __repr__(self) -> str:
+        return (
+            f"StreamingCKA({self._described_method()}, {self._kernel}, {self._estimator}, "
+            f"n_samples={self._n_samples}, n_batches={self._n_batches})"
+        )
+
+    def update(self, batch_a: Layers | ArrayLike, batch_b: Layers | ArrayLike | None = None) -> None:
+        """Take in a batch. One that is refused changes nothing.
+
+        Parameters
+        ----------
+        batch_a : (n, p) array_like, or mapping of names to them, or sequence of them
+            The layers of one network, or one layer. n may differ from batch to batch; the layers and their
+            widths may not. Layers of a mapping are found by name; those of a sequence, and an array, are
+            called "0", "1", ... Types as for :func:`cka`.
+        batch_b : the same, optional
+            The layers of the other network, of the same samples. None, or the very same object: the layers of
+            `batch_a` are compared with one another.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the input is not as for :func:`cka_matrix`; when layers appear, vanish or change their width,
+            or need float64 in a float32 stream; when a batch for "minibatch" has fewer than 4 samples.
+        MemoryError
+            When more than `max_bytes` would be needed.
+        """
+        batch = read_batch(batch_a, batch_b, self._dtype, not isinstance(self._kernel, Precomputed))
+        with self._lock:
+            if self._layout is not None:
+                batch = fitted(batch, self._layout)
+            accumulator = self._accumulator or self._new(batch.layout)
+            accumulator.update(batch)
+            self._layout, self._accumulator = batch.layout, accumulator
+            self._n_samples += batch.n_samples
+            self._n_batches += 1
+
+    def merge(self, other: StreamingCKA) -> None:
+        """Take in all that another stream has seen, of other samples; `other` is left as it is.
+
+        Shards that several processes went through (see :meth:`save`) become one result. Exact values equal
+        those of one stream to the same digits as above; mini-batch sums are added.
+
+        Parameters
+        ----------
+        other : StreamingCKA
+            Of the same settings, layers, widths and arithmetic.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When `other` is not such a stream, or is this one.
+        MemoryError
+            When this stream has no batch yet and the state is larger than its `max_bytes`.
+        """
+        if not isinstance(other, StreamingCKA):
+            raise TypeError(f"other must be a StreamingCKA, got {type(other).__name__}")
+        if other is self:
+            raise ValueError("a stream cannot be merged with itself: its samples would count twice")
+        first, second = sorted((self, other), key=id)  # one order for all threads: none waits for ever
+        with first._lock, second._lock:
+            self._check_same(other)
+            if other._layout is None or other._accumulator is None:
+                return
+            accumulator = self._accumulator or self._new(other._layout)
+            accumulator.merge(other._accumulator)
+            self._layout, self._accumulator = other._layout, accumulator
+            self._n_samples += other._n_samples
+            self._n_batches += other._n_batches
+
+    def result(self) -> CKAMatrix:
+        """Return CKA of all samples so far; the stream can go on.
+
+        Returns
+        -------
+        CKAMatrix
+            As from :func:`cka_matrix`, with a :class:`DegenerateWarning` for layers that have no CKA. Its
+            ``method`` says "exact" or "minibatch".
+
+        Raises
+        ------
+        ValueError
+            When there are too few samples: 2, or 4 for the unbiased estimator.
+        """
+        with self._lock:
+            fewest = ESTIMATORS[self._estimator]
+            if self._layout is None or self._accumulator is None or self._n_samples < fewest:
+                raise ValueError(
+                    f"the {self._estimator} estimator needs at least {fewest} samples, this stream has seen "
+                    f"{self._n_samples}: give it more with update"
+                )
+            values, statuses = self._accumulator.values()
+            layout, n_samples = self._layout, self._n_samples
+        degenerate = degenerate_layers(statuses, layout.label, self._kernel)
+        if degenerate:
+            warn(degenerate)
+        return CKAMatrix(
+            values=values,
+            rows=layout.names[0],
+            columns=layout.names[-1],
+            kernel=str(self._kernel),
+            estimator=self._estimator,
+            n_samples=n_samples,
+            models=("A", "B") if layout.two_sided else ("A", "A"),
+            warnings=tuple(degenerate),
+            method=self._described_method(),
+        )
+
+    # Files --------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the stream to `path` (``.npz``), atomically; :meth:`load` goes on with it to the same bits.
+
+        All settings are kept but `n_threads` and `max_bytes`, which belong to the machine. While it runs, it
+        takes the memory of the state once more, as `load` does. No pickle.
+
+        Raises
+        ------
+        ValueError
+            If `path` has another suffix.
+        """
+        with self._lock:
+            kernel = {"name": self._kernel.name, "options": dataclasses.asdict(self._kernel)}  # type: ignore[call-overload]
+            settings = {
+                "method": self._method,
+                "kernel": kernel,
+                "estimator": self._estimator,
+                "weights": self._weights,
+                "dtype": self._dtype,
+                "n_samples": self._n_samples,
+                "n_batches": self._n_batches,
+                "layout": None if self._layout is None else dataclasses.asdict(self._layout),
+            }
+            _saved_stream.write(path, settings, self._accumulator.state() if self._accumulator else {})
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, n_threads: int | None = None, max_bytes: int | None = None
+    ) -> StreamingCKA:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+        n_threads, max_bytes
+            As for the class: of this machine, not of the one that saved.
+
+        Raises
+        ------
+        ValueError
+            If `path` has another suffix than ``.npz``, or the file is damaged, is not a saved stream, or was
+            written by a newer fastcka than this one can read.
+        MemoryError
+            When the state is larger than `max_bytes`; it has not been read then.
+        """
+
+        def accept(settings: dict[str, Any]) -> None:
+            if settings["method"] == "exact" and settings["layout"] is not None:
+                check_exact_state(_layout(settings["layout"]), max_bytes)
+
+        settings, state = _saved_stream.read(path, accept)
+        kernel = settings["kernel"]
+        stream = cls(
+            settings["method"],
+            dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
+            settings["estimator"],
+            weights=settings["weights"],
+            dtype=settings["dtype"],
+            n_threads=n_threads,
+            max_bytes=max_bytes,
+        )
+        if settings["layout"] is not None:
+            stream._layout = _layout(settings["layout"])
+            stream._accumulator = stream._new(stream._layout, state)
+            stream._n_samples, stream._n_batches = settings["n_samples"], settings["n_batches"]
+        return stream
+
+    # Inside -------------------------------------------------------------------------------------------------
+
+    def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator:
+        """Return the accumulator for batches of this layout, empty or with a saved state."""
+        if self._method == "exact":
+            return Exact(layout, self._estimator == "unbiased", self._limits, state)
+        return Minibatch(layout, self._kernel, self._weights, self._limits, state)
+
+    def _check_same(self, other: StreamingCKA) -> None:
+        """Refuse to merge streams that differ, naming the first difference."""
+        for what, here, there in self._differences(other):
+            raise ValueError(
+                f"only streams of the same settings and layers can be merged: the {what} is {here!r} here, "
+                f"{there!r} in the other"
+            )
+
+    def _differences(self, other: StreamingCKA) -> Iterator[tuple[str, object, object]]:
+        """Yield (what, here, there) for all that keeps two streams from being merged."""
+        for name in ("method", "kernel", "estimator", "weights"):
+            if (here := getattr(self, f"_{name}")) != (there := getattr(other, f"_{name}")):
+                yield name, here, there
+        types = self._precision(), other._precision()
+        if types[0] != types[1] and None not in types:
+            yield "dtype", *types
+        if self._layout is not None and other._layout is not None:
+            yield from self._layout.differences(other._layout)
+
+    def _described_method(self) -> str:
+        """Return the method, with its weights where they are not the default, as kernels are written."""
+        return self._method if self._weights == "equal" else f"{self._method}(weights={self._weights!r})"
+
+    def _precision(self) -> str | None:
+        """Return the type of the arithmetic; None while the first batch is still to decide it."""
+        if self._layout is None:
+            return self._dtype
+        return "float64" if self._layout.double_precision else "float32"
+
+
+def exact_state_bytes(
+    widths_a: Sequence[int], widths_b: Sequence[int] | None = None, *, dtype: object = "float32"
+) -> int:
+    """Return the memory that ``StreamingCKA("exact")`` takes for layers of these widths, for any n.
+
+    Parameters
+    ----------
+    widths_a : sequence of int
+        Number of features of each layer.
+    widths_b : sequence of int, optional
+        Of the other network. None: the layers are compared with one another.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of the arithmetic. Sums are float64 in any case.
+
+    Returns
+    -------
+    int
+        Bytes: the sums, and samples that wait for the next block of 4096.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When there is no layer, or a width is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.streaming.exact_state_bytes([768] * 24)  # 24 layers of a transformer
+    2073722880
+    """
+    sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
+    for name, widths in sides.items():
+        if len(widths) == 0:
+            raise ValueError(f"{name} is empty: at least one layer is needed")
+        for i, width in enumerate(widths):
+            positive_integer(width, f"{name}[{i}]", 2**31 - 1)
+    return exact_state_size(list(sides.values()), needs_float64((), dtype))
+
+
+def _layout(saved: dict[str, Any]) -> Layout:
+    """Return the layout that was saved as JSON, which has no tuples."""
+    names, widths = (tuple(tuple(side) for side in saved[key]) for key in ("names", "widths"))
+    return Layout(names, widths, saved["double_precision"])
+
+
+def _check_method(method: object, kernel: Kernel, estimator: str, weights: object) -> None:
+    """Check the settings that hang together."""
+    if method not in ("exact", "minibatch"):
+        raise unknown("method", method, ("exact", "minibatch"))
+    if weights not in WEIGHTS:
+        raise unknown("weights", weights, WEIGHTS)
+    if method == "minibatch":
+        if estimator != "unbiased":
+            raise ValueError(
+                'method="minibatch" is defined for estimator="unbiased" only: biased HSIC has a bias that '
+                "depends on the batch size, and no number of batches averages it away"
+            )
+        return
+    if not isinstance(kernel, Linear):
+        raise ValueError(
+            f'method="exact" needs the linear kernel, whose HSIC follows from sums over samples; for '
+            f'{kernel} use method="minibatch", or keep the layers (create_store) and call cka_matrix'
+        )
+    if weights != "equal":
+        raise ValueError(
+            f'weights={weights!r} belongs to method="minibatch": the exact value is not made of batches'
+        )
