@@ -167,10 +167,10 @@ class Selection:
                 f"{self.argument}: the model has no module of type {pattern.text}; it has {', '.join(kinds)}"
             )
         names = list(dict.fromkeys([*self.all_modules, *others]))
-        near = difflib.get_close_matches(pattern.text.removeprefix("re:"), names, n=5, cutoff=0.5)
+        near = difflib.get_close_matches(pattern.text.removeprefix("re:"), names, n=5)
         word = max(re.split(r"[^A-Za-z]+", pattern.text.removeprefix("re:")), key=len)
         near += [name for name in names if word and word in name and name not in near][: 5 - len(near)]
-        listed = near or names[:10]
+        listed = [name for name in names if name in near] or names[:10]  # in the order of the model
         more = "" if near or len(names) <= 10 else f", ... ({len(names)} in all)"
         return ValueError(
             f"{self.argument}: no layer fits {pattern.text!r}; "
