@@ -50,6 +50,7 @@ class Capture:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"model{side} must be a torch.nn.Module, got {type(model).__name__}")
         self.model = unwrapped(model)
+        self.owner = f" of model{side}" if side else ""
         self.selection = Selection(self.model, layers, f"layers{side}")
         self.pools = Pools(pool, f"pool{side}")
         self.dtype = dtype
@@ -61,8 +62,13 @@ class Capture:
     def run(self, inputs: Inputs) -> Rows:
         """Run the model on one batch."""
         record = _Record(inputs)
-        with self._hooks(record):
-            output = self.model(*inputs.args, **inputs.kwargs)
+        try:
+            with self._hooks(record):
+                output = self.model(*inputs.args, **inputs.kwargs)
+        except Exception as error:
+            if self.owner:
+                error.add_note(f"while running{self.owner.removeprefix(' of')}")
+            raise
         self._see(record, ROOT, output)
         self._see_hidden_states(record, output)
         self._check(record)
@@ -134,9 +140,9 @@ class Capture:
         for layer, reason in record.unfit.items():
             if self.names is None:
                 if any(pattern.exact for pattern in self._choosers(layer)):
-                    raise ValueError(f"layer {layer!r}: {reason}")
+                    raise ValueError(f"layer {layer!r}{self.owner}: {reason}")
             elif layer in self.names:
-                raise ValueError(f"layer {layer!r}, which fitted in earlier batches: {reason}")
+                raise ValueError(f"layer {layer!r}{self.owner}, which fitted in earlier batches: {reason}")
 
     def _choosers(self, layer: str) -> list[Pattern]:
         return [*self.selection.choosers(layer), *self.selection.hidden_state(layer)]
@@ -176,11 +182,12 @@ class Capture:
         """Return the rows of the layers of the first batch, after a check that all are there and as wide."""
         for layer in self.names or ():
             if layer not in record.rows:
-                raise ValueError(f"layer {layer!r} ran for earlier batches, but not for this one")
+                raise ValueError(f"layer {layer!r}{self.owner} ran for earlier batches, but not for this one")
             if (width := record.rows[layer].shape[1]) != self.widths[layer]:
                 raise ValueError(
-                    f"layer {layer!r} has {width} features in this batch, {self.widths[layer]} in the first "
-                    f"one: bring all inputs to one size, or pool over positions ('mean', 'gap', 'last', ...)"
+                    f"layer {layer!r}{self.owner} has {width} features in this batch, "
+                    f"{self.widths[layer]} in the first one: bring all inputs to one size, or pool over "
+                    f"positions ('mean', 'gap', 'last', ...)"
                 )
         for layer in record.rows:
             if layer not in self.widths:

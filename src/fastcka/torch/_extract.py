@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from .._arrays import Array, byte_limit, positive_integer
 from .._progress import Report, progress_report
 from ._capture import Capture
-from ._inputs import Ids, Inputs, Reader, SampleIds
+from ._inputs import Ids, Reader, SampleIds
 from ._kept import Kept
-from ._loaders import check_loader, total_samples
+from ._loaders import batches, check_loader, total_samples
 from ._memory import available_bytes
 from ._pool import PoolLike
-from ._report import NonFinite, warn_left_out
+from ._report import NonFinite, in_one_line, left_out
 from ._select import LayersLike, Module
 from ._state import evaluating, observing
 from ._types import as_dtype
@@ -144,11 +145,14 @@ def extract(
                 first = capture.names is None
                 rows = capture.run(inputs).samples(kept - done, stop - done)
                 if first:
-                    warn_left_out(capture)
+                    if lost := left_out([capture]):
+                        warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
                     plan = sink.plan(capture, rows, total)
                     if progress is True:
                         print(f"extract: {plan}", file=sys.stderr)
-                non_finite.look(rows, kept)
+                if new := non_finite.look(rows, kept):
+                    words = [f"layer {layer!r}: {non_finite.found[layer]}" for layer in new]
+                    warnings.warn(in_one_line(words), UserWarning, stacklevel=2)
                 sink.add(rows, rows.ids(sample_ids and sample_ids[kept - done :], kept))
                 if report:
                     report(stop, max(stop, total or stop))
@@ -156,21 +160,3 @@ def extract(
         if done == 0:
             raise ValueError("loader gave no batch")
         return sink.result(capture, done)
-
-
-def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any, Inputs, int]]:
-    """Give each batch, its call of the model, and the number of samples up to its end or to `most`.
-
-    No batch is asked for that is not used.
-    """
-    done = 0
-    for k, batch in enumerate(loader):
-        try:
-            inputs = reader.read(batch)
-        except (TypeError, ValueError) as error:
-            error.add_note(f"batch {k} of the loader")
-            raise
-        done += inputs.n_samples
-        yield batch, inputs, done if most is None else min(done, most)
-        if most is not None and done >= most:
-            return

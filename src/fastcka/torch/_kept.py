@@ -87,9 +87,9 @@ class Kept:
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Keep the rows of a batch."""
         n, stop = len(rows), self.n_rows + len(rows)
-        arrays = {layer: as_array(_widened(X), layer) for layer, X in rows.layers.items() if n}
+        arrays = {layer: as_array(_widened(X), layer) for layer, X in rows.layers.items()}
         room = stop + stop // 4
-        if arrays and (not self.arrays or stop > len(next(iter(self.arrays.values())))):
+        if not self.arrays or stop > len(next(iter(self.arrays.values()))):
             self._check(
                 sum(stop * X.shape[1] * X.itemsize for X in arrays.values()), f"{stop} samples so far"
             )
@@ -105,12 +105,14 @@ class Kept:
 
     def result(self, capture: Capture, n_samples: int) -> Extracted:
         """Return what was kept."""
-        if not self.n_rows:
-            raise ValueError("no position was left by the masks")
+        ids = None if self.ids is None else tuple(self.ids)
+        return Extracted(self.trimmed(), ids, dict(capture.skipped))
+
+    def trimmed(self) -> dict[str, Array]:
+        """Return the arrays, without the room they had to grow."""
         for X in self.arrays.values():
             X.resize((self.n_rows, X.shape[1]), refcheck=False)
-        ids = None if self.ids is None else tuple(self.ids)
-        return Extracted(self.arrays, ids, dict(capture.skipped))
+        return self.arrays
 
     def _check(self, size: int, what: str) -> None:
         if size > self.limit:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import (
 )
 
 from .._arrays import _type_name
+from ._inputs import Inputs, Reader
 
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
@@ -65,6 +66,24 @@ def is_shuffled(loader: Any) -> bool:
         or (not isinstance(s, SequentialSampler) and bool(getattr(s, "shuffle", False)))
         for s in (sampler, batch_sampler)
     )
+
+
+def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any, Inputs, int]]:
+    """Give each batch, its call of the model, and the number of samples up to its end or to `most`.
+
+    No batch is asked for that is not used.
+    """
+    done = 0
+    for k, batch in enumerate(loader):
+        try:
+            inputs = reader.read(batch)
+        except (TypeError, ValueError) as error:
+            error.add_note(f"batch {k} of the loader")
+            raise
+        done += inputs.n_samples
+        yield batch, inputs, done if most is None else min(done, most)
+        if most is not None and done >= most:
+            return
 
 
 def _sized(value: object) -> bool:
