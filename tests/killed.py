@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Kill a process that writes a store, at one line after another of the code that writes; run as a script.
 
-After each kill, the store must be readable and hold the batches up to some commit; and a second process that
-goes on with it must end with the files, byte for byte, of one that was never killed.
+After each kill, the store must be readable and hold the batches up to some commit; and whoever goes on with
+it must end with the files, byte for byte, of a process that was never killed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fastcka.store import is_store
 
 FEATURES = {"conv/1": 5000, "fc": 3}  # the first is larger than a buffer of Python: it is not written at once
 N_BATCH, BATCHES = 2, 3
+OLD = {"old": np.eye(5)}  # what is there when a store is replaced
 WRITING = {f"{name}.py" for name in ("_create_store", "_files", "_layer_file", "_manifest", "_store_writer")}
 
 
@@ -33,9 +34,9 @@ def ids(batch):
     return [f"sample {batch}.{i}" for i in range(N_BATCH)]
 
 
-def write(path):
+def write(path, if_exists):
     """Write the store, or what is missing of it."""
-    with fastcka.create_store(path, if_exists="append", provenance={"seed": 0}) as writer:
+    with fastcka.create_store(path, if_exists=if_exists, provenance={"seed": 0}) as writer:
         for batch in range(writer.n_samples // N_BATCH, BATCHES):
             writer.append(layers(batch), ids(batch))
 
@@ -45,7 +46,7 @@ def content(path):
     return {file.name: file.read_bytes() for file in Path(path).iterdir() if file.name != ".lock"}
 
 
-def write_until_killed(path, lines):
+def write_until_killed(path, if_exists, lines):
     """Return whether a process that writes the store was killed before it executed so many lines."""
     child = os.fork()
     if child == 0:
@@ -59,7 +60,7 @@ def write_until_killed(path, lines):
             return trace
 
         sys.settrace(trace)
-        write(path)
+        write(path, if_exists)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -74,6 +75,9 @@ def check_readable(path):
     if not is_store(path):
         return None  # killed before there was one
     store = fastcka.open_store(path)
+    if list(store) == list(OLD):
+        np.testing.assert_array_equal(store["old"], OLD["old"])
+        return "old"
     committed, rest = divmod(store.n_samples, N_BATCH)
     assert rest == 0
     assert list(store) == (list(FEATURES) if committed else [])
@@ -84,16 +88,19 @@ def check_readable(path):
     return committed
 
 
-def main(folder, step):
+def main(folder, if_exists, step):
     os.fsync = lambda descriptor: None  # whoever kills a process leaves the system's own buffers alone
     folder = Path(folder)
-    write(folder / "whole")
+    write(folder / "whole", "error")
     whole, seen = content(folder / "whole"), []
     for lines in itertools.count(0, step):
         path = folder / "killed"
-        killed = write_until_killed(path, lines)
+        if if_exists == "replace":
+            with fastcka.create_store(path) as writer:
+                writer.append(OLD, ids=range(5))
+        killed = write_until_killed(path, if_exists, lines)
         seen.append(check_readable(path))
-        write(path)
+        write(path, if_exists)
         assert content(path) == whole, f"killed before line {lines}"
         shutil.rmtree(path)
         if not killed:
@@ -102,4 +109,4 @@ def main(folder, step):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -61,9 +61,10 @@ class StoreWriter:
 
         Parameters
         ----------
-        layers : mapping of names to (n_batch, n_features) array_like
-            Of the types that :func:`fastcka.cka` reads. Every batch has the layers, numbers of features and
-            types of the first; batches may differ in their number of samples.
+        layers : mapping of names to (n_batch, n_features) array_like, or sequence of them
+            Of the types that :func:`fastcka.cka` reads; the layers of a sequence are called "0", "1", ...
+            Every batch has the layers, numbers of features and types of the first; batches may differ in
+            their number of samples.
         ids : iterable of str or int, optional
             One for each sample, none of them twice in a store. All batches have ids, or none has.
 
@@ -72,7 +73,8 @@ class StoreWriter:
         TypeError, ValueError
             When the batch does not fit; the message names the layer, and nothing has been written.
         OSError
-            When it could not be written (disk full): nothing of the batch has been kept.
+            When it could not be written (disk full). Nothing of the batch is kept then, and the writer can go
+            on; or else the message says so.
         """
         if not self._lock.held:
             raise ValueError(
@@ -81,7 +83,7 @@ class StoreWriter:
         names, arrays = as_layers(layers, "layers")
         batch = dict(zip(names, arrays, strict=True))
         n_batch = _check_batch(batch, self._manifest.layers)
-        new_ids = None if ids is None else list(map(_sample_id, ids))
+        new_ids = None if ids is None else _sample_ids(ids)
         self._check_ids(new_ids, n_batch)
         try:
             self._write(batch, n_batch, new_ids)
@@ -147,21 +149,20 @@ class StoreWriter:
         self._rows = {x: row for row, x in enumerate(parsed_ids(ids))}
 
     def _roll_back(self, error: BaseException) -> None:
-        """After a failure, go back to the last commit; close when even that fails."""
+        """After a failure, go back to the last commit, as the disk has it; close when even that fails."""
+        before = self.n_samples
         try:
             self._recover()
-            state = "the writer can go on from there"
+            kept = "kept" if self.n_samples > before else "not kept"
+            state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can go on"
         except Exception as second:
             self.close()
             state = (
-                f'the writer is closed ({second}); create_store(..., if_exists="append") goes on from there'
+                f"{before} samples were committed before; the writer is closed ({second}), "
+                f'create_store with if_exists="append" goes on'
             )
         if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(
-                error.errno,
-                f"{error.strerror}: the batch was not kept, {self.n_samples} samples are committed, {state}",
-                str(self._path),
-            ) from error
+            raise OSError(error.errno, f"{error.strerror}: {state}", str(self._path)) from error
 
     # ------------------------------------------------------------------ checks
 
@@ -183,16 +184,17 @@ class StoreWriter:
 
 def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
     """Check that the arrays fit to one another and to the layers so far; return their number of samples."""
-    first, n = next((name, len(array)) for name, array in batch.items())
+    first = next(iter(batch))
+    n = len(batch[first])
     for name, array in batch.items():
         if len(array) != n:
             raise ValueError(
                 f"{layer_label('layers', first)} has {n} samples but {layer_label('layers', name)} has "
                 f"{len(array)}: a batch has the same samples in all layers"
             )
-    known = {layer.name: layer for layer in files} or None
-    if known is None:
+    if not files:
         return n
+    known = {layer.name: layer for layer in files}
     if missing := [name for name in known if name not in batch]:
         raise ValueError(f"layers lacks {missing[0]!r}, which all batches before had; it has {list(batch)}")
     for name, array in batch.items():
@@ -212,6 +214,12 @@ def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
     return n
 
 
+def _sample_ids(values: object) -> list[SampleId]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"ids must be a sequence of strings or integers, got {values!r}")
+    return [_sample_id(value) for value in values]
+
+
 def _sample_id(value: object) -> SampleId:
     if isinstance(value, str):
         return str(value)
@@ -228,10 +236,11 @@ def _sample_id(value: object) -> SampleId:
 
 def _leftovers(path: Path, manifest: Manifest) -> list[Path]:
     """Return the files that a killed process left, and that no manifest will name."""
-    files = [file for file in path.iterdir() if is_temporary(file.name)]
+    files = list(path.iterdir())
+    left = [file for file in files if is_temporary(file.name)]
     if not manifest.layers:  # of a first batch that was not finished, or of a store that was being replaced
-        files += [file for file in path.iterdir() if file.name == IDS or is_layer_file(file.name)]
-    return files
+        left += [file for file in files if file.name == IDS or is_layer_file(file.name)]
+    return left
 
 
 def _write_tail(path: Path, start: int, data: bytes) -> int:

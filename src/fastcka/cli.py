@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         help="compare the layers in two files",
         description="Compare each layer in A with each layer in B. The rows of all layers are the same "
         "samples in the same order. Two single arrays give one number, several layers a table.",
-        epilog="A and B: .npy, .npz, .safetensors, .h5, .hdf5 files, directories of .npy files, zarr groups. "
+        epilog="A and B: .npy, .npz, .safetensors, .h5, .hdf5 files, directories of .npy files, zarr groups, "
+        "stores (fastcka.create_store); sample ids of two stores must be the same, in the same order. "
         "The same one twice: its layers with one another.",
     )
     compare.set_defaults(run=_compare)
