@@ -12,6 +12,9 @@ plain NumPy.
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 # First, because it reads the processor affinity before the core, and OpenMP with it, is loaded.
 from .threads import get_num_threads, set_num_threads
 
@@ -25,6 +28,9 @@ from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, create_store, open_store
 from .streaming import StreamingCKA
+
+if TYPE_CHECKING:
+    from . import torch as torch
 
 __version__: str = _core.config()["version"]
 
@@ -55,3 +61,16 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import ``fastcka.torch`` when it is first asked for: most users have no need of PyTorch."""
+    if name == "torch":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.torch")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "torch"})

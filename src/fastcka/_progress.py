@@ -12,12 +12,12 @@ Report: TypeAlias = Callable[[int, int], object]
 
 
 @contextmanager
-def progress_report(progress: bool | Report, what: str) -> Iterator[Report | None]:
+def progress_report(progress: bool | Report, what: str, unit: str = "tile") -> Iterator[Report | None]:
     """Give the function of (done, total) that the core shall call, or None; close the display afterwards."""
     if progress is False:
         yield None
     elif progress is True:
-        display = _display(what)
+        display = _display(what, unit)
         try:
             yield display.report
         finally:
@@ -28,26 +28,30 @@ def progress_report(progress: bool | Report, what: str) -> Iterator[Report | Non
         raise TypeError(f"progress must be False, True or a function of (done, total), got {progress!r}")
 
 
-def _display(what: str) -> _Bar | _Line:
+def _display(what: str, unit: str) -> _Bar | _Line:
     try:
         from tqdm import tqdm
     except ImportError:
         return _Line(what)
-    return _Bar(tqdm(desc=what, unit="tile"))
+    return _Bar(lambda total: tqdm(desc=what, unit=unit, total=total))
 
 
 class _Bar:
-    """A tqdm bar, which wants steps where the core gives totals."""
+    """A tqdm bar, drawn with the first report; it wants steps where it gets totals."""
 
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
+    def __init__(self, draw: Callable[[int], Any]) -> None:
+        self.draw = draw
+        self.bar: Any = None
 
     def report(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = self.draw(total)
         self.bar.total = total
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 class _Line:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From the rows of two models, batch by batch, to CKA: which of three ways, and each of them.
+
+A stream of moments takes memory with the square of the features, kept activations with the samples; both are
+exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from .._arrays import needs_float64
+from .._plan import plan
+from ..kernels import Kernel, Linear
+from ..results import CKAMatrix
+from ..similarity import cka_matrix
+from ..streaming import StreamingCKA, exact_state_bytes
+from ._kept import Kept
+from ._memory import in_words
+from ._pool import Tensor
+from ._rows import Rows
+from ._types import as_array
+
+Settings = dict[str, Any]  # estimator, dtype, n_threads
+
+
+class Collector(Protocol):
+    """Takes batches in, and gives CKA of all of them."""
+
+    words: str
+
+    def add(self, a: Rows, b: Rows) -> None:
+        """Take in a batch of both models."""
+
+    def result(self) -> CKAMatrix:
+        """Return CKA of all batches."""
+
+
+def collector(
+    method: str, kernel: Kernel, settings: Settings, limit: int, a: Rows, b: Rows, total: int | None
+) -> Collector:
+    """Choose by the first batch and the number of samples (None where it is not known)."""
+    arrays = [as_array(X, layer) for rows in (a, b) for layer, X in rows.layers.items()]
+    double = needs_float64(arrays, settings["dtype"])
+    if method != "minibatch":
+        ways: list[tuple[int, Collector]] = []
+        if isinstance(kernel, Linear):
+            size = _state_bytes(a, b, "float64" if double else "float32")
+            ways.append((size, _Stream("exact", kernel, settings, limit, f"exact, sums of {in_words(size)}")))
+        if total is not None:
+            size = _kept_bytes(a, b, kernel, settings, len(a) * total // a.n_samples)
+            words = f"exact, with kept activations, {in_words(size)}"
+            ways.append((size, _KeptRows(kernel, settings, limit, words)))
+        if ways:
+            size, way = min(ways, key=lambda sized: sized[0])
+            if size <= limit:
+                return way
+        _refuse_or_warn(method, kernel, settings["estimator"], [size for size, _ in ways], limit)
+    return _Stream("minibatch", kernel, settings, limit, "mini-batch")
+
+
+def _refuse_or_warn(method: str, kernel: Kernel, estimator: str, sizes: list[int], limit: int) -> None:
+    need = (
+        f"exact CKA would take {in_words(min(sizes))} ({min(sizes)} bytes), more than {in_words(limit)}"
+        if sizes
+        else f"exact CKA with {kernel} keeps all activations, and the loader does not say how many there are"
+    )
+    if method == "exact" or estimator != "unbiased":
+        rest = "" if estimator == "unbiased" else " (mini-batch CKA is always unbiased)"
+        raise MemoryError(
+            f"{need}{rest}: pool, choose fewer layers, raise max_bytes or give n_samples; or extract into "
+            f"a store (out=) and use cka_matrix"
+        )
+    warnings.warn(
+        f'{need}: mini-batch CKA instead (the result says method="minibatch"). To have it exact, pool, take '
+        f"fewer layers, raise max_bytes or give n_samples",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _state_bytes(a: Rows, b: Rows, dtype: str) -> int:
+    widths = [[X.shape[1] for X in rows.layers.values()] for rows in (a, b)]
+    try:
+        return int(exact_state_bytes(*widths, dtype=dtype))
+    except MemoryError:  # more than any machine has
+        return 2**63
+
+
+def _kept_bytes(a: Rows, b: Rows, kernel: Kernel, settings: Settings, n_rows: int) -> int:
+    """Return what kept activations and their comparison take."""
+    sides = [[_like(X, max(n_rows, 2)) for X in rows.layers.values()] for rows in (a, b)]
+    kept: int = sum(len(X) * X.shape[1] * X.itemsize for side in sides for X in side)
+    work = plan(*sides, kernel=kernel, dtype=settings["dtype"], n_threads=settings["n_threads"])
+    return kept + int(work.bytes)
+
+
+def _like(X: Tensor, n_rows: int) -> np.ndarray[Any, Any]:
+    """Return an array of n rows like X that takes no memory."""
+    first = as_array(X[:1].float() if X.dtype == torch.bfloat16 else X[:1], "")
+    return np.broadcast_to(first, (n_rows, first.shape[1]))
+
+
+class _KeptRows:
+    """Keeps all activations, and compares them at the end."""
+
+    def __init__(self, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
+        self.kernel, self.settings, self.words = kernel, settings, words
+        self.sides = Kept(limit), Kept(limit)
+
+    def add(self, a: Rows, b: Rows) -> None:
+        for side, rows in zip(self.sides, (a, b), strict=True):
+            side.add(rows, None)
+
+    def result(self) -> CKAMatrix:
+        a, b = (side.trimmed() for side in self.sides)
+        return cka_matrix(a, b, kernel=self.kernel, **self.settings)
+
+
+class _Stream:
+    """Takes batches into a StreamingCKA.
+
+    A mini-batch of fewer than 4 samples, as the last one may be, has no unbiased HSIC: each batch waits for
+    the next one, and takes it in if it is that small.
+    """
+
+    def __init__(self, method: str, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
+        self.whole = method == "minibatch"  # nothing grows with the batches, so there is no limit to obey
+        self.stream = StreamingCKA(method, kernel, **settings, max_bytes=None if self.whole else limit)
+        self.words = words
+        self.waiting: list[dict[str, Tensor]] = []
+
+    def add(self, a: Rows, b: Rows) -> None:
+        batch = [a.layers, b.layers]
+        if not self.whole:
+            self.stream.update(*batch)
+        elif self.waiting and min(len(a), _length(self.waiting)) < 4:
+            self.waiting = [_joined(first, second) for first, second in zip(self.waiting, batch, strict=True)]
+        else:
+            self._flush()
+            self.waiting = batch
+
+    def result(self) -> CKAMatrix:
+        self._flush()
+        return self.stream.result()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.stream.update(*self.waiting)
+            self.waiting = []
+
+
+def _length(batch: list[dict[str, Tensor]]) -> int:
+    return len(next(iter(batch[0].values())))
+
+
+def _joined(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {layer: torch.cat([X, second[layer]]) for layer, X in first.items()}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a batch to the call of a model: which tensors go in, which positions count, which samples they are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from .._arrays import _type_name
+from ._pool import Tensor
+from ._select import Module
+
+SampleId: TypeAlias = str | int
+Ids: TypeAlias = str | Callable[[Any], Any] | Sequence[SampleId] | None
+
+_MASK = "attention_mask"  # true where a position counts, as Hugging Face has it
+_PADDING = ("src_key_padding_mask", "key_padding_mask")  # true where it does not, as torch has it
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One call of a model.
+
+    `mask` is (n_samples, positions) bool, or None.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    mask: Tensor | None
+    n_samples: int
+
+
+class Reader:
+    """Turns the batches of a loader into calls of one model."""
+
+    def __init__(self, model: Module, device: object) -> None:
+        self.device = torch.device(device) if device is not None else device_of(model)
+        try:
+            parameters = list(inspect.signature(model.forward).parameters.values())
+        except (TypeError, ValueError):  # a forward without a readable signature takes the first tensor
+            parameters = []
+        self.name = type(model).__name__
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self.positional = [p.name for p in parameters if p.kind in positional]
+        self.required = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
+        self.keywords = {p.name for p in parameters if p.kind in (positional[1], p.KEYWORD_ONLY)}
+        self.any_keyword = any(p.kind == p.VAR_KEYWORD for p in parameters)
+
+    def read(self, batch: Any) -> Inputs:
+        """Return the call for a batch; the tensors are copies, which the model may write to."""
+        if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Mapping):
+            batch = batch[0]  # (dict of inputs, labels)
+        if isinstance(batch, Mapping):
+            args, kwargs, named = (), self._keywords(batch), dict(batch)
+        else:
+            items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+            args, kwargs = self._arguments(items), {}
+            named = dict(zip(self.positional, args, strict=False))
+        n = _n_samples([*args, *kwargs.values()], batch)
+        return Inputs(self._moved(args), self._moved(kwargs), _mask(named, n), n)
+
+    def _arguments(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return as many entries of a tuple as the model requires; labels and the like come after them."""
+        needed = max(1, len(self.required))
+        if len(items) < needed:
+            raise ValueError(
+                f"a batch has {len(items)} entries, but {self.name}.forward needs {needed}: "
+                f"{', '.join(self.required)}"
+            )
+        return items[:needed]
+
+    def _keywords(self, batch: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return the entries of a dict that the model takes."""
+        taken = {k: v for k, v in batch.items() if k in self.keywords or (self.any_keyword and k != "ids")}
+        missing = [name for name in self.required if name not in taken]
+        if missing or not taken:
+            takes = ", ".join(self.positional) or "no named argument"
+            raise ValueError(
+                f"{self.name}.forward takes {takes}; a batch has the entries {', '.join(map(str, batch))}: "
+                f"name the inputs in the batch as the model does"
+            )
+        return taken
+
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(value)
+        if isinstance(value, torch.Tensor):
+            return value.detach().to(self.device, copy=True)
+        if isinstance(value, Mapping):
+            return {key: self._moved(item) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return (
+                type(value)([self._moved(item) for item in value]) if type(value) in (tuple, list) else value
+            )
+        return value
+
+
+def device_of(model: Module) -> Any:
+    """Return where the first parameter, or buffer, of a model is."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            if tensor.device.type != "meta":
+                return tensor.device
+    return torch.device("cpu")
+
+
+def _n_samples(values: list[Any], batch: Any) -> int:
+    for value in values:
+        if isinstance(value, torch.Tensor | np.ndarray) and value.ndim > 0:
+            return len(value)
+        if isinstance(value, tuple | list) and value and isinstance(value[0], torch.Tensor | np.ndarray):
+            return len(value)  # images of different sizes
+    raise TypeError(
+        f"a batch must be a tensor, a tuple that begins with the model's inputs, or a dict of them, with "
+        f"the samples along the first dimension; got {_type_name(batch)}"
+    )
+
+
+def _mask(named: Mapping[Any, Any], n: int) -> Tensor | None:
+    """Return the mask (n, positions) among the inputs, if there is one of that form."""
+    for key in (_MASK, *_PADDING):
+        if (mask := named.get(key)) is not None:
+            mask = torch.as_tensor(mask)
+            if mask.ndim == 2 and len(mask) == n:
+                # Padding masks may be float, added to the scores: 0 where a position counts.
+                return mask.detach().cpu() == 0 if key in _PADDING else mask.detach().cpu() != 0
+    return None
+
+
+class SampleIds:
+    """The names of the samples, from wherever the user says that they are."""
+
+    def __init__(self, ids: Ids, argument: str) -> None:
+        self.argument = argument
+        self.source = ids
+        self.sequence: list[SampleId] | None = None
+        if not (ids is None or isinstance(ids, str) or callable(ids)):
+            self.sequence = _plain(ids, argument)
+            if not self.sequence:
+                raise ValueError(f"{argument} is empty")
+
+    def of(self, batch: Any, start: int, n: int) -> list[SampleId] | None:
+        """Return the ids of a batch of n samples, the first of which is sample number `start`."""
+        if self.source is None:
+            return None
+        if self.sequence is not None:
+            ids = self.sequence[start : start + n]
+            if len(ids) < n:
+                raise ValueError(
+                    f"{self.argument} has {len(self.sequence)} entries, but the loader gave {start + n} "
+                    f"samples so far"
+                )
+            return ids
+        if callable(self.source):
+            ids = _plain(self.source(batch), self.argument)
+        else:
+            entries = batch[0] if isinstance(batch, tuple | list) and batch else batch
+            if not isinstance(entries, Mapping) or self.source not in entries:
+                has = (
+                    f"the entries {', '.join(map(str, entries))}"
+                    if isinstance(entries, Mapping)
+                    else "no names"
+                )
+                raise ValueError(f"{self.argument}={self.source!r} is no entry of a batch, which has {has}")
+            ids = _plain(entries[self.source], self.argument)
+        if len(ids) != n:
+            raise ValueError(f"{self.argument} gave {len(ids)} ids for a batch of {n} samples")
+        return ids
+
+
+def _plain(ids: Any, argument: str) -> list[SampleId]:
+    items = ids.tolist() if isinstance(ids, torch.Tensor | np.ndarray) else list(ids)
+    items = [i.item() if isinstance(i, torch.Tensor | np.generic) else i for i in items]
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise TypeError(f"{argument} must be texts or integers, one for each sample, got {item!r}")
+    return items

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from .._arrays import Array
+from ._capture import Capture
+from ._inputs import SampleId
+from ._memory import in_words
+from ._rows import Rows
+from ._types import as_array
+
+
+class Extracted(Mapping[str, Array]):
+    """Activations by layer, as :func:`extract` keeps them in memory: a mapping of name to (n, p) array.
+
+    Attributes
+    ----------
+    ids : tuple of str or int, or None
+        An id for each row, where `ids` was given; with ``pool="tokens"`` always, ``"sample:position"``.
+    skipped : dict of str to str
+        Layers that were chosen but are not here, each with the reason.
+    n_samples : int
+        Rows of each array.
+    """
+
+    def __init__(
+        self, layers: dict[str, Array], ids: tuple[SampleId, ...] | None, skipped: dict[str, str]
+    ) -> None:
+        self._layers = layers
+        self.ids = ids
+        self.skipped = skipped
+        self.n_samples = len(next(iter(layers.values())))
+
+    def __getitem__(self, name: str) -> Array:
+        return self._layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __repr__(self) -> str:
+        left = f"; {len(self.skipped)} left out, see .skipped" if self.skipped else ""
+        return f"<{self.n_samples} samples; layers {', '.join(self)}{left}>"
+
+
+class Kept:
+    """Collects rows in arrays that grow in place, so that no second copy is ever made of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.arrays: dict[str, Array] = {}
+        self.n_rows = 0
+        self.expected = 0
+        self.ids: list[SampleId] | None = None
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+    def start_of(self, start: int, stop: int, ids: list[SampleId] | None) -> int:
+        """Return the first sample from `start` to `stop` that is not kept yet."""
+        return start
+
+    def plan(self, capture: Capture, rows: Rows, total: int | None) -> str:
+        """Say how much will be kept, judged by the first batch; refuse what is too much."""
+        per_batch = sum(_widened(X).dtype.itemsize * X.numel() for X in rows.layers.values())
+        if total is None:
+            return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample in memory"
+        self.expected = -(-len(rows) * total // rows.n_samples)
+        size = per_batch * total // rows.n_samples
+        self._check(size, f"{len(rows.layers)} layers of {total} samples")
+        return f"{len(rows.layers)} layers of {total} samples, {in_words(size)} in memory"
+
+    def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
+        """Keep the rows of a batch."""
+        n, stop = len(rows), self.n_rows + len(rows)
+        arrays = {layer: as_array(_widened(X), layer) for layer, X in rows.layers.items()}
+        room = stop + stop // 4
+        if not self.arrays or stop > len(next(iter(self.arrays.values()))):
+            self._check(
+                sum(stop * X.shape[1] * X.itemsize for X in arrays.values()), f"{stop} samples so far"
+            )
+        for layer, X in arrays.items():
+            if layer not in self.arrays:
+                self.arrays[layer] = np.empty((max(self.expected, n), X.shape[1]), X.dtype)
+            elif len(self.arrays[layer]) < stop:
+                self.arrays[layer].resize((room, X.shape[1]), refcheck=False)
+            self.arrays[layer][self.n_rows : stop] = X
+        if ids is not None:
+            self.ids = (self.ids or []) + ids
+        self.n_rows = stop
+
+    def result(self, capture: Capture, n_samples: int) -> Extracted:
+        """Return what was kept."""
+        ids = None if self.ids is None else tuple(self.ids)
+        return Extracted(self.trimmed(), ids, dict(capture.skipped))
+
+    def trimmed(self) -> dict[str, Array]:
+        """Return the arrays, without the room they had to grow."""
+        for X in self.arrays.values():
+            X.resize((self.n_rows, X.shape[1]), refcheck=False)
+        return self.arrays
+
+    def _check(self, size: int, what: str) -> None:
+        if size > self.limit:
+            raise MemoryError(
+                f"{what} take {in_words(size)} ({size} bytes) in memory, more than {in_words(self.limit)}: "
+                f"write them to disk (out=), pool, choose fewer layers or samples, or raise max_bytes"
+            )
+
+
+def _widened(X: torch.Tensor) -> torch.Tensor:
+    """Return bfloat16, which NumPy lacks, as float32."""
+    return X.float() if X.dtype == torch.bfloat16 else X

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Find the tensors in what a module returns: a tensor, a tuple, a dict, a Hugging Face output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from ._select import HIDDEN
+
+_MAIN = ("last_hidden_state", "logits")  # of a dict, in this order; otherwise its first tensor with a batch
+_HIDDEN_KEYS = {HIDDEN: "", f"encoder_{HIDDEN}": "encoder.", f"decoder_{HIDDEN}": "decoder."}
+
+
+def tensors(output: Any) -> dict[str, Any]:
+    """Return the tensors of an output by part: "0", "1.0", "key"; and "" for the one that stands for it.
+
+    Hidden states are left to :func:`hidden_states`.
+    """
+    if isinstance(output, torch.Tensor):
+        return {"": output}
+    found = dict(_walk(output, ""))
+    if not found:
+        return {}
+    with_batch = [part for part, tensor in found.items() if tensor.ndim > 0] or list(found)
+    main = next((part for part in _MAIN if part in with_batch), with_batch[0])
+    return {"": found[main], **found}
+
+
+def hidden_states(output: Any) -> dict[str, Any]:
+    """Return the hidden states of a Hugging Face output as ``embeddings``, ``layer.0``, ``layer.1``, ...
+
+    There is one more of them than layers: the first is what the embeddings gave to layer 0.
+    """
+    found: dict[str, Any] = {}
+    if isinstance(output, Mapping):
+        for key, prefix in _HIDDEN_KEYS.items():
+            states = output.get(key)
+            for k, tensor in enumerate(states if isinstance(states, tuple | list) else ()):
+                found[f"{prefix}layer.{k - 1}" if k else f"{prefix}embeddings"] = tensor
+    return found
+
+
+def _walk(value: Any, part: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, torch.Tensor):
+        yield part, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in _HIDDEN_KEYS:
+                yield from _walk(item, f"{part}.{key}" if part else str(key))
+    elif isinstance(value, tuple | list):
+        for k, item in enumerate(value):
+            yield from _walk(item, f"{part}.{k}" if part else str(k))

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Leave models and random numbers as they were found, whatever happens in between."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ._select import Module
+
+
+@contextmanager
+def evaluating(model: Module, *, hidden_states: bool = False) -> Iterator[None]:
+    """Put a model into evaluation mode; give each of its modules back its own mode afterwards.
+
+    `hidden_states`: a model whose configuration can ask for hidden states returns them meanwhile.
+    """
+    training = [(module, module.training) for module in model.modules()]
+    config = getattr(model, "config", None)
+    ask = hidden_states and hasattr(config, "output_hidden_states")
+    asked = getattr(config, "output_hidden_states", None)
+    try:
+        model.eval()
+        if ask:
+            config.output_hidden_states = True  # type: ignore[union-attr]
+        yield
+    finally:
+        if ask:
+            config.output_hidden_states = asked  # type: ignore[union-attr]
+        for module, mode in training:
+            module.training = mode
+
+
+@contextmanager
+def observing(*loaders: object) -> Iterator[None]:
+    """No gradients, no fused shortcut around modules, and every random state restored afterwards."""
+    own = {id(g): g for g in (_generator(x) for loader in loaders for x in _drawing(loader)) if g is not None}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    states = [(generator, generator.get_state()) for generator in own.values()]
+    fast = torch.backends.mha.get_fastpath_enabled()  # it would run an encoder layer without its modules
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.no_grad())
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+            for generator, state in states:
+                generator.set_state(state)
+
+
+def _drawing(loader: object) -> list[Any]:
+    """Return what of a loader may draw random numbers."""
+    return [loader, getattr(loader, "sampler", None)]
+
+
+def _generator(owner: Any) -> Any:
+    generator = getattr(owner, "generator", None)
+    return generator if isinstance(generator, torch.Generator) else None

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations written into a store, batch by batch, and gone on with after a run that was cut short."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from .._store_writer import StoreWriter
+from ..store import Store, create_store, is_store, open_store
+from ._capture import Capture
+from ._inputs import SampleId, SampleIds
+from ._loaders import is_shuffled
+from ._memory import in_words
+from ._rows import Rows
+from ._select import Module
+from ._types import as_array
+
+_KEY = "extract"  # in the provenance of a store: what this module notes
+_LEFT_OUT = "left_out"
+
+
+class Written:
+    """Appends rows to the store at `out`."""
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        limit: int,
+        capture: Capture,
+        settings: Mapping[str, object],
+        provenance: Mapping[str, Any] | None,
+        loader: Any,
+        names: SampleIds,
+    ) -> None:
+        self.path, self.limit = Path(out), limit
+        if _KEY in (provenance or {}):
+            raise ValueError(f"provenance: the entry {_KEY!r} is taken, by what extract notes itself")
+        self.noted = {
+            "model": type(capture.model).__name__,
+            "parameters": fingerprint(capture.model),
+            **{key: _in_json(value) for key, value in settings.items()},
+        }
+        self.provenance = dict(provenance or {})
+        self.writer: StoreWriter | None = None
+        self.samples: list[str] | None = None  # their ids on disk
+        self.n_samples = 0  # on disk
+        if is_store(self.path):
+            self._go_on(open_store(self.path), capture, loader, names)
+
+    def _go_on(self, store: Store, capture: Capture, loader: Any, names: SampleIds) -> None:
+        """Take stock of what is on disk, and refuse to add what does not belong there."""
+        stored = store.provenance
+        noted = stored.pop(_KEY, None)
+        if noted is None:
+            raise ValueError(f"out: the store {self.path} was not written by extract; choose another place")
+        noted = {key: value for key, value in noted.items() if key != _LEFT_OUT}
+        for then, now in ((noted, self.noted), (stored, self.provenance)):
+            for key in [*now, *then]:
+                if then.get(key) != now.get(key):
+                    raise ValueError(
+                        f"out: the store {self.path} is of another run: {key} was {then.get(key)!r} there, "
+                        f"and is {now.get(key)!r} here; choose another place, or remove that store"
+                    )
+        self.n_samples = store.n_samples
+        if capture.pools.tokens:
+            rows = [str(i).rpartition(":")[0] for i in store.ids or ()]
+            self.samples = [s for k, s in enumerate(rows) if k == 0 or s != rows[k - 1]]
+            self.n_samples = len(self.samples)
+        elif store.ids is not None:
+            self.samples = list(map(str, store.ids))
+        if self.n_samples and names.source is None and is_shuffled(loader):
+            raise ValueError(
+                f"out: cannot go on with {self.path}: the loader is shuffled, and without ids= its samples "
+                f"cannot be told from those on disk"
+            )
+        if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
+            has, here = ("no ids", "has") if self.samples is None else ("ids", "has none")
+            raise ValueError(f"out: the samples in the store {self.path} have {has}, and this run {here}")
+
+    def __enter__(self) -> Written:
+        if is_store(self.path):
+            self.writer = create_store(self.path, if_exists="append")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def start_of(self, start: int, stop: int, ids: list[SampleId] | None) -> int:
+        """Return the first sample of a batch that is not on disk; check the ids of those that are."""
+        kept = min(max(self.n_samples, start), stop)
+        if self.samples is not None and ids is not None:
+            there = self.samples[start:kept]
+            for k, (then, now) in enumerate(zip(there, map(str, ids), strict=False)):
+                if then != now:
+                    raise ValueError(
+                        f"out: the store {self.path} has other samples than the loader: sample {start + k} "
+                        f"is {then!r} there and {now!r} here"
+                    )
+        return kept
+
+    def plan(self, capture: Capture, rows: Rows, total: int | None) -> str:
+        """Say how much will be written; refuse what is too much. A new store is made now."""
+        if self.writer is None:
+            noted = {**self.noted, _LEFT_OUT: capture.skipped}
+            self.writer = create_store(self.path, provenance={**self.provenance, _KEY: noted})
+        elif (
+            self.writer.layers
+            and (there := {k: v[0] for k, v in self.writer.layers.items()}) != capture.widths
+        ):
+            raise ValueError(
+                f"out: the store {self.path} has the layers {there}, this run has {capture.widths}"
+            )
+        per_batch = sum(X.element_size() * X.numel() for X in rows.layers.values())
+        if total is None:
+            return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample on disk"
+        size = per_batch * total // rows.n_samples
+        if self.limit and size > self.limit:
+            raise MemoryError(
+                f"{len(rows.layers)} layers of {total} samples take {in_words(size)} ({size} bytes) on disk, "
+                f"more than max_bytes={self.limit}"
+            )
+        done = f", {self.n_samples} samples are there" if self.n_samples else ""
+        return f"{len(rows.layers)} layers of {total} samples, {in_words(size)} in {self.path}{done}"
+
+    def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
+        """Append the rows of a batch."""
+        assert self.writer is not None  # plan() came before
+        self.writer.append({layer: as_array(X, layer) for layer, X in rows.layers.items()}, ids)
+
+    def result(self, capture: Capture, n_samples: int) -> Store:
+        """Return the store, opened."""
+        if n_samples < self.n_samples:
+            raise ValueError(
+                f"out: the store {self.path} has {self.n_samples} samples, this run gives only {n_samples}"
+            )
+        assert self.writer is not None
+        self.writer.close()
+        return open_store(self.path)
+
+
+def fingerprint(model: Module) -> str:
+    """Return a digest of names, shapes and some values of all parameters and buffers.
+
+    It tells one checkpoint from another without reading gigabytes.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            values = tensor.detach().reshape(-1)
+            some = values[:: max(1, len(values) // 16)][:17].to(
+                "cpu", torch.complex128 if tensor.is_complex() else torch.float64
+            )
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
+    return digest.hexdigest()
+
+
+def _in_json(value: object) -> Any:
+    """Return a setting as JSON can keep it: types and functions by their names."""
+    if isinstance(value, Mapping):
+        return {str(key): _in_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(item) for item in value]
+    if value is None or isinstance(value, str):
+        return value
+    return getattr(value, "__qualname__", str(value))
