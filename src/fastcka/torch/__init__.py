@@ -9,7 +9,7 @@
 (100, 8)
 
 :func:`extract` keeps activations, in memory or on disk; :func:`compare` gives CKA of the layers of two models
-without keeping more than it must. It needs ``pip install "fastcka[torch]"``;
+without keeping more than it must; :func:`cka` and :func:`cka_loss` are differentiable. It needs ``pip install "fastcka[torch]"``;
 ``import fastcka`` alone never imports torch.
 """
 
@@ -24,5 +24,6 @@ if find_spec("torch") is None:
 from ._compare import compare
 from ._extract import extract
 from ._kept import Extracted
+from ._loss import cka, cka_loss
 
-__all__ = ["Extracted", "compare", "extract"]
+__all__ = ["Extracted", "cka", "cka_loss", "compare", "extract"]
