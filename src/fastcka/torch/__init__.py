@@ -9,8 +9,8 @@
 (100, 8)
 
 :func:`extract` keeps activations, in memory or on disk; :func:`compare` gives CKA of the layers of two models
-without keeping more than it must; :func:`cka` and :func:`cka_loss` are differentiable. It needs ``pip install "fastcka[torch]"``;
-``import fastcka`` alone never imports torch.
+without keeping more than it must; :func:`cka` and :func:`cka_loss` are differentiable. All of it needs
+``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports torch.
 """
 
 from __future__ import annotations

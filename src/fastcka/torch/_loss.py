@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from .._arrays import ESTIMATORS, check_estimator
+from .._pairwise import reason, warn
 from ..kernels import RBF, Kernel, KernelLike, Linear, resolve_kernel
-from ..similarity import _reason, _warn
 from ._alignment import Tensor, align
 
 
@@ -69,7 +69,7 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
     """
     value, degenerate = _cka(x, y, kernel, estimator)
     if degenerate:
-        _warn(degenerate)
+        warn(degenerate)
     return value
 
 
@@ -92,7 +92,7 @@ def cka_loss(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: 
     """
     value, degenerate = _cka(x, y, kernel, estimator)
     if degenerate:
-        _warn(degenerate)
+        warn(degenerate)
     return 1 - value
 
 
@@ -116,7 +116,7 @@ def _cka(x: Tensor, y: Tensor, kernel: KernelLike, estimator: str) -> tuple[Tens
                 if result is not None:
                     result.fill_(torch.nan)
     degenerate = [
-        f"{name}: {_reason(status, chosen)}" for name, status in zip("xy", statuses, strict=True) if status
+        f"{name}: {reason(status, chosen)}" for name, status in zip("xy", statuses, strict=True) if status
     ]
     return _WithGradients.apply(x, y, value, *gradients), degenerate
 
