@@ -125,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         help="time this machine against NumPy, torch and installed peers",
         description="Time fastcka against the strongest forms in NumPy and torch, and against those of "
-        "torch-cka, pytorch-cka, ckatorch, repsim and thingsvision that are installed: the values are compared "
-        "first, both sides take turns and have the same number of threads. Takes about half a minute.",
+        "torch-cka, pytorch-cka, ckatorch, repsim and thingsvision that are installed. Values are compared "
+        "first; both sides take turns and have the same number of threads. Takes about half a minute.",
     )
     bench.set_defaults(run=_bench)
     bench.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")

@@ -103,7 +103,7 @@ def heading(here: dict[str, Any]) -> str:
         (
             f"fastcka {versions['fastcka']}, SIMD level {here['simd_level']}, {here['cpu']}, {count} a side",
             f"NumPy {versions['numpy']}; BLAS: {', '.join(here['blas']) or 'unknown'}",
-            "ratio: the opponent's time over ours, median (lowest – highest) of the repeats; the values agree",
+            "ratio: the opponent's time over ours, median (lowest – highest) of the repeats; values agree",
             "",
             f"{'work':<46}{'fastcka':>12}  {'ratio':<24}{'opponent'}",
         )

@@ -117,17 +117,21 @@ def check_values(case: Case) -> None:
 def interleaved(calls: Sequence[Call], repeats: int) -> list[list[float]]:
     """Return the seconds per call of each of `calls`, which take turns; every second round goes backwards."""
     times: list[list[float]] = [[] for _ in calls]
-    number = [max(1, int(SHORTEST / _seconds(call, 1))) for call in calls]
-    turns = list(zip(calls, number, times, strict=True))
+    turns = list(zip(calls, times, strict=True))
     for _ in range(repeats):
-        for call, n, seconds in turns:
+        for call, seconds in turns:
             time.sleep(REST)
-            seconds.append(_seconds(call, n))
+            seconds.append(_seconds(call))
         turns.reverse()
     return times
 
 
-def _seconds(call: Call, number: int) -> float:
+def _seconds(call: Call) -> float:
+    once = _mean_seconds(call, 1)
+    return once if once > SHORTEST / 2 else _mean_seconds(call, int(SHORTEST / once))
+
+
+def _mean_seconds(call: Call, number: int) -> float:
     start = time.perf_counter()
     for _ in range(number):
         call()

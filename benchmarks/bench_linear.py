@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Is linear CKA of a pair at least as fast as the best NumPy form of it, at every size and in both types?
+
+And how much does it win over the formula that people copy?
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from suite import measured, standalone
+
+from fastcka.bench import cases
+
+SHAPES = ((1024, 4096), (4096, 512), (4096, 4096), (10000, 1024), (2048, 16384), (200, 50))
+
+
+def run(threads: int) -> list[dict]:
+    pairs = (
+        cases.linear_pair(n, p, dtype, threads, target=1.0)
+        for dtype, (n, p) in itertools.product(("float32", "float64"), SHAPES)
+    )
+    copied = cases.copied_formula(4096, 1024, threads, target=100)
+    return [*measured(pairs, 7), *measured([copied], 3)]
+
+
+if __name__ == "__main__":
+    standalone(run)
