@@ -18,10 +18,7 @@ AGREEMENT = 1e-6
 
 def halves(n: int, p: int, threads: int) -> Iterator[Case]:
     X, Y = cases.pair(n, p)
-    for name, narrow, widen in (
-        ("float16", to_float16, from_float16),
-        ("bfloat16", to_bfloat16, from_bfloat16),
-    ):
+    for name, (narrow, widen) in CONVERSIONS.items():
         x, y = narrow(X), narrow(Y)
         wide_x, wide_y = widen(x), widen(y)
         yield Case(
@@ -48,6 +45,9 @@ def to_bfloat16(X: np.ndarray) -> np.ndarray:
 
 def from_bfloat16(x: np.ndarray) -> np.ndarray:
     return (x.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+CONVERSIONS = {"float16": (to_float16, from_float16), "bfloat16": (to_bfloat16, from_bfloat16)}
 
 
 def run(threads: int) -> list[dict]:

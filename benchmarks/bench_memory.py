@@ -11,11 +11,11 @@ from __future__ import annotations
 from suite import in_fresh_process, quantity, standalone
 
 MEASURE = """
-import ctypes, gc
+import gc
 import numpy as np
 import fastcka
 from fastcka.bench import cases, numpy_forms
-from fastcka.bench.timing import equal_threads
+from threadpoolctl import threadpool_limits
 
 def kilobytes(line):
     for text in open("/proc/self/status"):
@@ -23,7 +23,7 @@ def kilobytes(line):
             return int(text.split()[1])
 
 layers = cases.layers({count}, {n}, {p})
-with equal_threads({threads}):
+with threadpool_limits({threads}):
     call = lambda layers: {call}
     call([X[:64] for X in layers])
     gc.collect()
@@ -38,7 +38,7 @@ import fastcka
 layers = [np.broadcast_to(np.float32(0), ({n}, {p}))] * {count}  # no values are read
 print(fastcka.plan(layers, kernel={kernel}, n_threads={threads}).bytes)
 """
-# The median is that of these layers, about; what matters is that no search for it keeps distances.
+# Near the median distance of these layers. What matters: no search for the median keeps distances.
 FIXED_SIGMA = "fastcka.RBF(sigma=20.0)"
 MB = 1e6
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How do the published packages do on the same arrays, where they compute the same thing?
 
-``fastcka.bench.peers`` says how each is called. A package that computes something else is refused by the check
-of values and gets no time; one that is not installed, or cannot be imported, is listed with the reason.
+``fastcka.bench.peers`` says how each is called. A package that computes something else is refused by the
+check of values and gets no time; one that is not installed, or cannot be imported, is listed with the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastcka.bench import against_peer, peers
 from fastcka.bench.timing import ValuesDiffer
 
 SETTINGS = ((2, 500, 768), (12, 500, 768), (2, 2000, 1024))  # layers, samples, features
-# repsim multiplies n x n matrices, with n³ operations, on one thread and without AVX: minutes at 2000 samples.
+# repsim multiplies n x n matrices, n³ operations, on one thread and without AVX: minutes at 2000 samples.
 MOST_SAMPLES = {"repsim": 500}
 
 
