@@ -51,7 +51,7 @@ CONVERSIONS = {"float16": (to_float16, from_float16), "bfloat16": (to_bfloat16, 
 
 
 def run(threads: int) -> list[dict]:
-    return [row for n, p in ((4096, 1024), (4096, 4096)) for row in measured(halves(n, p, threads), 7)]
+    return [row for n, p in ((4096, 1024), (4096, 4096)) for row in measured(halves(n, p, threads), 5)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from fastcka.bench import cases
 
 
 def run(threads: int) -> list[dict]:
-    return measured([cases.all_pairs(24, 2048, 768, "linear", threads, target=1.8)], 7)
+    return measured([cases.all_pairs(24, 2048, 768, "linear", threads, target=1.8)], 5)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from fastcka.bench.timing import interleaved
 
 
 def run(threads: int) -> list[dict]:
-    rows = measured([cases.rbf_pair(4096, 1024, threads, target=4)], 7)
+    rows = measured([cases.rbf_pair(4096, 1024, threads, target=4)], 5)
     rows += measured([cases.all_pairs(12, 2048, 768, "rbf", threads, target=5)], 5)
     return [*rows, *shares(4096, 1024, threads)]
 
@@ -44,7 +44,7 @@ def shares(n: int, p: int, threads: int) -> list[dict]:
 
     fixed = fastcka.RBF(sigma=float(by_gram(fastcka.RBF()).sigma_a[0]))
     products, with_map, whole = interleaved(
-        [lambda: by_gram(fastcka.Linear()), lambda: by_gram(fixed), lambda: by_gram(fastcka.RBF())], 9
+        [lambda: by_gram(fastcka.Linear()), lambda: by_gram(fixed), lambda: by_gram(fastcka.RBF())], 7
     )
 
     def share(part: list[float]) -> float:

@@ -55,7 +55,7 @@ def works(threads: int) -> Iterator[Case]:
 
 
 def run(threads: int) -> list[dict]:
-    return measured(works(threads), 5)
+    return measured(works(threads), 3)
 
 
 if __name__ == "__main__":

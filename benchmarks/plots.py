@@ -51,7 +51,7 @@ def _logarithmic(ax: Axes, axis: str) -> None:
 
 def linear(rows: Rows):
     """The ratios of the linear pairs with their spread, NumPy and torch."""
-    rows = [row for row in rows if "dtype" in row]
+    rows = [row for row in rows if "dtype" in row and "best" in row]
     figure, ax = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
     for y, row in enumerate(rows):
         torch = min(row["beside"].values(), key=lambda r: r["ratio"], default=None)
@@ -75,7 +75,7 @@ def scaling(rows: Rows):
     """Times over size, a panel for each sweep."""
     figure, panels = pyplot.subplots(2, 2, figsize=(9, 7), layout="constrained")
     for ax, (along, label) in zip(panels.flat, SWEEPS.items(), strict=True):
-        sweep = [row for row in rows if row["along"] == along]
+        sweep = [row for row in rows if row["along"] == along and "best" in row]
         at = [row["at"] for row in sweep]
         ax.plot(at, [1e3 * row["seconds"] for row in sweep], **STYLES["fastcka"], label="fastcka")
         for name, group in (("NumPy", "opponents"), ("torch", "beside")):

@@ -60,6 +60,9 @@ def ratio_table(rows: Rows) -> str:
         "|---|---:|---|---:|---:|---:|---:|---|",
     ]
     for row in rows:
+        if "refused" in row:
+            lines.append(f"| {row['name']} | | | | not timed: {row['refused']} | | | **missed** |")
+            continue
         best = row["opponents"][row["best"]]
         torch = min((other["ratio"] for other in row["beside"].values()), default=None)
         lines.append(
@@ -74,7 +77,11 @@ def linear(rows: Rows) -> str:
     """The table, and the mean over the shapes of each type."""
     means = []
     for dtype, target in (("float32", 1.2), ("float64", None)):
-        ratios = [row["opponents"][row["best"]]["ratio"] for row in rows if row.get("dtype") == dtype]
+        ratios = [
+            row["opponents"][row["best"]]["ratio"]
+            for row in rows
+            if row.get("dtype") == dtype and "best" in row
+        ]
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         aim = f" (target {target}) {verdict(mean, target)}".rstrip() if target else ""
         means.append(f"Geometric mean of the ratios to NumPy, {dtype}: {mean:.2f}{aim}.")
@@ -83,7 +90,7 @@ def linear(rows: Rows) -> str:
 
 def mixed(rows: Rows) -> str:
     """Ratios first, then quantities."""
-    ratios, quantities = [row for row in rows if "best" in row], [row for row in rows if "unit" in row]
+    ratios, quantities = ([row for row in rows if ("unit" in row) is wanted] for wanted in (False, True))
     return f"{ratio_table(ratios)}\n\n{quantity_table(quantities)}"
 
 
@@ -91,7 +98,7 @@ def scaling(rows: Rows) -> str:
     """For each sweep a small table, a column for each size."""
     tables = []
     for along in dict.fromkeys(row["along"] for row in rows):
-        sweep = [row for row in rows if row["along"] == along]
+        sweep = [row for row in rows if row["along"] == along and "best" in row]
         best = [row["opponents"][row["best"]] for row in sweep]
         columns = {
             plots.SWEEPS[along]: [str(row["at"]) for row in sweep],

@@ -50,7 +50,8 @@ def main() -> None:
             print(f"\n{name}", flush=True)
             rows = importlib.import_module(f"bench_{name}").run(options.threads)
             parts[name] = {"seconds": round(time.perf_counter() - start, 1), "rows": rows}
-    options.out.write_text(json.dumps({"machine": here, "parts": parts}, indent=1) + "\n")
+            # after every part, so that what goes wrong in the next one loses nothing
+            options.out.write_text(json.dumps({"machine": here, "parts": parts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,16 +14,24 @@ import sys
 from collections.abc import Callable, Iterable
 
 from fastcka import bench, get_num_threads
-from fastcka.bench.timing import Case, equal_threads, measure
+from fastcka.bench.timing import Case, ValuesDiffer, equal_threads, measure
 
 
 def measured(cases: Iterable[Case], repeats: int, **more: object) -> list[dict]:
-    """Measure cases one after the other; `more` goes into each row."""
+    """Measure cases one after the other; `more` goes into each row.
+
+    A case whose values differ has no times, but a row that says so.
+    """
     rows = []
     for case in cases:
-        measurement = measure(case, repeats)
-        print("\n".join(bench.lines(measurement)), flush=True)
-        rows.append({**measurement.to_dict(), **more})
+        try:
+            measurement = measure(case, repeats)
+        except ValuesDiffer as error:
+            print(error, flush=True)
+            rows.append({"name": case.name, "refused": str(error), **more})
+        else:
+            print("\n".join(bench.lines(measurement)), flush=True)
+            rows.append({**measurement.to_dict(), **more})
     return rows
 
 

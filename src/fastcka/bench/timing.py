@@ -16,9 +16,11 @@ import numpy as np
 Call = Callable[[], Any]  # returns a number or an array of them
 
 SHORTEST = 2e-3  # seconds; a call that takes less is repeated, for the clock
-# Seconds of rest before each timing. Threads of one library spin for some milliseconds after its work is
-# done, and would take the processors from the next one.
-REST = 0.01
+# Before each timing, seconds of rest, and then of the same calls untimed. After its work, a thread of OpenBLAS or
+# OpenMP spins before it sleeps and takes a processor from whoever comes next: the first small call of fastcka
+# after one of NumPy took up to 40 ms instead of 1 ms, even after a rest. A case is timed in its stride.
+REST = 0.05
+WARM_UP = 0.05
 
 
 class ValuesDiffer(ValueError):
@@ -120,13 +122,17 @@ def interleaved(calls: Sequence[Call], repeats: int) -> list[list[float]]:
     turns = list(zip(calls, times, strict=True))
     for _ in range(repeats):
         for call, seconds in turns:
-            time.sleep(REST)
             seconds.append(_seconds(call))
         turns.reverse()
     return times
 
 
 def _seconds(call: Call) -> float:
+    time.sleep(REST)
+    end = time.perf_counter() + WARM_UP
+    call()
+    while time.perf_counter() < end:
+        call()
     once = _mean_seconds(call, 1)
     return once if once > SHORTEST / 2 else _mean_seconds(call, int(SHORTEST / once))
 

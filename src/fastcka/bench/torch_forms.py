@@ -21,8 +21,10 @@ def linear_gram(X: Array, Y: Array) -> float:
 def linear_feature(X: Array, Y: Array) -> float:
     """Linear CKA by products of features."""
     x, y = _centred(X), _centred(Y)
-    cross, self_x, self_y = (torch.linalg.norm(a.T @ b) for a, b in ((x, y), (x, x), (y, y)))
-    return float((cross / self_x) * (cross / self_y))
+    cross, self_x, self_y = ((a.T @ b).flatten() for a, b in ((x, y), (x, x), (y, y)))
+    return float(
+        torch.dot(cross, cross) / torch.dot(self_x, self_x).sqrt() / torch.dot(self_y, self_y).sqrt()
+    )
 
 
 def rbf_pair(X: Array, Y: Array) -> float:
@@ -61,8 +63,9 @@ def _rbf_gram_matrix(X: Array) -> Tensor:
 
 
 def _alignment(K: Tensor, L: Tensor) -> float:
-    cross = torch.dot(K.flatten(), L.flatten())
-    return float(cross / torch.linalg.norm(K) / torch.linalg.norm(L))
+    # not torch.linalg.norm, whose float32 sum over an n x n matrix loses the third digit at n = 4000
+    k, m = K.flatten(), L.flatten()
+    return float(torch.dot(k, m) / torch.dot(k, k).sqrt() / torch.dot(m, m).sqrt())
 
 
 def _all_pairs(layers: Sequence[Array], gram_matrix: Callable[[Array], Tensor]) -> Array:
