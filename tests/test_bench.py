@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The benchmark compares values before it believes a time, and its arithmetic is right; no time decides a test."""
+"""A benchmark compares values before it times, and its arithmetic is right; no time decides a test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import fastcka
 from fastcka import bench, cli
@@ -74,8 +75,6 @@ def test_fastest_opponent_counts_and_those_beside_do_not():
 
 
 def test_threads_are_equal_and_given_back():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-
     def blas_threads():
         return {i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"}
 
