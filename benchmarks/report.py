@@ -1,51 +1,201 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rewrite the table of docs/performance.md: ``python benchmarks/report.py RESULT.json``."""
+"""Rewrite the generated parts of docs/performance.md, and draw its plots.
+
+python benchmarks/report.py RESULT.json
+
+A part stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; what is outside stays as it is.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+import plots
 
-
-def table(result: dict) -> str:
-    m = result["machine"]
-    lines = [
-        f"{m['cpu']}, {m['threads']} threads, SIMD level {m['simd_level']}; "
-        f"NumPy {m['numpy']} with {', '.join(m['blas'])}; commit {m['commit']}, {m['date']}.",
-        "",
-        "| work | fastcka | best opponent | its time | ratio (lowest – highest) | target | |",
-        "|---|---:|---|---:|---:|---:|---|",
-    ]
-    for r in result["rows"]:
-        spread = "" if r["lowest"] is None else f" ({r['lowest']:.2f} – {r['highest']:.2f})"
-        verdict = "" if r["target"] is None or r["ratio"] >= r["target"] else "**missed**"
-        lines.append(
-            f"| {r['name']} | {r['ours_ms']:.2f} ms | {r['opponent']} | {r['opponent_ms']:.2f} ms "
-            f"| {r['ratio']:.2f}{spread} | {r['target']} | {verdict} |"
-        )
-    for dtype in ("float32", "float64"):
-        ratios = [
-            r["ratio"]
-            for r in result["rows"]
-            if r["name"].startswith("linear pair")
-            and r["dtype"] == dtype
-            and r["opponent"].startswith("NumPy")
-        ]
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        lines += ["", f"Geometric mean over the linear pairs, {dtype}: {mean:.2f}."]
-    return "\n".join(lines)
+DOCS = Path(__file__).parents[1] / "docs"
+Rows = list[dict]
 
 
 def main() -> None:
-    text = PAGE.read_text()
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    PAGE.write_text(f"{before}\n{table(json.loads(Path(sys.argv[1]).read_text()))}\n{after}")
+    result = json.loads(Path(sys.argv[1]).read_text())
+    page = DOCS / "performance.md"
+    text = replaced(page.read_text(), "machine", machine(result["machine"]))
+    for name, table in TABLES.items():
+        part = result["parts"].get(name)
+        text = replaced(text, name, table(part["rows"]) if part else "Not measured in this run.")
+    page.write_text(text)
+    plots.draw(result["parts"], DOCS / "images")
 
+
+def replaced(text: str, name: str, part: str) -> str:
+    """Put `part` between the markers `name`, which must be there once."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"the page needs {begin} and {end}, once each")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{part}\n{end}{rest.split(end)[1]}"
+
+
+def machine(here: dict) -> str:
+    versions = dict(here["versions"])
+    versions.pop("fastcka")
+    return (
+        f"{here['cpu']}, {here['processors']} processors, {here['threads']} threads, {here['memory_gb']} GB; "
+        f"SIMD level {here['simd_level']}, compiler {here['compiler']}; BLAS: {', '.join(here['blas'])}; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
+        f"commit {here['commit']}, {here['date']}."
+    )
+
+
+# ------------------------------------------------------------------------------------------- ratios of times
+
+
+def ratio_table(rows: Rows) -> str:
+    lines = [
+        "| work | fastcka | best opponent | its time | ratio (lowest – highest) | torch | target | |",
+        "|---|---:|---|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        if "refused" in row:
+            lines.append(f"| {row['name']} | | | | not timed: {row['refused']} | | | **missed** |")
+            continue
+        best = row["opponents"][row["best"]]
+        torch = min((other["ratio"] for other in row["beside"].values()), default=None)
+        lines.append(
+            f"| {row['name']} | {duration(row['seconds'])} | {row['best']} | {duration(best['seconds'])} "
+            f"| {spread(best)} | {number(torch)} | {number(row['target'])} "
+            f"| {verdict(best['ratio'], row['target'])} |"
+        )
+    return "\n".join(lines)
+
+
+def linear(rows: Rows) -> str:
+    """The table, and the mean over the shapes of each type."""
+    means = []
+    for dtype, target in (("float32", 1.2), ("float64", None)):
+        ratios = [
+            row["opponents"][row["best"]]["ratio"]
+            for row in rows
+            if row.get("dtype") == dtype and "best" in row
+        ]
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        aim = f" (target {target}) {verdict(mean, target)}".rstrip() if target else ""
+        means.append(f"Geometric mean of the ratios to NumPy, {dtype}: {mean:.2f}{aim}.")
+    return "\n\n".join([ratio_table(rows), *means])
+
+
+def mixed(rows: Rows) -> str:
+    """Ratios first, then quantities."""
+    ratios, quantities = ([row for row in rows if ("unit" in row) is wanted] for wanted in (False, True))
+    return f"{ratio_table(ratios)}\n\n{quantity_table(quantities)}"
+
+
+def scaling(rows: Rows) -> str:
+    """For each sweep a small table, a column for each size."""
+    tables = []
+    for along in dict.fromkeys(row["along"] for row in rows):
+        sweep = [row for row in rows if row["along"] == along and "best" in row]
+        best = [row["opponents"][row["best"]] for row in sweep]
+        columns = {
+            plots.SWEEPS[along]: [str(row["at"]) for row in sweep],
+            "fastcka": [duration(row["seconds"]) for row in sweep],
+            "best NumPy form": [duration(ratio["seconds"]) for ratio in best],
+            "ratio": [number(ratio["ratio"]) for ratio in best],
+        }
+        head, *lines = ([name, *cells] for name, cells in columns.items())
+        rule = ["---", *["---:"] * len(sweep)]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines)))
+    return "\n\n".join(tables)
+
+
+def peers(rows: Rows) -> str:
+    lines = [
+        "| package | computes | work | fastcka | its time | ratio (lowest – highest) |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        if "not_imported" in row:
+            lines.append(f"| {row['peer']} | not imported: {row['not_imported']} | | | | |")
+        elif "refused" in row:
+            lines.append(
+                f"| {row['peer']} | {row['computes']} | {row['name']} | | | not timed: {row['refused']} |"
+            )
+        else:
+            theirs = row["opponents"][row["best"]]
+            lines.append(
+                f"| {row['peer']} | {row['computes']} | {row['name']} | {duration(row['seconds'])} "
+                f"| {duration(theirs['seconds'])} | {spread(theirs)} |"
+            )
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------- quantities
+
+
+def quantity_table(rows: Rows) -> str:
+    known = {"name", "value", "unit", "least", "most", "at"}
+    beside = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in known]
+    lines = [
+        f"| what | measured | target | | {' | '.join(key.replace('_', ' ') for key in beside)} |",
+        f"|---|---:|---:|---|{'---:|' * len(beside)}",
+    ]
+    for row in rows:
+        cells = [number(row.get(key)) for key in beside]
+        lines.append(
+            f"| {row['name']} | {number(row['value'])} {row['unit']} | {bound(row)} "
+            f"| {verdict(row['value'], row['least'], row['most'])} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def bound(row: dict) -> str:
+    if row["least"] is not None:
+        return f"at least {number(row['least'])}"
+    return "" if row["most"] is None else f"at most {number(row['most'])}"
+
+
+# --------------------------------------------------------------------------------------------------- words
+
+
+def verdict(value: float, least: float | None, most: float | None = None) -> str:
+    """Judge the two decimals that the table shows; the spread of a measurement is wider than that."""
+    shown = round(value, 2)
+    missed = (least is not None and shown < round(least, 2)) or (most is not None and shown > most)
+    return "**missed**" if missed else ""
+
+
+def spread(ratio: dict) -> str:
+    return f"{number(ratio['ratio'])} ({number(ratio['lowest'])} – {number(ratio['highest'])})"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{number(1e3 * seconds)} ms"
+
+
+def number(value: float | None) -> str:
+    """Two decimals below 10, one below 100, none above; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
+
+
+TABLES: dict[str, Callable[[Rows], str]] = {
+    "linear": linear,
+    "rbf": mixed,
+    "layers": ratio_table,
+    "half": ratio_table,
+    "threads": ratio_table,
+    "roofline": quantity_table,
+    "scaling": scaling,
+    "memory": quantity_table,
+    "import": quantity_table,
+    "streaming": ratio_table,
+    "peers": peers,
+}
 
 if __name__ == "__main__":
     main()

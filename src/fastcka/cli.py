@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command ``fastcka``: `compare` files of layers, `demo`, `info`.
+"""The command ``fastcka``: `compare` files of layers, `demo`, `info`, `bench`.
 
-Results go to standard output, everything else to standard error. Exit status: 0 on success; 2 on bad usage or
-bad input, with one line that says what is wrong; 130 when interrupted.
+Results go to standard output, everything else to standard error. Exit status: 0 on success; 1 when `bench`
+finds a value that differs; 2 on bad usage or bad input, with one line that says what is wrong; 130 when
+interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; `argv` is what follows the name of the program."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("fastcka: interrupted", file=sys.stderr)
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         print(f"fastcka: error: {_one_line(error)}", file=sys.stderr)
         return 2
-    return 0
+    return status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,6 +121,18 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="show versions, instruction set, threads")
     info.set_defaults(run=_info)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time this machine against NumPy, torch and installed peers",
+        description="Time fastcka against the strongest forms in NumPy and torch, and against those of "
+        "torch-cka, pytorch-cka, ckatorch, repsim and thingsvision that are installed. Values are compared "
+        "first; both sides take turns and have the same number of threads. Takes about half a minute.",
+    )
+    bench.set_defaults(run=_bench)
+    bench.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")
+    bench.add_argument("--quick", action="store_true", help="small sizes: a check that all runs")
+    bench.add_argument("--json", type=Path, metavar="F", help="write the times with machine and versions")
     return parser
 
 
@@ -131,6 +144,12 @@ def _demo(arguments: argparse.Namespace) -> None:
     from . import demo
 
     demo.run(arguments.out)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from . import bench
+
+    return bench.run(arguments.threads, arguments.quick, arguments.json)
 
 
 # ------------------------------------------------------------------------------------------------- compare

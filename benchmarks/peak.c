@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The most multiply-adds a second: independent chains in registers, which wait for nothing but one another.
+// Compiled by bench_roofline.py with -DREAL=float or double and -DBYTES= the width of a vector register.
+// Usage: peak THREADS; prints floating-point operations a second, a multiply-add counted as two.
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef REAL vector __attribute__((vector_size(BYTES)));
+enum { CHAINS = 12, STEPS = 2000000, WIDTH = BYTES / sizeof(REAL) };
+
+static REAL chains(void) {
+  vector x[CHAINS], a, b;
+  for (int i = 0; i < WIDTH; i++) a[i] = (REAL)0.5, b[i] = (REAL)1;
+  for (int c = 0; c < CHAINS; c++) x[c] = b * (REAL)c;
+  for (int step = 0; step < STEPS; step++)
+#pragma GCC unroll 12
+    for (int c = 0; c < CHAINS; c++) x[c] = x[c] * a + b;
+  REAL sum = 0;
+  for (int c = 0; c < CHAINS; c++) sum += x[c][0];
+  return sum;
+}
+
+int main(int argc, char **argv) {
+  const int threads = argc > 1 ? atoi(argv[1]) : 1;
+  REAL sum = 0;
+  double best = 0;
+  for (int repeat = 0; repeat < 5; repeat++) { // the first one also wakes the threads
+    const double start = omp_get_wtime();
+#pragma omp parallel num_threads(threads) reduction(+ : sum)
+    sum += chains();
+    const double rate = 2.0 * CHAINS * WIDTH * STEPS * threads / (omp_get_wtime() - start);
+    if (rate > best) best = rate;
+  }
+  printf("%.6e\n", best);
+  return sum == 0; // the chains end at 2; without a use they would be removed
+}

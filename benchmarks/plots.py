@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The plots of docs/performance.md, from the parts of a result file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+# Three colours of Okabe and Ito, which colour-blind people tell apart; each also has a marker of its own.
+STYLES = {
+    "fastcka": {"color": "#0072B2", "marker": "o"},
+    "NumPy": {"color": "#D55E00", "marker": "s"},
+    "torch": {"color": "#009E73", "marker": "^"},
+}
+SWEEPS = {
+    "n": "samples (256 features)",
+    "n, RBF": "samples (256 features), RBF",
+    "p": "features (2000 samples)",
+    "layers": "layers (1000 × 256), all pairs",
+}
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+Rows = list[dict]
+
+
+def draw(parts: dict, folder: Path) -> None:
+    """Draw a plot for each part that was measured."""
+    for name, plot in {"linear": linear, "scaling": scaling, "memory": memory, "peers": peers}.items():
+        if name in parts:
+            figure = plot(parts[name]["rows"])
+            figure.savefig(
+                folder / f"performance-{name}.png", dpi=120, facecolor="white", metadata={"Software": None}
+            )
+            pyplot.close(figure)
+
+
+def _logarithmic(ax: Axes, axis: str) -> None:
+    getattr(ax, f"set_{axis}scale")("log")
+    one = getattr(ax, f"{axis}axis")
+    one.set_major_formatter(PLAIN)
+    one.set_minor_formatter(NullFormatter())
+    ax.grid(color="0.9")
+    ax.set_axisbelow(True)
+
+
+def linear(rows: Rows):
+    """The ratios of the linear pairs with their spread, NumPy and torch."""
+    rows = [row for row in rows if "dtype" in row and "best" in row]
+    figure, ax = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    for y, row in enumerate(rows):
+        torch = min(row["beside"].values(), key=lambda r: r["ratio"], default=None)
+        for name, shift, r in (("NumPy", -0.15, row["opponents"][row["best"]]), ("torch", 0.15, torch)):
+            if r is not None:
+                ax.plot([r["lowest"], r["highest"]], [y + shift] * 2, color=STYLES[name]["color"], alpha=0.5)
+                label = f"best form in {name}" if y == 0 else None
+                ax.plot(r["ratio"], y + shift, linestyle="", **STYLES[name], label=label)
+    ax.axvline(1, color="0.3", linewidth=1)
+    _logarithmic(ax, "x")
+    ax.set_xticks([t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if ax.get_xlim()[0] < t < ax.get_xlim()[1]])
+    ax.set_yticks(range(len(rows)), [row["name"].removeprefix("linear pair ") for row in rows])
+    ax.invert_yaxis()
+    ax.set_xlabel("time over fastcka's (median, lowest to highest); right of 1, fastcka is faster")
+    ax.set_title("Linear CKA of a pair")
+    ax.legend()
+    return figure
+
+
+def scaling(rows: Rows):
+    """Times over size, a panel for each sweep."""
+    figure, panels = pyplot.subplots(2, 2, figsize=(9, 7), layout="constrained")
+    for ax, (along, label) in zip(panels.flat, SWEEPS.items(), strict=True):
+        sweep = [row for row in rows if row["along"] == along and "best" in row]
+        at = [row["at"] for row in sweep]
+        ax.plot(at, [1e3 * row["seconds"] for row in sweep], **STYLES["fastcka"], label="fastcka")
+        for name, group in (("NumPy", "opponents"), ("torch", "beside")):
+            if all(row[group] for row in sweep):
+                best = [1e3 * min(r["seconds"] for r in row[group].values()) for row in sweep]
+                ax.plot(at, best, **STYLES[name], label=f"best form in {name}")
+        _logarithmic(ax, "x")
+        _logarithmic(ax, "y")
+        ax.set_xticks(at, [str(size) for size in at])
+        ax.set_xlabel(label)
+        ax.set_ylabel("milliseconds")
+    panels[0, 0].legend()
+    figure.suptitle("Time by size, float32")
+    return figure
+
+
+def memory(rows: Rows):
+    """Peak memory over samples."""
+    sweep = [row for row in rows if "at" in row]
+    figure, ax = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    at = [row["at"] for row in sweep]
+    ax.plot(at, [row["peak_mb"] for row in sweep], **STYLES["fastcka"], label="fastcka")
+    numpy = [row for row in sweep if row["numpy_mb"] is not None]
+    ax.plot(
+        [row["at"] for row in numpy],
+        [row["numpy_mb"] for row in numpy],
+        **STYLES["NumPy"],
+        label="best form in NumPy",
+    )
+    copies = [row["peak_mb"] - row["value"] for row in sweep]
+    ax.plot(at, copies, color="0.5", linestyle="--", label="packed copies of the input")
+    _logarithmic(ax, "x")
+    _logarithmic(ax, "y")
+    ax.set_xticks(at, [str(size) for size in at])
+    ax.set_xlabel("samples (2 layers of 64 features)")
+    ax.set_ylabel("MB beside the input, at the peak")
+    ax.set_title("Memory, RBF with a given sigma")
+    ax.legend()
+    return figure
+
+
+def peers(rows: Rows):
+    """The ratios of the published packages, a group for each of them."""
+    rows = [row for row in rows if "best" in row]
+    labels = list(dict.fromkeys(f"{row['peer']}\n{' '.join(row['name'].split()[:2])}" for row in rows))
+    works = list(dict.fromkeys(" ".join(row["name"].split()[4:]) for row in rows))
+    figure, ax = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for work, style in zip(works, STYLES.values(), strict=True):
+        here = [row for row in rows if row["name"].endswith(work)]
+        y = [labels.index(f"{row['peer']}\n{' '.join(row['name'].split()[:2])}") for row in here]
+        ax.plot(
+            [row["opponents"][row["best"]]["ratio"] for row in here], y, linestyle="", **style, label=work
+        )
+    ax.axvline(1, color="0.3", linewidth=1)
+    _logarithmic(ax, "x")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.set_xlabel("time over fastcka's; right of 1, fastcka is faster")
+    ax.set_title("Published packages, all pairs of layers")
+    ax.legend()
+    return figure
