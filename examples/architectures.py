@@ -52,10 +52,11 @@ def main() -> None:
 
 def draw(matrices: list[fastcka.CKAMatrix]) -> digits.Figure:
     """Draw the three heat maps."""
-    figure = digits.figure(11.5, 4)
+    figure = digits.figure(12.6, 3.9)
     for ax, matrix, (a, b) in zip(figure.subplots(1, 3), matrices, PAIRS, strict=True):
         matrix.plot(ax, colorbar=matrix is matrices[-1])
         ax.set_title("within one kind" if a == b else "across kinds")
+    figure.get_layout_engine().set(wspace=0.06)
     return figure
 
 

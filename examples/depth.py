@@ -50,6 +50,7 @@ def draw(found: dict[str, list[fastcka.CKAMatrix]]) -> digits.Figure:
         ax.set_title(kind)
         ax.set_xlabel("")  # the title says it
         ax.set_ylim(0, 1.03)
+        ax.label_outer()
     return figure
 
 
