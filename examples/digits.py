@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
@@ -173,6 +174,7 @@ def figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, out: Path, name: str) -> None:
-    """Write a figure, for print and for screens, and say where."""
+    """Write a figure, with a palette of 256 colours to keep the file small, and say where."""
     figure.savefig(out / name, dpi=160)
+    Image.open(out / name).convert("RGB").quantize(256).save(out / name, optimize=True)
     print(f"\nWrote {out / name}")

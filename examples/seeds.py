@@ -57,6 +57,7 @@ def draw(found: dict[tuple[str, str], list[fastcka.CKAMatrix]]) -> digits.Figure
         identified = np.mean([pair.identification_accuracy() for pair in pairs])
         ax.set_title(f"{kernel} kernel: {identified:.0%} identified")
     figure.suptitle(f"Two seeds, mean of {len(pairs)} ordered pairs")
+    figure.get_layout_engine().set(wspace=0.04)
     return figure
 
 
