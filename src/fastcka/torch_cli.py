@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .store import Store
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction[Any]
 
 POOLS = ("flatten", "mean", "gap", "cls", "last", "tokens")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
