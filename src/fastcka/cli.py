@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command ``fastcka``: `compare` files of layers, `demo`, `info`, `bench`.
+"""The command ``fastcka``: `compare` files of layers, `extract` them from models, `demo`, `info`, `bench`.
 
 Results go to standard output, everything else to standard error. Exit status: 0 on success; 1 when `bench`
 finds a value that differs; 2 on bad usage or bad input, with one line that says what is wrong; 130 when
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cka_matrix, show_config
+from . import __version__, cka_matrix, show_config, torch_cli
 from ._files import atomic_write
 from .kernels import Kernel, resolve_kernel
 from .layers import open_layers
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--html", type=Path, metavar="F", help="write an interactive page that works offline"
     )
+
+    torch_cli.add_parser(commands)
 
     demo = commands.add_parser(
         "demo",

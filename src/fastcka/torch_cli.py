@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``fastcka extract``: from functions that make a PyTorch model and its data loader to a store.
+
+PyTorch is imported when the command runs, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .store import Store
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Any]
+
+POOLS = ("flatten", "mean", "gap", "cls", "last", "tokens")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to those of ``fastcka``."""
+    extract = commands.add_parser(
+        "extract",
+        help="write the activations of a PyTorch model into a store",
+        description="Run a PyTorch model over a data loader, and write the activations of its layers into a "
+        "store, which `fastcka compare` reads. A run that was cut short goes on when it is started again.",
+        epilog="MODEL and LOADER: package.module:function, found from the current directory or installed, "
+        "called without arguments. Patterns of layers: names, globs, re:expression; quote them.",
+    )
+    extract.set_defaults(run=_extract)
+    extract.add_argument("model", metavar="MODEL", help="function that returns a torch.nn.Module")
+    extract.add_argument("loader", metavar="LOADER", help="function that returns an iterable of batches")
+    extract.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the store")
+    extract.add_argument(
+        "--layers", nargs="+", default=["*"], metavar="PATTERN", help="which layers (default: all)"
+    )
+    extract.add_argument(
+        "--pool", default="flatten", choices=POOLS, help="how activations become rows (default: flatten)"
+    )
+    extract.add_argument("--n-samples", type=int, metavar="N", help="stop after N samples")
+    extract.add_argument("--dtype", choices=DTYPES, help="of the arrays (default: as the layers give)")
+    extract.add_argument(
+        "--device", metavar="DEV", help="cpu, cuda, ...: move the model and its inputs there"
+    )
+
+
+def _extract(arguments: argparse.Namespace) -> None:
+    from . import torch as activations  # first: without PyTorch, this says what to install
+
+    if (here := os.getcwd()) not in sys.path:  # as `python -m` does; workers of a loader look there, too
+        sys.path.insert(0, here)
+    model = _model(arguments)
+    loader = _loader(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            store = activations.extract(
+                model,
+                loader,
+                arguments.layers,
+                arguments.pool,
+                out=arguments.out,
+                n_samples=arguments.n_samples,
+                dtype=arguments.dtype,
+                progress=sys.stderr.isatty(),
+                device=arguments.device,
+                # So that a run with another loader does not go on with this store.
+                provenance={"model": arguments.model, "loader": arguments.loader},
+            )
+    except (ValueError, TypeError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever the code of a model or a loader raises
+        raise ValueError(f"while the model ran: {_named(error)}") from error
+    assert isinstance(store, Store)  # what `out` gives
+    print("\n".join(_report(store)))
+
+
+def _model(arguments: argparse.Namespace) -> Any:
+    """Return the model, on the device that was asked for."""
+    import torch
+
+    model = _called(arguments.model)
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"{arguments.model} returned {type(model).__name__}, not a torch.nn.Module")
+    if arguments.device is not None:
+        try:
+            model.to(arguments.device)
+        except Exception as error:  # an unknown name, a device that is not there: torch has many classes
+            raise ValueError(f"--device {arguments.device}: {_named(error)}") from error
+    return model
+
+
+def _loader(arguments: argparse.Namespace) -> Any:
+    from .torch._loaders import check_loader
+
+    loader = _called(arguments.loader)
+    try:
+        check_loader(loader, "loader")
+    except TypeError as error:
+        raise ValueError(f"what {arguments.loader} returned does not serve: {error}") from error
+    return loader
+
+
+def _called(name: str) -> Any:
+    """Return what the function called ``package.module:function`` returns."""
+    function = _function(name)
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{name} raised {_named(error)}") from error
+
+
+def _function(name: str) -> Callable[[], Any]:
+    module_name, _, function_name = name.partition(":")
+    if not (module_name and function_name):
+        raise ValueError(f"{name!r} is no name of a function: write package.module:function")
+    try:
+        module = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"{name}: there is no module {error.name!r} in {os.getcwd()}, and none is installed"
+            ) from error
+        raise ValueError(f"{name}: importing {module_name} raised {_named(error)}") from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        near = difflib.get_close_matches(function_name, vars(module), n=3)
+        advice = f"; near matches: {', '.join(near)}" if near else ""
+        raise ValueError(f"{name}: {module_name} has no function {function_name!r}{advice}")
+    if not callable(function):
+        raise ValueError(f"{name} is no function but {type(function).__name__}")
+    return function  # type: ignore[no-any-return]
+
+
+def _report(store: Store) -> list[str]:
+    """Say what is in a store, and what was left out."""
+    width = max(map(len, store))
+    lines = [f"{store.path}: {store.n_samples} samples, {len(store)} layers"]
+    for name, X in store.items():
+        dtype = "bfloat16" if X.dtype.kind == "V" else X.dtype.name
+        lines.append(f"  {name:<{width}}  {X.shape[1]} x {dtype}")
+    left_out = store.provenance["extract"]["left_out"]
+    if left_out:
+        lines += ["left out:", *(f"  {name}: {reason}" for name, reason in left_out.items())]
+    return lines
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    print(f"fastcka: warning: {message}", file=sys.stderr)
+
+
+def _named(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`fastcka extract`: what the library would store, a report of it, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import fastcka  # noqa: E402
+from fastcka import cli, torch_cli  # noqa: E402
+from fastcka.torch import _pool, _types  # noqa: E402
+
+NETS = """
+import sys
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 5))
+    model.spare = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    return model
+
+def other():
+    return model(seed=1)
+
+def x():
+    return torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+
+def loader():
+    return DataLoader(TensorDataset(x()), batch_size=8)
+
+def cut():
+    yield from x().split(8)[:1]
+    raise KeyboardInterrupt
+
+def failing():
+    yield from x().split(8)[:1]
+    raise LookupError("the disk of the pictures is gone")
+
+def bad_values():
+    batch = x()
+    batch[3, 2] = float("nan")
+    return [batch]
+
+def wrong_width():
+    return [torch.ones(3, 7)]
+
+def none(): pass
+def stops(): sys.exit("no data")
+def raises(): raise RuntimeError("no\\nweights")
+def wants(path): pass
+def tensor(): return x()
+def dataset(): return TensorDataset(x())
+number = 3
+"""
+NAMES = itertools.count()
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """The name of a module in the current folder that was never imported before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # its time stamps count whole seconds
+    name = f"nets{next(NAMES)}"
+    (tmp_path / f"{name}.py").write_text(NETS)
+    (tmp_path / f"needs_{name}.py").write_text("import module_that_is_nowhere")
+    yield name
+    sys.modules.pop(name, None)
+
+
+def run(capsys, *argv, status=0):
+    assert cli.main([str(argument) for argument in argv]) == status
+    return capsys.readouterr()
+
+
+def extract(capsys, nets, *options, model="model", loader="loader", status=0):
+    return run(
+        capsys, "extract", f"{nets}:{model}", f"{nets}:{loader}", "--out", "s", *options, status=status
+    )
+
+
+def fails(capsys, *argv):
+    output = run(capsys, *argv, status=2)
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("fastcka: error: ")
+    return output.err
+
+
+def test_the_store_is_that_of_the_function_and_said_in_words(capsys, nets):
+    output = extract(capsys, nets)
+    assert output.err == ""
+    assert output.out == (
+        "s: 20 samples, 3 layers\n"
+        "  0  8 x float32\n"
+        "  1  8 x float32\n"
+        "  2  5 x float32\n"
+        "left out:\n"
+        "  spare: it did not run\n"
+        "  spare.0: it did not run\n"
+    )
+    store, module = fastcka.open_store("s"), sys.modules[nets]
+    kept = fastcka.torch.extract(module.model(), module.loader(), progress=False)
+    assert list(store) == list(kept)
+    for name, X in kept.items():
+        np.testing.assert_array_equal(store[name], X)
+    assert store.provenance["model"] == f"{nets}:model"
+    assert store.provenance["loader"] == f"{nets}:loader"
+
+
+def test_options_are_those_of_the_function(capsys, nets):
+    options = "--layers 0 re:[2] --pool mean --n-samples 11 --dtype bfloat16 --device cpu"
+    output = extract(capsys, nets, *options.split())
+    assert output.out == "s: 11 samples, 2 layers\n  0  8 x bfloat16\n  2  5 x bfloat16\n"
+    noted = fastcka.open_store("s").provenance["extract"]
+    assert (noted["layers"], noted["pool"], noted["dtype"]) == (["0", "re:[2]"], "mean", "bfloat16")
+
+
+def test_stores_are_compared(capsys, nets):
+    extract(capsys, nets)
+    run(capsys, "extract", f"{nets}:other", f"{nets}:loader", "--out", "t")
+    matrix = fastcka.cka_matrix(fastcka.open_store("s"), fastcka.open_store("t")).with_models("s", "t")
+    assert run(capsys, "compare", "s", "t").out == f"{matrix}\n"
+
+
+def test_a_run_that_was_cut_goes_on(capsys, nets, tmp_path):
+    assert extract(capsys, nets, loader="cut", status=130).err == "fastcka: interrupted\n"
+    assert fastcka.open_store("s").n_samples == 8
+    file = tmp_path / f"{nets}.py"
+    text = file.read_text()
+    file.write_text(text.replace("    raise KeyboardInterrupt", "    yield from x().split(8)[1:]"))
+    del sys.modules[nets]
+    assert extract(capsys, nets, loader="cut").out.startswith("s: 20 samples, 3 layers\n")
+    X = fastcka.open_store("s")["0"]
+    module = sys.modules[nets]
+    np.testing.assert_array_equal(
+        X, fastcka.torch.extract(module.model(), module.x().split(8), progress=False)["0"]
+    )
+
+
+def test_another_run_does_not_go_on(capsys, nets):
+    extract(capsys, nets)
+    message = fails(capsys, "extract", f"{nets}:model", f"{nets}:bad_values", "--out", "s")
+    assert f"loader was '{nets}:loader' there, and is '{nets}:bad_values' here" in message
+    assert "of another run: parameters was" in fails(
+        capsys, "extract", f"{nets}:other", f"{nets}:loader", "--out", "s"
+    )
+
+
+def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
+    output = extract(capsys, nets, "--layers", "0", loader="bad_values")
+    assert output.err == "fastcka: warning: layer '0': it has NaN, first at sample 3, feature 0\n"
+    assert output.out.startswith("s: 20 samples, 1 layers")
+
+
+@pytest.mark.parametrize(
+    ("model", "loader", "words"),
+    [
+        ("model", "NETS:loader", "'model' is no name of a function: write package.module:function"),
+        ("NETS:", "NETS:loader", "is no name of a function"),
+        ("nowhere.nets:model", "NETS:loader", "nowhere.nets:model: there is no module 'nowhere' in /"),
+        ("NETS.sub:model", "NETS:loader", "NETS.sub:model: there is no module 'NETS.sub' in /"),
+        (
+            "needs_NETS:model",
+            "NETS:loader",
+            "importing needs_NETS raised ModuleNotFoundError: No module named",
+        ),
+        ("NETS:modle", "NETS:loader", "NETS has no function 'modle'; near matches: model"),
+        ("NETS:number", "NETS:loader", "NETS:number is no function but int"),
+        ("NETS:raises", "NETS:loader", "NETS:raises raised RuntimeError: no weights"),
+        ("NETS:wants", "NETS:loader", "NETS:wants raised TypeError: wants() missing 1 required"),
+        ("NETS:none", "NETS:loader", "NETS:none returned NoneType, not a torch.nn.Module"),
+        ("NETS:model", "NETS:stops", "NETS:stops raised SystemExit: no data"),
+        (
+            "NETS:model",
+            "NETS:none",
+            "NETS:none returned does not serve: loader must be an iterable of batches",
+        ),
+        ("NETS:model", "NETS:tensor", "loader is a single torch.Tensor, but an iterable of batches"),
+        ("NETS:model", "NETS:dataset", "loader is a data set, which gives single samples: wrap it"),
+        ("NETS:model", "NETS:failing", "while the model ran: LookupError: the disk of the pictures is gone"),
+        ("NETS:model", "NETS:wrong_width", "while the model ran: RuntimeError: mat1 and mat2 shapes"),
+    ],
+)
+def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
+    argv = [text.replace("NETS", nets) for text in (model, loader)]
+    assert words.replace("NETS", nets) in fails(capsys, "extract", *argv, "--out", "s")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--layers conv*", "layers: no layer fits 'conv*'"),
+        ("--device nowhere", "--device nowhere: RuntimeError: "),
+        ("--n-samples 0", "n_samples must be a positive integer, got 0"),
+    ],
+)
+def test_bad_options(capsys, nets, options, words):
+    argv = ["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", *options.split()]
+    assert words in fails(capsys, *argv)
+
+
+def test_choices_are_those_of_the_library():
+    assert tuple(_pool._NAMED) == torch_cli.POOLS
+    assert _types._NAMES == torch_cli.DTYPES
+
+
+def test_torch_is_imported_by_the_command_only():
+    code = (
+        "import sys\nfrom fastcka import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    for argv in (["--help"], ["extract", "--help"], ["extract"]):
+        subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, check=True)
+
+
+def test_without_torch_the_error_says_what_to_install(nets):
+    code = (
+        "import sys; sys.modules['torch'] = None; from fastcka import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    argv = ["extract", f"{nets}:model", f"{nets}:loader", "--out", "s"]
+    run = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+    assert run.stderr == 'fastcka: error: fastcka.torch needs PyTorch: pip install "fastcka[torch]"\n'
+    assert run.returncode == 2
