@@ -231,6 +231,20 @@ def test_tokens_are_the_same_positions_in_both_models():
     )
 
 
+def test_the_mask_that_one_model_takes_from_a_tuple_decides_for_both():
+    class Takes(Words):
+        def forward(self, input_ids, attention_mask):
+            return super().forward(input_ids)
+
+    torch.manual_seed(0)
+    a, b = Takes(), Words()
+    tuples = [(batch["input_ids"], batch["attention_mask"]) for batch in texts(20, 6, 5)]
+    for first, second in ((a, b), (b, a)):
+        matrix = compare(first, second, tuples, pool="tokens")
+        np.testing.assert_array_equal(matrix, compare(first, second, texts(20, 6, 5), pool="tokens"))
+        assert matrix.n_samples == sum(int(mask.sum()) for _, mask in tuples)
+
+
 def test_tokens_of_different_positions_are_refused():
     with pytest.raises(ValueError, match="pool 'tokens' compares the same positions in both models"):
         compare(
