@@ -142,6 +142,18 @@ def test_a_shuffled_loader_cannot_be_gone_on_with_unless_ids_tell_its_samples(ou
         extract(model, named, out=other, ids=lambda batch: batch[1])
 
 
+def test_a_run_pooled_by_a_lambda_is_not_gone_on_with(out):
+    options = {"layers": "blocks.*", "n_samples": 4}
+    extract(Encoder(), texts(), out=out, pool=lambda X: X.mean(1), **options)
+    with pytest.raises(ValueError, match=r"was pooled by a lambda, which cannot be told from another"):
+        extract(Encoder(), texts(), out=out, pool=lambda X: X[:, 0], **options)
+
+
+def test_one_type_spelled_in_two_ways_is_one_run(out):
+    extract(mlp(), labelled(samples()), out=out, dtype="float16", n_samples=10)
+    assert extract(mlp(), labelled(samples()), out=out, dtype=torch.float16).n_samples == 20
+
+
 def test_other_layers_after_a_cut_are_refused(out):
     class Growing(nn.Module):
         def __init__(self):
@@ -174,5 +186,6 @@ def test_size_on_disk_is_shown_and_bounded(out, capsys):
         MemoryError, match=rf"take 2.08 kB \({exact} bytes\) on disk, more than max_bytes={exact - 1}"
     ):
         extract(mlp(), labelled(samples()), out=out, max_bytes=exact - 1)
+    assert not out.exists()  # so that fewer layers can be tried in the same place
     extract(mlp(), labelled(samples()), out=out, max_bytes=exact, progress=True)
     assert f"extract: 4 layers of 20 samples, 2.08 kB in {out}" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from ._pool import PoolLike
 from ._report import NonFinite, in_one_line, left_out
 from ._select import LayersLike, Module
 from ._state import evaluating, observing
-from ._types import as_dtype
+from ._types import as_dtype, dtype_name
 from ._written import Written
 
 
@@ -126,7 +126,7 @@ def extract(
     if out is None:
         sink = Kept(byte_limit(max_bytes) or available_bytes())
     else:
-        settings = {"layers": layers, "pool": pool, "dtype": dtype}
+        settings = {"layers": layers, "pool": pool, "dtype": dtype_name(dtype)}
         sink = Written(out, byte_limit(max_bytes), capture, settings, provenance, loader, names)
     non_finite = NonFinite()
     with (

@@ -72,6 +72,13 @@ class Reader:
                 f"a batch has {len(items)} entries, but {self.name}.forward needs {needed}: "
                 f"{', '.join(self.required)}"
             )
+        for name, item in list(zip(self.positional, items, strict=False))[needed:]:
+            if name in (_MASK, *_PADDING) and np.shape(item) == np.shape(items[0])[:2]:
+                raise ValueError(
+                    f"a batch is a tuple in which entry {self.positional.index(name)} looks like {name}, but "
+                    f"{self.name}.forward requires {needed}, and the rest is taken for labels: let the loader "
+                    f"give dicts, {{{self.positional[0]!r}: ..., {name!r}: ...}}"
+                )
         return items[:needed]
 
     def _keywords(self, batch: Mapping[Any, Any]) -> dict[str, Any]:

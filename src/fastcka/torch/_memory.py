@@ -4,23 +4,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUP = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+# Of control groups: the files of the limit and of what is used, and what of that is given back on demand.
+_CGROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 )
 
 
 def available_bytes() -> int:
     """Return the memory that can be taken now: of the machine, or of the container where that is less."""
-    limits = [_machine()]
-    for most, used in _CGROUP:
+    return max(0, min([_machine(), *_containers()]))
+
+
+def _containers() -> Iterator[int]:
+    for folder, most, used, reclaimable in _CGROUPS:
+        group = Path(folder)
         try:
-            limits.append(int(Path(most).read_text()) - int(Path(used).read_text()))
+            left = int((group / most).read_text()) - int((group / used).read_text())
+            statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            yield left + int(statistics.get(reclaimable, 0))
         except (OSError, ValueError):  # no such limit ("max"), or no such file
             continue
-    return max(0, min(limits))
 
 
 def _machine() -> int:

@@ -14,8 +14,8 @@ from ._pool import Tensor
 _NAMES = ("float16", "bfloat16", "float32", "float64")
 
 
-def as_dtype(dtype: object) -> Any:
-    """Return the torch type that `dtype` (a name, a NumPy or a torch type) means, or None for None."""
+def dtype_name(dtype: object) -> str | None:
+    """Return the name of the type that `dtype` (a name, a NumPy or a torch type) means, or None for None."""
     if dtype is None:
         return None
     if isinstance(dtype, torch.dtype):
@@ -29,7 +29,13 @@ def as_dtype(dtype: object) -> Any:
             name = str(dtype)
     if name not in _NAMES:
         raise unknown("dtype", name, _NAMES)
-    return getattr(torch, name)
+    return name
+
+
+def as_dtype(dtype: object) -> Any:
+    """Return the torch type of that name, or None for None."""
+    name = dtype_name(dtype)
+    return None if name is None else getattr(torch, name)
 
 
 def as_array(rows: Tensor, layer: str) -> Array:

@@ -68,6 +68,11 @@ class Written:
                         f"out: the store {self.path} is of another run: {key} was {then.get(key)!r} there, "
                         f"and is {now.get(key)!r} here; choose another place, or remove that store"
                     )
+        if store.n_samples and "<lambda>" in str(self.noted["pool"]):
+            raise ValueError(
+                f"out: cannot go on with {self.path}: it was pooled by a lambda, which cannot be told from "
+                f"another; define the function by a name, and choose another place"
+            )
         self.n_samples = store.n_samples
         if capture.pools.tokens:
             rows = [str(i).rpartition(":")[0] for i in store.ids or ()]
@@ -109,7 +114,8 @@ class Written:
         return kept
 
     def plan(self, capture: Capture, rows: Rows, total: int | None) -> str:
-        """Say how much will be written; refuse what is too much. A new store is made now."""
+        """Refuse what is too much or does not fit; say how much will be written. A new store is made last."""
+        said = self._size_in_words(rows, total)
         if self.writer is None:
             noted = {**self.noted, _LEFT_OUT: capture.skipped}
             self.writer = create_store(self.path, provenance={**self.provenance, _KEY: noted})
@@ -120,6 +126,9 @@ class Written:
             raise ValueError(
                 f"out: the store {self.path} has the layers {there}, this run has {capture.widths}"
             )
+        return said
+
+    def _size_in_words(self, rows: Rows, total: int | None) -> str:
         per_batch = sum(X.element_size() * X.numel() for X in rows.layers.values())
         if total is None:
             return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample on disk"
