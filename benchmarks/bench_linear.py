@@ -15,9 +15,9 @@ SHAPES = ((1024, 4096), (4096, 512), (4096, 4096), (10000, 1024), (2048, 16384),
 
 def run(threads: int) -> list[dict]:
     rows = []
-    for dtype in ("float32", "float64"):
+    for dtype, repeats in (("float32", 5), ("float64", 3)):
         pairs = (cases.linear_pair(n, p, dtype, threads, target=1.0) for n, p in SHAPES)
-        rows += measured(pairs, 5, dtype=dtype)
+        rows += measured(pairs, repeats, dtype=dtype)
     return [*rows, *measured([cases.copied_formula(4096, 1024, threads, target=100)], 3)]
 
 

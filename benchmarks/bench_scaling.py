@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from suite import measured, standalone
 
 from fastcka.bench import cases
+from fastcka.bench.timing import Case
 
 SAMPLES = (250, 500, 1000, 2000, 4000, 8000, 16000, 32000)  # of 256 features
 SAMPLES_RBF = (250, 500, 1000, 2000, 4000, 8000)  # beyond, NumPy needs gigabytes
@@ -15,14 +18,19 @@ LAYERS = (2, 4, 8, 16, 32)  # 1000 x 256
 
 def run(threads: int) -> list[dict]:
     rows = []
+
+    def add(case: Case, along: str, at: int) -> None:
+        # Without torch: three libraries that take turns hold up one another's small calls too often.
+        rows.extend(measured([replace(case, beside={})], 5, along=along, at=at))
+
     for n in SAMPLES:
-        rows += measured([cases.linear_pair(n, 256, "float32", threads)], 3, along="n", at=n)
+        add(cases.linear_pair(n, 256, "float32", threads), "n", n)
     for n in SAMPLES_RBF:
-        rows += measured([cases.rbf_pair(n, 256, threads)], 3, along="n, RBF", at=n)
+        add(cases.rbf_pair(n, 256, threads), "n, RBF", n)
     for p in FEATURES:
-        rows += measured([cases.linear_pair(2000, p, "float32", threads)], 3, along="p", at=p)
+        add(cases.linear_pair(2000, p, "float32", threads), "p", p)
     for count in LAYERS:
-        rows += measured([cases.all_pairs(count, 1000, 256, "linear", threads)], 3, along="layers", at=count)
+        add(cases.all_pairs(count, 1000, 256, "linear", threads), "layers", count)
     return rows
 
 

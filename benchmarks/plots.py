@@ -78,10 +78,8 @@ def scaling(rows: Rows):
         sweep = [row for row in rows if row["along"] == along and "best" in row]
         at = [row["at"] for row in sweep]
         ax.plot(at, [1e3 * row["seconds"] for row in sweep], **STYLES["fastcka"], label="fastcka")
-        for name, group in (("NumPy", "opponents"), ("torch", "beside")):
-            if all(row[group] for row in sweep):
-                best = [1e3 * min(r["seconds"] for r in row[group].values()) for row in sweep]
-                ax.plot(at, best, **STYLES[name], label=f"best form in {name}")
+        best = [1e3 * row["opponents"][row["best"]]["seconds"] for row in sweep]
+        ax.plot(at, best, **STYLES["NumPy"], label="best form in NumPy")
         _logarithmic(ax, "x")
         _logarithmic(ax, "y")
         ax.set_xticks(at, [str(size) for size in at])

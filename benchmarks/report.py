@@ -140,14 +140,14 @@ def quantity_table(rows: Rows) -> str:
     known = {"name", "value", "unit", "least", "most", "at"}
     beside = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in known]
     lines = [
-        f"| what | measured | target | | {' | '.join(key.replace('_', ' ') for key in beside)} |",
+        "".join(["| what | measured | target | |", *(f" {key.replace('_', ' ')} |" for key in beside)]),
         f"|---|---:|---:|---|{'---:|' * len(beside)}",
     ]
     for row in rows:
         cells = [number(row.get(key)) for key in beside]
         lines.append(
             f"| {row['name']} | {number(row['value'])} {row['unit']} | {bound(row)} "
-            f"| {verdict(row['value'], row['least'], row['most'])} | {' | '.join(cells)} |"
+            f"| {verdict(row['value'], row['least'], row['most'])} |{''.join(f' {cell} |' for cell in cells)}"
         )
     return "\n".join(lines)
 

@@ -76,7 +76,7 @@ class Reader:
             if name in (_MASK, *_PADDING) and np.shape(item) == np.shape(items[0])[:2]:
                 raise ValueError(
                     f"a batch is a tuple in which entry {self.positional.index(name)} looks like {name}, but "
-                    f"{self.name}.forward requires {needed}, and the rest is taken for labels: let the loader "
+                    f"{self.name}.forward requires {needed}, and the rest is taken for labels: let loaders "
                     f"give dicts, {{{self.positional[0]!r}: ..., {name!r}: ...}}"
                 )
         return items[:needed]
