@@ -282,7 +282,15 @@ def test_interrupted_in_the_core():
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     argv = command("compare", "X.npy", "Y.npy", "--kernel", "distance")
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True)
+    process = subprocess.Popen(
+        argv,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it
+    )
     os.close(theirs)
     try:
         shown = b""
