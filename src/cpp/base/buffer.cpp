@@ -7,7 +7,10 @@
 #include <new>
 #include <vector>
 
-#ifdef __linux__
+// Large blocks are mappings of their own: taken from malloc, they would leave huge pages behind in its heap, of which every
+// small allocation then touches a whole one. A sanitizer watches only what malloc gives.
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define FASTCKA_MAPS_LARGE_BLOCKS
 #include <sys/mman.h>
 #endif
 
@@ -21,6 +24,7 @@ constexpr std::size_t kept_bytes = 512 << 20;  // idle memory beyond this goes b
 // Sits in front of the memory handed out.
 struct alignas(alignment) Header {
     std::size_t bytes;
+    bool mapped = false;
 };
 
 struct Pool {
@@ -51,16 +55,44 @@ Header* take_idle(std::size_t bytes) {
     return header;
 }
 
-Header* allocate(std::size_t bytes) {
-    const bool large = bytes >= huge_page;
-    const std::size_t total = (bytes + sizeof(Header) + alignment - 1) / alignment * alignment;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, large ? huge_page : alignment, total) != 0) throw std::bad_alloc();
-#ifdef __linux__
-    if (large)
-        madvise(memory, total / huge_page * huge_page, MADV_HUGEPAGE);  // the rest would waste most of one
+std::size_t rounded_up(std::size_t bytes, std::size_t grain) { return (bytes + grain - 1) / grain * grain; }
+
+#ifdef FASTCKA_MAPS_LARGE_BLOCKS
+constexpr std::size_t page = 1 << 16;  // as large as pages get, huge ones apart
+
+Header* map_block(std::size_t bytes) {
+    const std::size_t total = rounded_up(bytes + sizeof(Header), page), room = total + huge_page;
+    void* const memory = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    char* const first = static_cast<char*>(memory);
+    const std::size_t before =
+        rounded_up(reinterpret_cast<std::size_t>(first), huge_page) - reinterpret_cast<std::size_t>(first);
+    if (before > 0) munmap(first, before);
+    if (before < huge_page) munmap(first + before + total, huge_page - before);
+    // Not the last part of one, most of which would be wasted.
+    madvise(first + before, total / huge_page * huge_page, MADV_HUGEPAGE);
+    return new (first + before) Header{total - sizeof(Header), true};
+}
 #endif
+
+Header* allocate(std::size_t bytes) {
+#ifdef FASTCKA_MAPS_LARGE_BLOCKS
+    if (bytes >= huge_page) return map_block(bytes);
+#endif
+    const std::size_t total = rounded_up(bytes + sizeof(Header), alignment);
+    void* memory = nullptr;
+    if (posix_memalign(&memory, alignment, total) != 0) throw std::bad_alloc();
     return new (memory) Header{total - sizeof(Header)};
+}
+
+void give_back(Header* header) noexcept {
+#ifdef FASTCKA_MAPS_LARGE_BLOCKS
+    if (header->mapped) {
+        munmap(header, header->bytes + sizeof(Header));
+        return;
+    }
+#endif
+    std::free(header);
 }
 
 }  // namespace
@@ -95,7 +127,7 @@ void return_memory(void* memory) noexcept {
             }
         }
     }
-    std::free(header);
+    give_back(header);
 }
 
 void release_buffers(index kept) noexcept {
@@ -104,7 +136,7 @@ void release_buffers(index kept) noexcept {
     if (!lock) return;
     while (!p.idle.empty() && p.idle_bytes > static_cast<std::size_t>(kept)) {
         p.idle_bytes -= p.idle.back()->bytes;
-        std::free(p.idle.back());
+        give_back(p.idle.back());
         p.idle.pop_back();
     }
 }
