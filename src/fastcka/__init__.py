@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from .threads import get_num_threads, set_num_threads
 
 # isort: split
-from . import _core, reference
+from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
@@ -30,6 +30,7 @@ from .store import Store, create_store, open_store
 from .streaming import StreamingCKA
 
 if TYPE_CHECKING:
+    from . import reference as reference
     from . import torch as torch
 
 __version__: str = _core.config()["version"]
@@ -64,13 +65,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import ``fastcka.torch`` when it is first asked for: most users have no need of PyTorch."""
-    if name == "torch":
+    """Import ``fastcka.torch`` and ``fastcka.reference`` when they are first asked for: most do without."""
+    if name in ("reference", "torch"):
         from importlib import import_module
 
-        return import_module(f"{__name__}.torch")
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "torch"})
+    return sorted({*globals(), "reference", "torch"})

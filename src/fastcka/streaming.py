@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from . import _saved_stream
 from ._accumulators import (
     WEIGHTS,
     Accumulator,
@@ -283,6 +282,8 @@ class StreamingCKA:
         ValueError
             If `path` has another suffix.
         """
+        from . import _saved_stream  # not at the top: zipfile and hashlib take longer to import than fastcka
+
         with self._lock:
             kernel = {"name": self._kernel.name, "options": dataclasses.asdict(self._kernel)}  # type: ignore[call-overload]
             settings = {
@@ -317,6 +318,7 @@ class StreamingCKA:
         MemoryError
             When the state is larger than `max_bytes`; it has not been read then.
         """
+        from . import _saved_stream
 
         def accept(settings: dict[str, Any]) -> None:
             if settings["method"] == "exact" and settings["layout"] is not None:
