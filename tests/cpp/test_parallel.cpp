@@ -117,6 +117,47 @@ TEST(team_lets_the_observer_look_and_stop) {
     }
 }
 
+TEST(team_together_shares_out_many_times) {
+    for (int threads : thread_counts) {
+        Team team(threads);
+        const std::thread::id caller = std::this_thread::get_id();
+        index sum =
+            0;  // no atomic: what a round wrote is seen by the caller afterwards, and by the next round
+        std::vector<index> values(64, 1);
+        team.together([&] {
+            for (int round = 0; round < 500; ++round) {
+                team.for_each(64, [&](index task, int) { values[static_cast<std::size_t>(task)] += round; });
+                sum += values[static_cast<std::size_t>(round % 64)];
+            }
+            CHECK(std::this_thread::get_id() == caller);
+        });
+        index expected = 0, value = 1;
+        for (int round = 0; round < 500; ++round) expected += value += round;
+        CHECK(sum == expected);
+    }
+}
+
+TEST(team_together_lets_exceptions_through) {
+    for (int threads : thread_counts) {
+        Team team(threads);
+        CHECK_THROWS(Failure, team.together([] { throw Failure("between the rounds"); }));
+        CHECK_THROWS(Failure, team.together([&] {
+            team.for_each(1000, [](index task, int) {
+                if (task == 500) throw Failure("in a round");
+            });
+        }));
+        std::atomic<index> runs{0};  // and the team is as before
+        team.together([&] {
+            try {
+                team.for_each(1000, [](index, int) { throw Failure("caught"); });
+            } catch (const Failure&) {
+                team.for_each(1000, [&](index, int) { ++runs; });
+            }
+        });
+        CHECK(runs == 1000);
+    }
+}
+
 TEST(team_within_a_thread_of_another) {
     std::atomic<bool> fine{true};
     Team(2).for_each(4, [&](index, int) {

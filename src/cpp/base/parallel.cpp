@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "base/parallel.hpp"
 
-#include <algorithm>
-#include <exception>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -16,6 +13,10 @@ namespace fastcka {
 namespace {
 
 constexpr std::chrono::milliseconds look_interval{50};  // Ctrl-C is to be answered within 200 ms
+
+// Looks before a waiting thread goes to sleep. They take some 50 microseconds, longer than what is between two rounds;
+// sleeping and waking up takes about as long.
+constexpr int looks_before_sleep = 200;
 
 struct Stopped {};
 
@@ -65,46 +66,99 @@ void Team::poll(int worker) {
     observer_(done_.load(std::memory_order_relaxed), total_);
 }
 
+void Team::together(const std::function<void()>& body) {
+    if (together_ || threads_ == 1) return body();
+    together_ = true;
+    ended_ = false;
+    const unsigned rounds_before = rounds_;
+    std::exception_ptr failure;
+    run_members(threads_, [&](int worker) {
+        if (worker > 0) return follow(worker, rounds_before);
+        try {
+            body();
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        ended_ = true;
+        begin_round();
+    });
+    together_ = false;
+    if (failure) std::rethrow_exception(failure);
+}
+
+void Team::begin_round() {
+    ++rounds_;
+    rounds_.notify_all();
+}
+
+void Team::follow(int worker, unsigned seen) {
+    for (;;) {
+        for (int look = 0; look < looks_before_sleep && rounds_ == seen; ++look) std::this_thread::yield();
+        rounds_.wait(seen);
+        seen = rounds_;
+        if (ended_) return;
+        take_tasks(worker);
+    }
+}
+
 void Team::run(index tasks, const std::function<void(index task, int worker)>& work, bool observed) {
+    if (!together_ && tasks > 1 && threads_ > 1) return together([&] { run(tasks, work, observed); });
     if (observed) {
         done_ = 0;
         total_ = tasks;
     }
-    std::atomic<index> next{0};
-    std::atomic<int> busy{0};  // members within their tasks
-    std::exception_ptr failure;
-    std::mutex failure_mutex;
-    const auto member = [&](int worker) {
-        try {
-            ++busy;
-            const Leaving leaving{busy};
-            for (index task = next++; task < tasks; task = next++) {
-                poll(worker);
-                work(task, worker);
-                if (observed) done_.fetch_add(1, std::memory_order_relaxed);
-            }
-            // The caller has no task left, but others may be in long ones: it goes on looking.
-            for (int turn = 0; worker == 0 && observer_ && busy > 1; ++turn) {
-                poll(worker);
-                if (turn < 1000)
-                    std::this_thread::yield();
-                else
-                    std::this_thread::sleep_for(std::chrono::microseconds(100));
-            }
-        } catch (const Stopped&) {  // another worker holds the reason
-        } catch (...) {
-            const std::lock_guard lock(failure_mutex);
-            if (!failure) failure = std::current_exception();
-            stopped_ = true;
-        }
-    };
-    const int members = static_cast<int>(std::min<index>(threads_, tasks));
-    if (members > 1)
-        run_members(members, member);
-    else
-        member(0);
-    if (failure) std::rethrow_exception(failure);
+    work_ = &work;
+    tasks_ = tasks;
+    observed_ = observed;
+    next_ = 0;
+    stopped_ = false;
+    failure_ = nullptr;
+    open_ = true;
+    if (together_ && tasks > 1) begin_round();
+    take_tasks(0);
+    open_ = false;
+    wait_for_others();
+    if (failure_) std::rethrow_exception(failure_);
     if (observed && observer_) observer_(tasks, tasks);
+}
+
+void Team::take_tasks(int worker) {
+    ++busy_;
+    const Leaving leaving{busy_};
+    if (!open_) return;  // it came too late
+    try {
+        for (index task = next_++; task < tasks_; task = next_++) {
+            poll(worker);
+            (*work_)(task, worker);
+            if (observed_) done_.fetch_add(1, std::memory_order_relaxed);
+        }
+    } catch (const Stopped&) {  // another worker holds the reason
+    } catch (...) {
+        fail();
+    }
+}
+
+// The caller has no task left, but others may be in long ones: it goes on looking for the observer.
+void Team::wait_for_others() {
+    for (int look = 0; busy_ > 0; ++look) {
+        if (look < looks_before_sleep)
+            std::this_thread::yield();
+        else
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
+        try {
+            poll(0);
+        } catch (const Stopped&) {
+        } catch (...) {
+            fail();
+        }
+    }
+}
+
+// Keeps the exception in flight, if it is the first.
+void Team::fail() noexcept {
+    const std::lock_guard lock(failure_mutex_);
+    if (!failure_) failure_ = std::current_exception();
+    stopped_ = true;
 }
 
 #ifdef FASTCKA_THREADS_STD

@@ -7,7 +7,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
+#include <mutex>
 
 namespace fastcka {
 
@@ -20,8 +22,12 @@ class Team {
 
     int threads() const { return threads_; }
 
-    // Calls work(task, worker) once for every task; worker < threads() numbers the thread. The first exception stops the
-    // team and is rethrown here.
+    // Calls body() on this thread while the others wait for what it shares out: one start for every for_each in it. The
+    // others need not come: on a busy machine, this thread does the work of those that the system does not run.
+    void together(const std::function<void()>& body);
+
+    // Calls work(task, worker) once for every task; worker < threads() numbers the thread, 0 is the caller. The first
+    // exception stops the team and is rethrown here.
     void for_each(index tasks, const std::function<void(index task, int worker)>& work) {
         run(tasks, work, false);
     }
@@ -35,13 +41,32 @@ class Team {
 
   private:
     void run(index tasks, const std::function<void(index task, int worker)>& work, bool observed);
+    void follow(int worker, unsigned rounds_before);
+    void take_tasks(int worker);
+    void wait_for_others();
+    void begin_round();
+    void fail() noexcept;
 
     int threads_;
     Observer observer_;
-    std::atomic<bool> stopped_{false};
     std::atomic<index> done_{0};
     index total_ = 0;
     std::chrono::steady_clock::time_point last_look_ = std::chrono::steady_clock::now();
+
+    bool together_ = false;            // whether the other threads are at hand
+    std::atomic<unsigned> rounds_{0};  // goes up when there is something new for them: tasks, or the end
+    std::atomic<bool> ended_{false};   // they may go
+
+    // What is being shared out. A thread counts itself in, and only then looks whether there still is something.
+    const std::function<void(index, int)>* work_ = nullptr;
+    index tasks_ = 0;
+    bool observed_ = false;
+    std::atomic<bool> open_{false};
+    std::atomic<int> busy_{0};
+    std::atomic<index> next_{0};
+    std::atomic<bool> stopped_{false};
+    std::exception_ptr failure_;
+    std::mutex failure_mutex_;
 };
 
 // What OpenMP would use for a region started by the calling thread (the number of processors without OpenMP).

@@ -78,14 +78,17 @@ inline void add_sample_sums(const Packing<T>& job, const T* panel, index first_v
         }
         return;
     }
-    const auto total = [](Wide values) {
-        double sum = 0;
-        for (index lane = 0; lane < N; ++lane) sum += values[lane];
-        return sum;
+    const auto total = [](Wide values) {  // halves onto halves: additions that need not wait for each other
+        alignas(Wide) double sums[N];
+        *reinterpret_cast<Wide*>(sums) = values;
+        for (index half = N / 2; half > 0; half /= 2)
+            for (index lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+        return sums[0];
     };
+    const index used_groups = (used + N - 1) / N;
     for (index k = 0; k < coordinates; ++k) {
         Wide squares = {}, products = {};
-        for (index g = 0; g < groups; ++g) {
+        for (index g = 0; g < used_groups; ++g) {
             const Wide value = widened(panel + k * W + g * N);
             squares += value * value;
             if (job.direction) products += value * widened(job.direction + first_vector + g * N);

@@ -20,15 +20,8 @@ std::vector<double> norm_powers(const MatrixView& view, double exponent, const E
     return powers;
 }
 
-}  // namespace
-
 template <class T>
-void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out) {
-    if (kernel.kind == KernelKind::precomputed)
-        throw std::invalid_argument("a precomputed Gram matrix has no samples");
-    if (samples.rows < 1 || samples.columns < 1 || threads < 1) throw std::invalid_argument("nothing to do");
-    Team team(threads, observer);
-    const Engine engine{current_level(), team};
+void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& engine, T* out) {
     const index n = samples.rows, width = engine.operations<T>().panel_width;
     const TileGrid grid(n, std::max(width, side / width * width));
 
@@ -44,7 +37,7 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
 
     const index values = grid.tile_values(width);
     std::vector<double> diagonal(static_cast<std::size_t>(n));
-    team.for_each_observed(grid.tiles(), [&](index number, int worker) {
+    engine.team.for_each_observed(grid.tiles(), [&](index number, int worker) {
         const Buffer<T> tile(values);
         const Buffer<double> wide(sizeof(T) == 4 ? values : 1);
         layer.fill(grid, number, tile.data(), wide.data(), diagonal.data(), engine, worker);
@@ -64,17 +57,14 @@ void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Ob
     });
 }
 
-template <class T> void center(const MatrixView& gram, int threads, const Observer& observer, T* out) {
+template <class T> void fill_centred(const MatrixView& gram, const Engine& engine, T* out) {
     const index n = gram.rows;
-    if (gram.columns != n || n < 1) throw std::invalid_argument("a Gram matrix is square");
-    Team team(threads, observer);
-    const Engine engine{current_level(), team};
     const Centring columns = centring_of(gram, nullptr, engine);
     const MatrixView transposed{gram.data, n, n, gram.column_stride, gram.row_stride, gram.element};
     const Centring rows = centring_of(transposed, nullptr, engine);
     const double grand =
         std::accumulate(columns.mean.begin(), columns.mean.end(), 0.0) / static_cast<double>(n);
-    team.for_each_observed(n, [&](index i, int) {
+    engine.team.for_each_observed(n, [&](index i, int) {
         std::vector<double> line(static_cast<std::size_t>(n), 0.0);
         double largest = 0;  // origin = column means: K_ij - mean_j
         engine.operations<double>().feature_statistics(gram, nullptr, i, 1, 0, n, columns.mean.data(),
@@ -83,6 +73,23 @@ template <class T> void center(const MatrixView& gram, int threads, const Observ
         for (index j = 0; j < n; ++j)
             out[i * n + j] = static_cast<T>(line[static_cast<std::size_t>(j)] - row);
     });
+}
+
+}  // namespace
+
+template <class T>
+void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out) {
+    if (kernel.kind == KernelKind::precomputed)
+        throw std::invalid_argument("a precomputed Gram matrix has no samples");
+    if (samples.rows < 1 || samples.columns < 1 || threads < 1) throw std::invalid_argument("nothing to do");
+    Team team(threads, observer);
+    team.together([&] { fill_gram(samples, kernel, Engine{current_level(), team}, out); });
+}
+
+template <class T> void center(const MatrixView& gram, int threads, const Observer& observer, T* out) {
+    if (gram.columns != gram.rows || gram.rows < 1) throw std::invalid_argument("a Gram matrix is square");
+    Team team(threads, observer);
+    team.together([&] { fill_centred(gram, Engine{current_level(), team}, out); });
 }
 
 template void gram(const MatrixView&, const Kernel&, int, const Observer&, float*);

@@ -54,7 +54,8 @@ Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Obse
     const auto route = plan.route == Route::gram
                            ? (options.double_precision ? gram_route<double> : gram_route<float>)
                            : (options.double_precision ? feature_route<double> : feature_route<float>);
-    RouteResult result = route(sides, options.kernel, plan, engine);
+    RouteResult result;
+    team.together([&] { result = route(sides, options.kernel, plan, engine); });
     return {alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b), plan};
 }
 

@@ -14,7 +14,7 @@ void Stream::update(const Sides& batch, int threads, const Observer& observer) {
     if (batch.b) views.insert(views.end(), batch.b->begin(), batch.b->end());
     Team team(threads, observer);
     try {
-        std::visit([&](auto& moments) { moments.update(views, team); }, moments_);
+        team.together([&] { std::visit([&](auto& moments) { moments.update(views, team); }, moments_); });
     } catch (const NonFinite& e) {
         if (e.layer < layers_a_) throw;
         throw NonFinite(1, e.layer - layers_a_, e.row, e.column);
@@ -26,20 +26,25 @@ void Stream::merge(Stream& other, int threads) {
     Team team(threads);  // without an observer: a merger cannot be done by half
     settle(threads, {});
     other.settle(threads, {});
-    std::visit([&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); },
-               moments_);
+    team.together([&] {
+        std::visit(
+            [&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); },
+            moments_);
+    });
 }
 
 void Stream::settle(int threads, const Observer& observer) {
     Team team(threads, observer);
-    std::visit([&](auto& moments) { moments.settle(team); }, moments_);
+    team.together([&] { std::visit([&](auto& moments) { moments.settle(team); }, moments_); });
 }
 
 Alignment Stream::result(bool unbiased, int threads, const Observer& observer) {
     if (samples() < (unbiased ? 4 : 2)) throw std::invalid_argument("too few samples");
     settle(threads, observer);
     Team team(threads, observer);
-    RouteResult result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_);
+    RouteResult result;
+    team.together(
+        [&] { result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_); });
     return alignment_of(std::move(result), unbiased, double_precision_, one_sided_);
 }
 
