@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How fast are two models compared over a loader, against the packages that take models, and with how much memory?
+"""How fast are two models compared over a loader, against packages that do this, and with how much memory?
 
-In each repeat the models also run alone, and that time is taken off everybody's. A ratio is of what is left. The
-memory is the peak beyond that of the models alone, each measured in a process of its own (Linux).
+In each repeat the models also run alone, and that time is taken off everybody's. A ratio is of what is left.
+The memory is the peak beyond that of the models alone, each measured in a process of its own (Linux).
 
-Two packages multiply n x n matrices for each pair of layers, which takes minutes for 17 x 17 layers; they are timed
-with three layers of each model.
+Two packages multiply n x n matrices for each pair of layers, which takes minutes for 17 x 17 layers; they are
+timed with three layers of each model.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class Setting:
     @property
     def name(self) -> str:
         a, b = self.layers
-        batches = SAMPLES // self.batch_size
-        return f"{len(a)} × {len(b)} layers, {f'{batches} batches' if batches > 1 else 'one batch'} of {self.batch_size}"
+        count = SAMPLES // self.batch_size
+        batches = f"{count} batches" if count > 1 else "one batch"
+        return f"{len(a)} × {len(b)} layers, {batches} of {self.batch_size}"
 
 
 SETTINGS = (

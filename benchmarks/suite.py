@@ -57,7 +57,7 @@ def text(value: object) -> str:
 
 
 def in_fresh_process(code: str) -> str:
-    """Run Python code, which may import what is in this folder, in a process of its own; return what it prints."""
+    """Run Python code in a process of its own that may import from this folder; return what it prints."""
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:

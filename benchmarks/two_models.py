@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two models and a loader, and how each package is called to compare all layers of the one with the other's.
 
-Both models normalise what they compare, with the statistics of the samples. Without that, activations of networks
-that are not trained have means far above their spread, and a package that does not centre loses its digits in
-float32: pytorch-cka gave 0.97 for 0.02.
+Both models normalise what they compare, with the statistics of the samples. Without that, activations of
+networks that are not trained have means far above their spread, and a package that does not centre loses its
+digits in float32: pytorch-cka gave 0.97 for 0.02.
 """
 
 from __future__ import annotations
