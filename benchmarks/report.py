@@ -113,7 +113,7 @@ def scaling(rows: Rows) -> str:
 
 
 def models(rows: Rows) -> str:
-    """For each setting the models alone, fastcka, and the packages; times with and without the models' own."""
+    """For each setting the models alone, fastcka and the packages; whole times, and those beyond the models."""
     lines = [
         "| work | by | computes | whole time | beyond the models | ratio (lowest – highest) "
         "| memory beyond the models | target | |",
