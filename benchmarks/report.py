@@ -113,7 +113,7 @@ def scaling(rows: Rows) -> str:
 
 
 def models(rows: Rows) -> str:
-    """For each setting the models alone, fastcka and the packages; whole times, and those beyond the models."""
+    """For each setting the models alone, fastcka and the packages: whole times, and what is beyond models."""
     lines = [
         "| work | by | computes | whole time | beyond the models | ratio (lowest – highest) "
         "| memory beyond the models | target | |",
