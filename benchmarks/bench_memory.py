@@ -11,26 +11,17 @@ from __future__ import annotations
 from suite import in_fresh_process, quantity, standalone
 
 MEASURE = """
-import gc
 import numpy as np
 import fastcka
 from fastcka.bench import cases, numpy_forms
+from suite import peak_bytes
 from threadpoolctl import threadpool_limits
-
-def kilobytes(line):
-    for text in open("/proc/self/status"):
-        if text.startswith(line):
-            return int(text.split()[1])
 
 layers = cases.layers({count}, {n}, {p})
 with threadpool_limits({threads}):
     call = lambda layers: {call}
     call([X[:64] for X in layers])
-    gc.collect()
-    open("/proc/self/clear_refs", "w").write("5")  # the peak starts again from here
-    before = kilobytes("VmRSS")
-    call(layers)
-    print(1024 * (kilobytes("VmHWM") - before))
+    print(peak_bytes(lambda: call(layers)))
 """
 PLAN = """
 import numpy as np

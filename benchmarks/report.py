@@ -112,6 +112,28 @@ def scaling(rows: Rows) -> str:
     return "\n\n".join(tables)
 
 
+def models(rows: Rows) -> str:
+    """For each setting the models alone, fastcka and the packages: whole times, and what is beyond models."""
+    lines = [
+        "| work | by | computes | whole time | beyond the models | ratio (lowest – highest) "
+        "| memory beyond the models | target | |",
+        "|---|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        if "reason" in row:
+            lines.append(f"| {row['name']} | {row['who']} | {row['computes']} | | | {row['reason']} | | | |")
+            continue
+        ratio, target = row.get("ratio"), row.get("target")
+        beyond = duration(row["beyond"]) if "beyond" in row else ""
+        memory = f"{number(row['memory_mb'])} MB" if "memory_mb" in row else ""
+        lines.append(
+            f"| {row['name']} | {row['who']} | {row['computes']} | {duration(row['seconds'])} | {beyond} "
+            f"| {'' if ratio is None else spread(row)} | {memory} | {number(target)} "
+            f"| {'' if ratio is None else verdict(ratio, target)} |"
+        )
+    return "\n".join(lines)
+
+
 def peers(rows: Rows) -> str:
     lines = [
         "| package | computes | work | fastcka | its time | ratio (lowest – highest) |",
@@ -194,6 +216,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "memory": quantity_table,
     "import": quantity_table,
     "streaming": ratio_table,
+    "models": models,
     "peers": peers,
 }
 

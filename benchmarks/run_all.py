@@ -27,6 +27,7 @@ PARTS = (
     "memory",
     "import",
     "streaming",
+    "models",
     "peers",
 )
 

@@ -8,10 +8,12 @@ A file has ``run(threads) -> list of rows``. A row is what goes into the result 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from fastcka import bench, get_num_threads
 from fastcka.bench.timing import Case, ValuesDiffer, equal_threads, measure
@@ -55,11 +57,26 @@ def text(value: object) -> str:
 
 
 def in_fresh_process(code: str) -> str:
-    """Run Python code in a process of its own and return what it prints."""
+    """Run Python code in a process of its own that may import from this folder; return what it prints."""
+    code = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"a process of the benchmark failed:\n{done.stderr}")
     return done.stdout
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """Return how far the resident memory of this process rises during a call (Linux)."""
+
+    def kilobytes(line: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return next(int(text.split()[1]) for text in status.splitlines() if text.startswith(line))
+
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = kilobytes("VmRSS")
+    call()
+    return 1024 * (kilobytes("VmHWM") - before)
 
 
 def standalone(run: Callable[[int], list[dict]]) -> None:

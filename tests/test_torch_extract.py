@@ -441,6 +441,13 @@ def test_when_nothing_can_be_used_the_reasons_are_given():
         extract(Describe(), [samples()])
 
 
+@pytest.mark.filterwarnings("error")
+def test_finite_values_with_an_infinite_sum_are_finite():
+    x = torch.full((8, 4), 60000.0, dtype=torch.float16)  # the largest is 65504
+    assert not x.sum().isfinite()
+    equal(extract(nn.Sequential(nn.Identity()), [x])["0"], x)
+
+
 def test_nan_is_reported_with_layer_sample_and_feature_and_kept():
     x = samples()
     x[13, 2] = float("nan")

@@ -7,12 +7,14 @@ activations later (in-place ReLUs, residual sums) reaches the record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from ._inputs import Inputs
@@ -131,7 +133,7 @@ class Capture:
         wanted = self.dtype
         if wanted is None and rows.is_floating_point() and rows.element_size() < 2:
             wanted = torch.float32  # 8-bit formats
-        return rows.to(device="cpu", dtype=wanted or rows.dtype, copy=True)
+        return _empty(rows.shape, wanted or rows.dtype).copy_(rows)
 
     # ------------------------------------------------------------------------------------- after a batch
 
@@ -150,8 +152,9 @@ class Capture:
     def _settle(self, record: _Record) -> None:
         """Fix the layers after the first batch, and say of the others why they are not among them."""
         selection = self.selection
+        fitting = {p for layer in [*record.rows, *record.unfit] for p in self._choosers(layer)}
         for k, pattern in enumerate(selection.patterns):
-            if not any(pattern in self._choosers(layer) for layer in [*record.rows, *record.unfit]):
+            if pattern not in fitting:
                 self._explain(k, record)
         self.skipped |= {name: _NEVER_RAN for name in selection.modules if name not in record.calls}
         self.skipped |= {alias: f"the same module as {name!r}" for alias, name in selection.aliases.items()}
@@ -193,6 +196,11 @@ class Capture:
             if layer not in self.widths:
                 self.skipped[layer] = "it did not run for the first batch"
         return {layer: record.rows[layer] for layer in self.names or ()}
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    """Return memory of NumPy, which asks for huge pages: a copy into small ones takes twice as long."""
+    return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 def unwrapped(model: Module) -> Module:

@@ -117,7 +117,7 @@ class _KeptRows:
             side.add(rows, None)
 
     def result(self) -> CKAMatrix:
-        a, b = (side.trimmed() for side in self.sides)
+        a, b = (side.joined() for side in self.sides)
         return cka_matrix(a, b, kernel=self.kernel, **self.settings)
 
 

@@ -53,13 +53,13 @@ class Extracted(Mapping[str, Array]):
 
 
 class Kept:
-    """Collects rows in arrays that grow in place, so that no second copy is ever made of them."""
+    """Collects the rows of batches, and joins them layer by layer: no two copies of all are ever there."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.arrays: dict[str, Array] = {}
+        self.parts: dict[str, list[Array]] = {}
         self.n_rows = 0
-        self.expected = 0
+        self.n_bytes = 0
         self.ids: list[SampleId] | None = None
 
     def __enter__(self) -> Kept:
@@ -79,40 +79,30 @@ class Kept:
         per_batch = sum(_widened(X).dtype.itemsize * X.numel() for X in rows.layers.values())
         if total is None:
             return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample in memory"
-        self.expected = -(-len(rows) * total // rows.n_samples)
         size = per_batch * total // rows.n_samples
         self._check(size, f"{len(rows.layers)} layers of {total} samples")
         return f"{len(rows.layers)} layers of {total} samples, {in_words(size)} in memory"
 
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Keep the rows of a batch."""
-        n, stop = len(rows), self.n_rows + len(rows)
         arrays = {layer: as_array(_widened(X), layer) for layer, X in rows.layers.items()}
-        room = stop + stop // 4
-        if not self.arrays or stop > len(next(iter(self.arrays.values()))):
-            self._check(
-                sum(stop * X.shape[1] * X.itemsize for X in arrays.values()), f"{stop} samples so far"
-            )
+        n_rows = self.n_rows + len(rows)
+        n_bytes = self.n_bytes + sum(X.nbytes for X in arrays.values())
+        self._check(n_bytes, f"{n_rows} samples so far")
         for layer, X in arrays.items():
-            if layer not in self.arrays:
-                self.arrays[layer] = np.empty((max(self.expected, n), X.shape[1]), X.dtype)
-            elif len(self.arrays[layer]) < stop:
-                self.arrays[layer].resize((room, X.shape[1]), refcheck=False)
-            self.arrays[layer][self.n_rows : stop] = X
+            self.parts.setdefault(layer, []).append(X)
         if ids is not None:
             self.ids = (self.ids or []) + ids
-        self.n_rows = stop
+        self.n_rows, self.n_bytes = n_rows, n_bytes
 
     def result(self, capture: Capture, n_samples: int) -> Extracted:
         """Return what was kept."""
         ids = None if self.ids is None else tuple(self.ids)
-        return Extracted(self.trimmed(), ids, dict(capture.skipped))
+        return Extracted(self.joined(), ids, dict(capture.skipped))
 
-    def trimmed(self) -> dict[str, Array]:
-        """Return the arrays, without the room they had to grow."""
-        for X in self.arrays.values():
-            X.resize((self.n_rows, X.shape[1]), refcheck=False)
-        return self.arrays
+    def joined(self) -> dict[str, Array]:
+        """Return the arrays, and keep nothing."""
+        return {layer: _joined(self.parts.pop(layer)) for layer in list(self.parts)}
 
     def _check(self, size: int, what: str) -> None:
         if size > self.limit:
@@ -120,6 +110,10 @@ class Kept:
                 f"{what} take {in_words(size)} ({size} bytes) in memory, more than {in_words(self.limit)}: "
                 f"write them to disk (out=), pool, choose fewer layers or samples, or raise max_bytes"
             )
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _widened(X: torch.Tensor) -> torch.Tensor:

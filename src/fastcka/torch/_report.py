@@ -36,8 +36,10 @@ class NonFinite:
         for layer, X in rows.layers.items():
             if layer in self.found or not X.is_floating_point():
                 continue
+            if torch.isfinite(X.sum()):  # then all are: ten times as fast as to look at each
+                continue
             finite = torch.isfinite(X)
-            if not finite.all():
+            if not finite.all():  # else the sum has overflowed
                 row, feature = (~finite).nonzero()[0].tolist()
                 kind = "NaN" if torch.isnan(X[row, feature]) else "infinity"
                 where = f"first at sample {start + rows.sample_of(row)}, feature {feature}"
