@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ._inputs import Inputs
+from ._masks import Sides
 from ._outputs import hidden_states, tensors
 from ._pool import PoolLike, Pools, Tensor, Unfit
 from ._rows import Rows
@@ -34,7 +35,8 @@ class _Record:
     calls: dict[str, int] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)  # seen but not chosen: reason
-    positions: int | None = None
+    positions: Tensor | None = None  # that became rows, (n_samples, positions) bool
+    side: str = ""  # whose they are
 
 
 class Capture:
@@ -53,6 +55,7 @@ class Capture:
         self.owner = f" of model{side}" if side else ""
         self.selection = Selection(self.model, layers, f"layers{side}")
         self.pools = Pools(pool, f"pool{side}")
+        self.sides = Sides(self.model, self.selection.all_modules)
         self.dtype = dtype
         self.names: tuple[str, ...] | None = None
         self.widths: dict[str, int] = {}
@@ -74,7 +77,7 @@ class Capture:
         self._check(record)
         if self.names is None:
             self._settle(record)
-        return Rows.of_batch(self._agreeing(record), inputs, record.positions if self.pools.tokens else None)
+        return Rows(self._agreeing(record), inputs.n_samples, record.positions)
 
     @contextmanager
     def _hooks(self, record: _Record) -> Iterator[None]:
@@ -116,15 +119,29 @@ class Capture:
 
     def _record(self, record: _Record, layer: str, tensor: Tensor) -> None:
         record.rows.pop(layer, None)  # the last call counts, and has its place among the others
+        mask = None
         try:
-            rows = self.pools.apply(layer, tensor.detach(), record.inputs.mask, record.inputs.n_samples)
+            if self.pools.masked(layer, tensor):
+                mask = self.sides.mask_of(layer, record.inputs.masks)
+            rows = self.pools.apply(layer, tensor.detach(), mask, record.inputs.n_samples)
             if self.pools.tokens:
-                if record.positions not in (None, tensor.shape[1]):
-                    raise Unfit(f"it has {tensor.shape[1]} positions, earlier layers {record.positions}")
-                record.positions = tensor.shape[1]
+                self._count_positions(record, layer, tensor, mask)
             record.rows[layer] = self._converted(rows)
         except Unfit as error:
             record.unfit[layer] = str(error)
+
+    def _count_positions(self, record: _Record, layer: str, tensor: Tensor, mask: Tensor | None) -> None:
+        """Check that the positions of a layer are those of earlier ones: they are the samples."""
+        side = self.sides.of(layer)
+        positions = torch.ones(tensor.shape[:2], dtype=torch.bool) if mask is None else mask
+        if side == "either":
+            raise Unfit("whether its positions are those of the encoder or of the decoder is not known")
+        if record.positions is None:
+            record.positions, record.side = positions, side
+        if positions.shape[1] != record.positions.shape[1]:
+            raise Unfit(f"it has {positions.shape[1]} positions, earlier layers {record.positions.shape[1]}")
+        if side != record.side:
+            raise Unfit(f"its positions are those of the {side}, in earlier layers of the {record.side}")
 
     def _converted(self, rows: Tensor) -> Tensor:
         """Copy rows to CPU memory, in a type that can be compared."""

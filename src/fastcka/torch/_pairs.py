@@ -97,9 +97,9 @@ class Pairs:
                 f"the loaders give different samples: sample {start + k} is {ids[k]!r} from loader and "
                 f"{ids_b[k]!r} from loader_b"
             )
-        if self.loader_b is None and self.transform_b is None:  # one batch: its mask holds for both models
-            mask = inputs.mask if inputs.mask is not None else inputs_b.mask
-            return replace(inputs, mask=mask), replace(inputs_b, mask=mask)
+        if self.loader_b is None and self.transform_b is None:  # one batch: its masks hold for both models
+            masks = {**inputs_b.masks, **inputs.masks}
+            return replace(inputs, masks=masks), replace(inputs_b, masks=masks)
         return inputs, inputs_b
 
 

@@ -49,6 +49,13 @@ class Pools:
                 return how
         raise ValueError(f"{self.argument} has no entry for layer {layer!r}: add one, or '*' as the last")
 
+    def masked(self, layer: str, activations: Tensor) -> bool:
+        """Return whether the mask of positions counts for the pooling of these activations."""
+        how = self.of(layer)
+        if callable(how):
+            return _asks_for_mask(how)
+        return how in _MASKED and activations.ndim == 3
+
     def apply(self, layer: str, activations: Tensor, mask: Tensor | None, n: int) -> Tensor:
         """Return (n, p), or (n_tokens, p), from the activations of a batch of n samples.
 
@@ -74,8 +81,7 @@ class Pools:
 def _by_function(
     function: Callable[..., Any], layer: str, activations: Tensor, mask: Tensor | None, n: int, argument: str
 ) -> Tensor:
-    named = "mask" in inspect.signature(function).parameters
-    result = function(activations, mask=mask) if named else function(activations)
+    result = function(activations, mask=mask) if _asks_for_mask(function) else function(activations)
     if not isinstance(result, torch.Tensor):
         result = torch.as_tensor(result)
     if result.ndim != 2 or len(result) != n:
@@ -84,6 +90,10 @@ def _by_function(
             f"{tuple(activations.shape)}; it must return one row for each of the {n} samples, ({n}, p)"
         )
     return result
+
+
+def _asks_for_mask(function: Callable[..., Any]) -> bool:
+    return "mask" in inspect.signature(function).parameters
 
 
 def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -162,3 +172,4 @@ _NAMED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "last": _last,
     "tokens": _tokens,
 }
+_MASKED = ("mean", "last", "tokens")

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from ._inputs import Inputs, SampleId
+from ._inputs import SampleId
 from ._pool import Tensor
 
 
@@ -21,18 +19,6 @@ class Rows:
     layers: dict[str, Tensor]
     n_samples: int
     positions: Tensor | None = None
-
-    @classmethod
-    def of_batch(cls, layers: dict[str, Tensor], inputs: Inputs, positions: int | None) -> Rows:
-        """Return the rows of a batch; `positions` is their number a sample where they became rows."""
-        if positions is None:
-            return cls(layers, inputs.n_samples)
-        kept = (
-            inputs.mask
-            if inputs.mask is not None
-            else torch.ones(inputs.n_samples, positions, dtype=torch.bool)
-        )
-        return cls(layers, inputs.n_samples, kept)
 
     def __len__(self) -> int:
         return self.n_samples if self.positions is None else int(self.positions.sum())
