@@ -176,7 +176,7 @@ def test_shuffled_loaders_are_refused_unless_ids_agree():
         data = TensorDataset(x, torch.arange(40))
         return DataLoader(data, 16, shuffle=shuffle, generator=torch.Generator().manual_seed(seed))
 
-    with pytest.raises(ValueError, match="loader is shuffled and cannot be paired with another one"):
+    with pytest.raises(ValueError, match="loader is shuffled, and cannot be paired with another one"):
         compare(a, b, loader(True), loader(True, 1))
     with pytest.raises(ValueError, match="loader_b is shuffled"):
         compare(a, b, loader(False), loader(True))

@@ -83,7 +83,8 @@ class Sides:
         if len(names) > 1:
             advice = "give decoder_attention_mask, or " if side == "decoder" else ""
             raise Unfit(
-                f"which of its positions count is not known ({' or '.join(names)}): {advice}pool without a mask"
+                f"which of its positions count is not known ({' or '.join(names)}): "
+                f"{advice}pool without a mask"
             )
         return masks.get(names[0])  # "all" is none
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,30 +39,36 @@ def evaluating(model: Module, *, hidden_states: bool = False) -> Iterator[None]:
 @contextmanager
 def observing(*loaders: object) -> Iterator[None]:
     """No gradients, no fused shortcut around modules, and every random state restored afterwards."""
-    own = {id(g): g for g in (_generator(x) for loader in loaders for x in _drawing(loader)) if g is not None}
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    states = [(generator, generator.get_state()) for generator in own.values()]
     fast = torch.backends.mha.get_fastpath_enabled()  # it would run an encoder layer without its modules
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(torch.no_grad())
+    with random_states(*loaders), torch.no_grad():
         try:
             torch.backends.mha.set_fastpath_enabled(False)
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def random_states(*loaders: object) -> Iterator[None]:
+    """Restore the random states of torch, NumPy and Python, and those of the loaders."""
+    own = {id(g): g for loader in loaders for g in _generators(loader)}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    states = [(generator, generator.get_state()) for generator in own.values()]
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)
             for generator, state in states:
                 generator.set_state(state)
 
 
-def _drawing(loader: object) -> list[Any]:
-    """Return what of a loader may draw random numbers."""
-    return [loader, getattr(loader, "sampler", None)]
-
-
-def _generator(owner: Any) -> Any:
-    generator = getattr(owner, "generator", None)
-    return generator if isinstance(generator, torch.Generator) else None
+def _generators(loader: object) -> Iterator[Any]:
+    """Give the generators from which a loader or its samplers draw."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    for owner in (loader, *samplers):
+        if isinstance(generator := getattr(owner, "generator", None), torch.Generator):
+            yield generator
