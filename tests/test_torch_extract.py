@@ -241,6 +241,71 @@ def test_wrapped_models_are_looked_through():
         np.testing.assert_array_equal(found["3"], plain["3"])
 
 
+@pytest.fixture
+def compile_counted():
+    """Options of torch.compile, and the graphs that were compiled: hooks must not be among them."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    yield {"backend": backend, "fullgraph": True}, graphs
+    torch._dynamo.reset()
+
+
+class Body(nn.Module):  # what is of torch itself is not compiled as the outermost
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.mark.parametrize("how", ["wrapped", "in place", "nested", "whole", "forward"])
+def test_compiled_parts_are_looked_through(how, compile_counted):
+    options, graphs = compile_counted
+    model, x = Body().eval(), samples()
+    model.net[0] = Body()
+    model.net[1] = nn.Linear(5, 8)
+    plain = extract(model, [x])
+    if how == "in place":
+        model.net[0].compile(**options)
+    elif how == "forward":
+        model.net[0].forward = torch.compile(model.net[0].forward, **options)
+    elif how == "whole":
+        model.compile(**options)
+    else:
+        model.net[0] = torch.compile(model.net[0], **options)
+    if how == "nested":
+        model = torch.compile(nn.DataParallel(torch.compile(model, **options)), **options)
+    with torch.no_grad():
+        model(x)
+    compiled = len(graphs)
+    assert compiled
+    found = extract(model, [x])
+    assert list(found) == list(plain)
+    for name, X in plain.items():
+        np.testing.assert_array_equal(found[name], X)
+    assert found.skipped == {}
+    assert list(extract(model, [x], nn.Linear)) == ["net.0.net.0", "net.0.net.2", "net.1", "net.2"]
+    assert len(graphs) == compiled
+    with torch.no_grad():
+        model(x)  # still compiled, and as it was
+    assert len(graphs) == compiled
+
+
+def test_compiled_parts_need_a_pytorch_that_can_run_them_as_written(compile_counted, monkeypatch):
+    options, _ = compile_counted
+    model, x = mlp(), samples()
+    compiled = nn.Sequential(torch.compile(mlp(), **options))
+    monkeypatch.delattr(torch.compiler, "set_stance")
+    assert list(extract(torch.compile(model, **options), [x])) == ["0", "1", "2", "3"]
+    with pytest.raises(ValueError, match=r"compiled parts are seen with PyTorch 2\.6 or later, this is 2"):
+        extract(compiled, [x])
+
+
 def test_distributed_data_parallel_runs_without_the_other_processes(tmp_path):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1

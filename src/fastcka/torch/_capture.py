@@ -20,7 +20,8 @@ from ._masks import Sides
 from ._outputs import hidden_states, tensors
 from ._pool import PoolLike, Pools, Tensor, Unfit
 from ._rows import Rows
-from ._select import HIDDEN, ROOT, LayersLike, Module, Pattern, Selection, split
+from ._select import COMPILED, HIDDEN, ROOT, LayersLike, Module, Pattern, Selection, split
+from ._state import uncompiled
 
 _NEVER_RAN = "it did not run"
 _NO_TENSOR = "it returned no tensor"
@@ -66,7 +67,7 @@ class Capture:
         """Run the model on one batch."""
         record = _Record(inputs)
         try:
-            with self._hooks(record):
+            with self._hooks(record), uncompiled(self.model):
                 output = self.model(*inputs.args, **inputs.kwargs)
         except Exception as error:
             if self.owner:
@@ -218,6 +219,6 @@ def unwrapped(model: Module) -> Module:
     The module itself runs, on one device: its hooks see whole batches, and no other process is waited for.
     """
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    while isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
+    while isinstance(model, wrappers) or hasattr(model, COMPILED):
         model = model.module if isinstance(model, wrappers) else model._orig_mod
     return model

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._select import Module
+from ._select import COMPILED, Module
 
 
 @contextmanager
@@ -46,6 +47,23 @@ def observing(*loaders: object) -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def uncompiled(model: Module) -> Iterator[None]:
+    """Run what torch.compile has compiled as it was written: the hooks of its modules are not compiled in."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and its import would take seconds
+        yield
+    elif hasattr(torch.compiler, "set_stance"):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    elif any(hasattr(m, COMPILED) or m._compiled_call_impl is not None for m in model.modules()):
+        raise ValueError(
+            f"layers of a model with compiled parts are seen with PyTorch 2.6 or later, this is "
+            f"{torch.__version__}: give the model as it is before torch.compile"
+        )
+    else:
+        yield
 
 
 @contextmanager

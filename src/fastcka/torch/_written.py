@@ -19,7 +19,7 @@ from ._inputs import SampleId, SampleIds
 from ._memory import in_words
 from ._order import order_of
 from ._rows import Rows
-from ._select import Module
+from ._select import Module, plain_name
 from ._types import as_array
 
 _KEY = "extract"  # in the provenance of a store: what this module notes
@@ -169,7 +169,7 @@ def fingerprint(model: Module) -> str:
             some = values[:: max(1, len(values) // 16)][:17].to(
                 "cpu", torch.complex128 if tensor.is_complex() else torch.float64
             )
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
+            digest.update(f"{plain_name(name)} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
     return digest.hexdigest()
 
 
