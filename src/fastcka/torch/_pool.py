@@ -62,6 +62,7 @@ class Pools:
         `mask` is (n, positions) bool, true where a position counts.
         """
         how = self.of(layer)
+        mask = None if mask is None else mask.to(activations.device)
         if activations.layout != torch.strided or activations.is_nested:
             raise Unfit(f"its tensor is not dense ({activations.layout})")
         if activations.is_complex():
@@ -141,7 +142,7 @@ def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _position_mask(x: Tensor, mask: Tensor | None, how: str) -> Tensor | None:
-    """Return the mask where `x` is, after a check that `x` has positions, and those of the mask."""
+    """Return the mask, after a check that `x` has positions, and those of the mask."""
     if x.ndim != 3:
         raise Unfit(
             f"{how!r} needs activations (batch, positions, features), it has {tuple(x.shape)}"
@@ -149,7 +150,7 @@ def _position_mask(x: Tensor, mask: Tensor | None, how: str) -> Tensor | None:
         )
     if mask is not None and mask.shape[1] != x.shape[1]:
         raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.shape[1]}")
-    return None if mask is None else mask.to(x.device)
+    return mask
 
 
 def _counts(mask: Tensor) -> Tensor:
