@@ -187,6 +187,20 @@ def test_shuffled_loaders_are_refused_unless_ids_agree():
         compare(a, b, loader(True), loader(True, 1), **ids)
 
 
+def test_batches_without_samples_are_passed_over():
+    a, b = models()
+    x = samples(40)
+    expected = compare(a, b, x.split(20))
+    for method in ("exact", "minibatch"):
+        batches = [x[:0], x[:20], x[:0], x[20:], x[:0]]
+        np.testing.assert_array_equal(
+            compare(a, b, batches, method=method), compare(a, b, x.split(20), method=method)
+        )
+    np.testing.assert_array_equal(compare(a, b, [x[:20], x[:0], x[20:]], [x[:20], x[:0], x[20:]]), expected)
+    with pytest.raises(ValueError, match="loader gave no sample"):
+        compare(a, b, [x[:0]])
+
+
 def test_loaders_of_different_length_are_refused_with_both_counts():
     a, b = models()
     x = samples(40)
@@ -351,7 +365,7 @@ def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
         ({"method": "minibatch", "estimator": "biased"}, ValueError, 'for estimator="unbiased" only'),
         ({"model_b": 3}, TypeError, "model_b must be a torch.nn.Module, got int"),
         ({"loader_b": samples()}, TypeError, "loader_b is a single torch.Tensor"),
-        ({"loader": []}, ValueError, "loader gave no batch"),
+        ({"loader": []}, ValueError, "loader gave no sample"),
         ({"loader": [samples(3)]}, ValueError, "unbiased estimator needs at least 4 samples"),
     ],
 )

@@ -463,7 +463,7 @@ def test_loaders_that_are_none(loader, message):
 
 
 def test_an_empty_loader_is_an_error():
-    with pytest.raises(ValueError, match="loader gave no batch"):
+    with pytest.raises(ValueError, match="loader gave no sample"):
         extract(mlp(), [])
 
 
@@ -497,6 +497,19 @@ def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warni
         extract(TimeFirst(), [x], ["body", "turn"])
     turned = extract(TimeFirst(), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"})
     np.testing.assert_array_equal(turned["turn"], turned["body"])
+
+
+def test_a_layer_without_features_is_left_out_with_a_warning():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.none = nn.Linear(6, 4), nn.Identity()
+
+        def forward(self, x):
+            return self.none(self.body(x)[:, :0])
+
+    with pytest.warns(UserWarning, match=r"layer 'none': it has no features: its shape is \(20, 0\)"):
+        assert list(extract(Cut(), [samples()])) == ["body"]
 
 
 def test_when_nothing_can_be_used_the_reasons_are_given():

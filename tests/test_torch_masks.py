@@ -161,6 +161,23 @@ def test_a_decoder_by_itself_has_the_only_mask():
         np.testing.assert_allclose(found, pooled(x, SOURCE, "mean"), **CLOSE)
 
 
+def test_a_head_that_is_called_decoder_is_none():
+    class MaskedLanguageModel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.ModuleDict({"embeddings": nn.Embedding(30, 8), "encoder": nn.Linear(8, 8)})
+            self.head = nn.ModuleDict({"decoder": nn.Linear(8, 30)})
+
+        def forward(self, input_ids, attention_mask=None):
+            return self.head["decoder"](self.body["encoder"](self.body["embeddings"](input_ids)))
+
+    model, inputs = MaskedLanguageModel(), {"input_ids": batch()["input_ids"], "attention_mask": SOURCE}
+    layers = ["body.embeddings", "body.encoder", "head.decoder", "output"]
+    found = extract(model, [inputs], layers, "mean")
+    for layer in layers:
+        np.testing.assert_allclose(found[layer], pooled(whole(model, inputs, layer), SOURCE, "mean"), **CLOSE)
+
+
 def test_functions_get_the_mask_of_their_layer():
     found = extract(
         Seq2Seq(), [batch(**BOTH)], ["encoder.block.0", "decoder.block.0"], lambda x, mask: mask.float()

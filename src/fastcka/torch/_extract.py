@@ -160,5 +160,5 @@ def extract(
                     report(stop, max(stop, total or stop))
             done = stop
         if done == 0:
-            raise ValueError("loader gave no batch")
+            raise ValueError("loader gave no sample")
         return sink.result(capture, done)

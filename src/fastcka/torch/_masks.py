@@ -65,7 +65,7 @@ class Sides:
         self.sides = found
         self.parameters = {parameter.name for parameter in parameters_of(model)}
         self.names_decoder_inputs = any(name.startswith(("decoder_", "tgt")) for name in self.parameters)
-        self.two = self.names_decoder_inputs or {"encoder", "decoder"} <= {*found.values()}
+        self.two = self.names_decoder_inputs or _side_by_side(modules)
 
     def of(self, layer: str) -> str:
         """Return the side of a layer."""
@@ -125,6 +125,15 @@ def _by_name(name: str) -> str:
 
 def _by_class(module: Module) -> str:
     return next((side for side, classes in _CLASSES.items() if isinstance(module, classes)), "either")
+
+
+def _side_by_side(modules: Mapping[str, Module]) -> bool:
+    """Return whether a module has an encoder and a decoder; of language models, heads are called so, too."""
+    children: dict[str, set[str]] = {}
+    for name, module in modules.items():
+        parent, _, last = name.rpartition(".")
+        children.setdefault(parent, set()).update((_by_name(last), _by_class(module)))
+    return any({"encoder", "decoder"} <= sides for sides in children.values())
 
 
 def _in_cross_attention(name: str) -> bool:

@@ -71,6 +71,8 @@ class Pairs:
             if batch_b is _END:
                 raise ValueError(f"loader_b ended after {done} samples, loader goes on")
             inputs, inputs_b = self._call_b(batch, batch_b, inputs, done)
+            if inputs.n_samples == 0:
+                continue
             a, b = (
                 c.run(i).samples(0, stop - done)
                 for c, i in zip(self.captures, (inputs, inputs_b), strict=True)

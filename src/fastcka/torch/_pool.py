@@ -76,6 +76,8 @@ class Pools:
                 f"its first dimension is not the batch: shape {tuple(activations.shape)} for {n} samples; "
                 f"a function as {self.argument} can bring it into place"
             )
+        if activations.numel() == 0 and n > 0:
+            raise Unfit(f"it has no features: its shape is {tuple(activations.shape)}")
         return _NAMED[how](activations, mask)
 
 
