@@ -499,6 +499,37 @@ def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warni
     np.testing.assert_array_equal(turned["turn"], turned["body"])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")
+def test_modules_of_torch_jit_are_left_out_and_named():
+    x, reason = samples(), "it is compiled by torch.jit, and cannot be watched"
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 3), nn.ReLU()))
+    found = extract(nn.Sequential(nn.Linear(6, 6), scripted), [x])
+    assert list(found) == ["0"]
+    assert found.skipped == {"1": reason, "1.0": reason, "1.1": reason}
+    with pytest.raises(ValueError, match=f"layer '1.0': {reason}"):
+        extract(nn.Sequential(nn.Linear(6, 6), scripted), [x], ["0", "1.0"])
+    for model in (scripted, torch.jit.trace(mlp(), x)):
+        with pytest.raises(ValueError, match=f"no layer gives activations that can be used .'0': {reason}"):
+            extract(model, [x])
+        assert list(extract(model, [x], "output")) == ["output"]
+
+
+def test_tensors_that_are_not_dense_are_left_out():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sparse, self.complex, self.dense = nn.Identity(), nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            self.sparse(x.to_sparse()), self.complex(x + 0j)
+            return self.dense(x)
+
+    with pytest.warns(
+        UserWarning, match=r"'sparse': its tensor is not dense but torch.sparse_coo; .*complex"
+    ):
+        assert list(extract(Odd(), [samples()])) == ["dense"]
+
+
 def test_a_layer_without_features_is_left_out_with_a_warning():
     class Cut(nn.Module):
         def __init__(self):

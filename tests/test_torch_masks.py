@@ -198,6 +198,17 @@ def test_tokens_of_encoder_and_decoder_are_not_the_same_samples():
         extract(Seq2Seq(), [batch()], "lm_head", "tokens")
 
 
+def test_tokens_of_an_encoder_are_not_compared_with_those_of_a_decoder():
+    layers = {"layers_a": "encoder.block.0", "layers_b": "decoder.block.0"}
+    options = {"pool": "tokens", "progress": False}
+    with pytest.raises(ValueError, match="of model_a are of the encoder and those of model_b of the decoder"):
+        fastcka.torch.compare(Seq2Seq(), Seq2Seq(1), [batch()], **layers, **options)
+    matrix = fastcka.torch.compare(
+        Encoder(), Seq2Seq(), [batch()], layers_a="blocks.0", layers_b="decoder.block.0", **options
+    )
+    assert matrix.n_samples == N * LENGTH
+
+
 def test_one_batch_for_an_encoder_and_for_an_encoder_with_a_decoder():
     inputs = [{**part, **BOTH, "decoder_input_ids": part["input_ids"]} for part in texts(12, LENGTH, N)]
     layers = {"layers_a": "blocks.0", "layers_b": ["encoder.block.0", "decoder.block.0"]}

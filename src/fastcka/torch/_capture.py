@@ -24,6 +24,7 @@ from ._select import COMPILED, HIDDEN, ROOT, LayersLike, Module, Pattern, Select
 from ._state import uncompiled
 
 _NEVER_RAN = "it did not run"
+_SCRIPTED = "it is compiled by torch.jit, and cannot be watched"
 _NO_TENSOR = "it returned no tensor"
 
 
@@ -78,7 +79,7 @@ class Capture:
         self._check(record)
         if self.names is None:
             self._settle(record)
-        return Rows(self._agreeing(record), inputs.n_samples, record.positions)
+        return Rows(self._agreeing(record), inputs.n_samples, record.positions, record.side)
 
     @contextmanager
     def _hooks(self, record: _Record) -> Iterator[None]:
@@ -172,6 +173,7 @@ class Capture:
             if not any(pattern in self._choosers(layer) for layer in [*record.rows, *record.unfit]):
                 self._explain(k, record)
         self.skipped |= {name: _NEVER_RAN for name in selection.modules if name not in record.calls}
+        self.skipped |= dict.fromkeys(selection.scripted, _SCRIPTED)
         self.skipped |= {alias: f"the same module as {name!r}" for alias, name in selection.aliases.items()}
         self.skipped |= {
             layer: reason
@@ -189,8 +191,9 @@ class Capture:
     def _explain(self, k: int, record: _Record) -> None:
         """Refuse a pattern that gave no layer, unless it is a broad one whose modules merely gave nothing."""
         selection, pattern = self.selection, self.selection.patterns[k]
-        if pattern.exact and pattern.text in selection.modules:
-            reason = record.others.get(pattern.text, _NEVER_RAN)
+        if pattern.exact and pattern.text in [*selection.modules, *selection.scripted]:
+            known = dict.fromkeys(selection.scripted, _SCRIPTED) | record.others
+            reason = known.get(pattern.text, _NEVER_RAN)
             raise ValueError(f"{selection.argument}: layer {pattern.text!r}: {reason}")
         modules = any(pattern.may_match(name, module) for name, module in selection.all_modules.items())
         if pattern.has(":") or pattern.has("#") or not (modules or (selection.alone and record.others)):

@@ -119,6 +119,11 @@ def _check_positions(a: Rows, b: Rows) -> None:
     """Check, where positions are the samples, that they are the same in both models."""
     if a.positions is None or b.positions is None:
         return
+    if {a.side, b.side} == {"encoder", "decoder"}:
+        raise ValueError(
+            f"pool 'tokens' compares the same positions in both models, but those of model_a are of the "
+            f"{a.side} and those of model_b of the {b.side}: pool over positions ('mean', 'last', 'cls')"
+        )
     if a.positions.shape != b.positions.shape or not bool((a.positions == b.positions).all()):
         raise ValueError(
             f"pool 'tokens' compares the same positions in both models, but there are {len(a)} of "

@@ -64,7 +64,9 @@ class Pools:
         how = self.of(layer)
         mask = None if mask is None else mask.to(activations.device)
         if activations.layout != torch.strided or activations.is_nested:
-            raise Unfit(f"its tensor is not dense ({activations.layout})")
+            raise Unfit(
+                f"its tensor is not dense but {'nested' if activations.is_nested else activations.layout}"
+            )
         if activations.is_complex():
             raise Unfit("its values are complex")
         if callable(how):

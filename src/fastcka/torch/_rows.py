@@ -13,12 +13,14 @@ from ._pool import Tensor
 class Rows:
     """(n, p) by layer, in CPU memory; a row is a sample or, where `positions` is given, a position of one.
 
-    `positions` is (n_samples, positions) bool, true for those that became rows, sample by sample.
+    `positions` is (n_samples, positions) bool, true for those that became rows, sample by sample;
+    `side` says whether they are those of the encoder or of the decoder.
     """
 
     layers: dict[str, Tensor]
     n_samples: int
     positions: Tensor | None = None
+    side: str = ""
 
     def __len__(self) -> int:
         return self.n_samples if self.positions is None else int(self.positions.sum())
@@ -31,7 +33,9 @@ class Rows:
         if self.positions is not None:
             first, last = int(self.positions[:start].sum()), int(self.positions[:stop].sum())
             positions = self.positions[start:stop]
-        return Rows({k: rows[first:last] for k, rows in self.layers.items()}, stop - start, positions)
+        return Rows(
+            {k: rows[first:last] for k, rows in self.layers.items()}, stop - start, positions, self.side
+        )
 
     def sample_of(self, row: int) -> int:
         """Return the sample, counted from 0, to which a row belongs."""

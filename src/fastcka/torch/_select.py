@@ -119,10 +119,13 @@ class Selection:
         self.alone = not self.all_modules  # a model without children is its own only layer
         self.modules: dict[str, Module] = {}
         self.aliases: dict[str, str] = {}
+        self.scripted: list[str] = []
         names: dict[int, str] = {}
         for name, module in self.all_modules.items():
             if any(pattern.may_match(name, module) for pattern in self.patterns):
-                if id(module) in names:
+                if isinstance(module, torch.jit.ScriptModule):  # it refuses hooks
+                    self.scripted.append(name)
+                elif id(module) in names:
                     self.aliases[name] = names[id(module)]
                 else:
                     self.modules[name] = module
