@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
-    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -79,7 +78,7 @@ def _passes(sampler: Any, loader: Any) -> Iterator[list[Any]]:
     fixed = type(sampler) in (SequentialSampler, list, tuple, range, torch.Tensor)
     if not fixed:
         owners = [getattr(x, "__dict__", {}) for x in (loader, sampler, getattr(sampler, "sampler", None))]
-        shared = [x for owner in owners for x in owner.values() if isinstance(x, Dataset)]
+        shared = [owner[key] for owner in owners for key in ("dataset", "data_source") if key in owner]
         sampler = copy.deepcopy(sampler, {id(x): x for x in shared})
     most = len(sampler) if is_sized(sampler) else _MOST
     first = list(_indices(islice(sampler, most)))
