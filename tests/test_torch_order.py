@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -229,6 +230,16 @@ def test_samplers_that_cannot_be_looked_at_are_refused():
     ):
         compare(loader(), loader(once))
     assert next(once) == 0  # it was not touched
+
+    class Locked(Fixed):
+        def __init__(self):
+            super().__init__(range(N))
+            self.lock = threading.Lock()
+
+    with pytest.raises(ValueError, match=r"a sampler, Locked, whose order is not known \(TypeError: cannot"):
+        compare(loader(), loader(Locked()))
+    Locked.shuffle = False
+    np.testing.assert_array_equal(compare(loader(), loader(Locked())), compare(loader(), None))
 
 
 def test_endless_samplers_and_iterable_data_are_no_trap():
