@@ -543,6 +543,22 @@ def test_a_layer_without_features_is_left_out_with_a_warning():
         assert list(extract(Cut(), [samples()])) == ["body"]
 
 
+def test_an_earlier_call_that_does_not_fit_is_no_harm():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Identity()
+
+        def forward(self, x):
+            self.layer(x.T)
+            return self.layer(x)
+
+    x = samples()
+    found = extract(Twice(), x.split(10), "layer")
+    equal(found["layer"], x)
+    assert found.skipped == {"layer#0": "an earlier call for the same batch"}
+
+
 def test_when_nothing_can_be_used_the_reasons_are_given():
     with pytest.raises(
         ValueError, match=r"no layer gives activations that can be used .'output': it returned no"

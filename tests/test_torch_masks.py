@@ -156,9 +156,10 @@ def test_a_decoder_by_itself_has_the_only_mask():
 
     model, inputs = Decoder(), {"input_ids": batch()["input_ids"]}
     x = whole(model, inputs, "decoder")
-    for masks in ({"attention_mask": SOURCE}, BOTH, {"decoder_attention_mask": SOURCE}):
+    other = {"decoder_attention_mask": TARGET}  # of another model that gets the same batches
+    for masks, mask in (({"attention_mask": SOURCE}, SOURCE), (BOTH, SOURCE), (other, torch.ones(N, LENGTH))):
         found = extract(model, [{**inputs, **masks}], "decoder", "mean")["decoder"]
-        np.testing.assert_allclose(found, pooled(x, SOURCE, "mean"), **CLOSE)
+        np.testing.assert_allclose(found, pooled(x, mask, "mean"), **CLOSE)
 
 
 def test_a_head_that_is_called_decoder_is_none():

@@ -120,7 +120,8 @@ class Capture:
                 self._record(record, f"{HIDDEN}.{short}" if short in record.rows else short, tensor)
 
     def _record(self, record: _Record, layer: str, tensor: Tensor) -> None:
-        record.rows.pop(layer, None)  # the last call counts, and has its place among the others
+        for found in (record.rows, record.unfit):  # the last call counts, and has its place among the others
+            found.pop(layer, None)
         mask = None
         try:
             if self.pools.masked(layer, tensor):

@@ -21,9 +21,9 @@ Masks: TypeAlias = dict[str, Tensor]  # by name in the batch: (n, positions) boo
 
 _ENCODER = ("attention_mask", "src_key_padding_mask", "key_padding_mask", "memory_key_padding_mask")
 _DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
-_SINGLE = (*_ENCODER[:3], *_DECODER)  # of a model with one sequence
+_SINGLE = _ENCODER[:3]  # of a model with one sequence
 _CROSS = ("encoder_attention_mask", "memory_key_padding_mask")  # of what such a model attends to, too
-NAMES = tuple(dict.fromkeys((*_SINGLE, *_CROSS)))
+NAMES = tuple(dict.fromkeys((*_ENCODER, *_DECODER, *_CROSS)))
 
 _CLASSES = {
     "encoder": (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer),
@@ -94,9 +94,7 @@ class Sides:
         if not self.two:
             encoder, decoder = self._first(_SINGLE, masks), self._first(_CROSS, masks)
         elif side == "decoder" and decoder == _ALL and not self.names_decoder_inputs:
-            side = (
-                "either"  # in a model that makes the decoder's inputs itself, attention_mask may be for them
-            )
+            side = "either"  # attention_mask may be for inputs of the decoder that have another name
         candidates = {"encoder": [encoder], "": [encoder], "decoder": [decoder], "either": [encoder, decoder]}
         return list(dict.fromkeys(candidates[side]))
 
