@@ -82,15 +82,20 @@ def _passes(sampler: Any, loader: Any) -> Iterator[list[Any]]:
         owners = [getattr(x, "__dict__", {}) for x in (loader, sampler, getattr(sampler, "sampler", None))]
         shared = [owner[key] for owner in owners for key in ("dataset", "data_source") if key in owner]
         sampler = copy.deepcopy(sampler, {id(x): x for x in shared})
-    most = len(sampler) if is_sized(sampler) else _MOST
-    first = list(_indices(islice(sampler, most)))
+    first = _drawn(sampler)
     yield first
     for _ in range(0 if fixed else 10 if len(first) < 1000 else 1):
-        yield list(_indices(islice(sampler, most)))
+        yield _drawn(sampler)
 
 
-def _indices(drawn: Iterable[Any]) -> Iterator[Any]:
-    for item in drawn:
+def _drawn(sampler: Any) -> list[Any]:
+    if is_sized(sampler):
+        return list(_indices(islice(sampler, len(sampler))))
+    return list(islice(_indices(sampler), _MOST))
+
+
+def _indices(found: Iterable[Any]) -> Iterator[Any]:
+    for item in found:
         plain = item.tolist() if isinstance(item, torch.Tensor | np.ndarray) else item
         if isinstance(plain, Iterable) and not isinstance(plain, str):
             yield from _indices(plain)  # a batch
