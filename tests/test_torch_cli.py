@@ -41,6 +41,17 @@ def cut():
     yield from x().split(8)[:1]
     raise KeyboardInterrupt
 
+def named():
+    return [{"x": part, "nr": list(range(k, k + 10))} for k, part in zip((50, 60), x().split(10))]
+
+def pipe():
+    yield from x().split(8)[:1]
+    raise BrokenPipeError(32, "the server has gone")
+
+def exits():
+    yield from x().split(8)[:1]
+    sys.exit("no more")
+
 def failing():
     yield from x().split(8)[:1]
     raise LookupError("the disk of the pictures is gone")
@@ -188,6 +199,8 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
         ("NETS:model", "NETS:tensor", "loader is a single torch.Tensor, but an iterable of batches"),
         ("NETS:model", "NETS:dataset", "loader is a data set, which gives single samples: wrap it"),
         ("NETS:model", "NETS:failing", "while the model ran: LookupError: the disk of the pictures is gone"),
+        ("NETS:model", "NETS:pipe", "while the model ran: BrokenPipeError: [Errno 32] the server has gone"),
+        ("NETS:model", "NETS:exits", "while the model ran: SystemExit: no more"),
         ("NETS:model", "NETS:wrong_width", "while the model ran: RuntimeError: mat1 and mat2 shapes"),
     ],
 )
@@ -202,11 +215,53 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
         ("--layers conv*", "layers: no layer fits 'conv*'"),
         ("--device nowhere", "--device nowhere: RuntimeError: "),
         ("--n-samples 0", "n_samples must be a positive integer, got 0"),
+        ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
+        (
+            "--max-bytes 1.6kB",
+            "20 samples take 1.68 kB (1680 bytes) on disk, more than max_bytes=1600",
+        ),
     ],
 )
 def test_bad_options(capsys, nets, options, words):
     argv = ["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", *options.split()]
     assert words in fails(capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("800000", 800_000),
+        ("500MB", 500_000_000),
+        ("1.5 gb", 1_500_000_000),
+        ("2GiB", 2 * 2**30),
+        (" 3 TB ", 3 * 10**12),
+        ("0.5KiB", 512),
+    ],
+)
+def test_sizes(text, size):
+    assert torch_cli._size(text) == size
+
+
+@pytest.mark.parametrize("text", ["2G", "0", "GB", "-1", "much", "1e9", "0.1kB5", "nan", "0.2"])
+def test_what_is_no_size_is_said_in_one_line(capsys, nets, text):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", f"--max-bytes={text}"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert f"argument --max-bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB" in error
+    assert error.count("\n") == 1
+
+
+def test_ids_are_an_entry_of_the_batches_and_stores_are_compared_by_them(capsys, nets):
+    extract(capsys, nets, "--ids", "nr", "--max-bytes", "1.68kB", loader="named")
+    assert fastcka.open_store("s").ids == tuple(range(50, 70))
+    assert (
+        "has 10 samples, this run gives only" not in extract(capsys, nets, "--ids", "nr", loader="named").err
+    )
+    assert "have ids, and this run has none" in fails(
+        capsys, "extract", f"{nets}:model", f"{nets}:named", "--out", "s"
+    )
 
 
 def test_choices_are_those_of_the_library():

@@ -176,7 +176,7 @@ def test_shuffled_loaders_are_refused_unless_ids_agree():
         data = TensorDataset(x, torch.arange(40))
         return DataLoader(data, 16, shuffle=shuffle, generator=torch.Generator().manual_seed(seed))
 
-    with pytest.raises(ValueError, match="loader is shuffled and cannot be paired with another one"):
+    with pytest.raises(ValueError, match="loader is shuffled, and cannot be paired with another one"):
         compare(a, b, loader(True), loader(True, 1))
     with pytest.raises(ValueError, match="loader_b is shuffled"):
         compare(a, b, loader(False), loader(True))
@@ -185,6 +185,20 @@ def test_shuffled_loaders_are_refused_unless_ids_agree():
     np.testing.assert_allclose(matrix, expected(a, b, [x]), **CKA)
     with pytest.raises(ValueError, match="the loaders give different samples: sample"):
         compare(a, b, loader(True), loader(True, 1), **ids)
+
+
+def test_batches_without_samples_are_passed_over():
+    a, b = models()
+    x = samples(40)
+    expected = compare(a, b, x.split(20))
+    for method in ("exact", "minibatch"):
+        batches = [x[:0], x[:20], x[:0], x[20:], x[:0]]
+        np.testing.assert_array_equal(
+            compare(a, b, batches, method=method), compare(a, b, x.split(20), method=method)
+        )
+    np.testing.assert_array_equal(compare(a, b, [x[:20], x[:0], x[20:]], [x[:20], x[:0], x[20:]]), expected)
+    with pytest.raises(ValueError, match="loader gave no sample"):
+        compare(a, b, [x[:0]])
 
 
 def test_loaders_of_different_length_are_refused_with_both_counts():
@@ -351,7 +365,7 @@ def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
         ({"method": "minibatch", "estimator": "biased"}, ValueError, 'for estimator="unbiased" only'),
         ({"model_b": 3}, TypeError, "model_b must be a torch.nn.Module, got int"),
         ({"loader_b": samples()}, TypeError, "loader_b is a single torch.Tensor"),
-        ({"loader": []}, ValueError, "loader gave no batch"),
+        ({"loader": []}, ValueError, "loader gave no sample"),
         ({"loader": [samples(3)]}, ValueError, "unbiased estimator needs at least 4 samples"),
     ],
 )

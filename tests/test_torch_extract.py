@@ -241,6 +241,71 @@ def test_wrapped_models_are_looked_through():
         np.testing.assert_array_equal(found["3"], plain["3"])
 
 
+@pytest.fixture
+def compile_counted():
+    """Options of torch.compile, and the graphs that were compiled: hooks must not be among them."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    yield {"backend": backend, "fullgraph": True}, graphs
+    torch._dynamo.reset()
+
+
+class Body(nn.Module):  # what is of torch itself is not compiled as the outermost
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.mark.parametrize("how", ["wrapped", "in place", "nested", "whole", "forward"])
+def test_compiled_parts_are_looked_through(how, compile_counted):
+    options, graphs = compile_counted
+    model, x = Body().eval(), samples()
+    model.net[0] = Body()
+    model.net[1] = nn.Linear(5, 8)
+    plain = extract(model, [x])
+    if how == "in place":
+        model.net[0].compile(**options)
+    elif how == "forward":
+        model.net[0].forward = torch.compile(model.net[0].forward, **options)
+    elif how == "whole":
+        model.compile(**options)
+    else:
+        model.net[0] = torch.compile(model.net[0], **options)
+    if how == "nested":
+        model = torch.compile(nn.DataParallel(torch.compile(model, **options)), **options)
+    with torch.no_grad():
+        model(x)
+    compiled = len(graphs)
+    assert compiled
+    found = extract(model, [x])
+    assert list(found) == list(plain)
+    for name, X in plain.items():
+        np.testing.assert_array_equal(found[name], X)
+    assert found.skipped == {}
+    assert list(extract(model, [x], nn.Linear)) == ["net.0.net.0", "net.0.net.2", "net.1", "net.2"]
+    assert len(graphs) == compiled
+    with torch.no_grad():
+        model(x)  # still compiled, and as it was
+    assert len(graphs) == compiled
+
+
+def test_compiled_parts_need_a_pytorch_that_can_run_them_as_written(compile_counted, monkeypatch):
+    options, _ = compile_counted
+    model, x = mlp(), samples()
+    compiled = nn.Sequential(torch.compile(mlp(), **options))
+    monkeypatch.delattr(torch.compiler, "set_stance")
+    assert list(extract(torch.compile(model, **options), [x])) == ["0", "1", "2", "3"]
+    with pytest.raises(ValueError, match=r"compiled parts are seen with PyTorch 2\.6 or later, this is 2"):
+        extract(compiled, [x])
+
+
 def test_distributed_data_parallel_runs_without_the_other_processes(tmp_path):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
@@ -398,7 +463,7 @@ def test_loaders_that_are_none(loader, message):
 
 
 def test_an_empty_loader_is_an_error():
-    with pytest.raises(ValueError, match="loader gave no batch"):
+    with pytest.raises(ValueError, match="loader gave no sample"):
         extract(mlp(), [])
 
 
@@ -432,6 +497,66 @@ def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warni
         extract(TimeFirst(), [x], ["body", "turn"])
     turned = extract(TimeFirst(), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"})
     np.testing.assert_array_equal(turned["turn"], turned["body"])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")
+def test_modules_of_torch_jit_are_left_out_and_named():
+    x, reason = samples(), "it is compiled by torch.jit, and cannot be watched"
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 3), nn.ReLU()))
+    found = extract(nn.Sequential(nn.Linear(6, 6), scripted), [x])
+    assert list(found) == ["0"]
+    assert found.skipped == {"1": reason, "1.0": reason, "1.1": reason}
+    with pytest.raises(ValueError, match=f"layer '1.0': {reason}"):
+        extract(nn.Sequential(nn.Linear(6, 6), scripted), [x], ["0", "1.0"])
+    for model in (scripted, torch.jit.trace(mlp(), x)):
+        with pytest.raises(ValueError, match=f"no layer gives activations that can be used .'0': {reason}"):
+            extract(model, [x])
+        assert list(extract(model, [x], "output")) == ["output"]
+
+
+def test_tensors_that_are_not_dense_are_left_out():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sparse, self.complex, self.dense = nn.Identity(), nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            self.sparse(x.to_sparse()), self.complex(x + 0j)
+            return self.dense(x)
+
+    with pytest.warns(
+        UserWarning, match=r"'sparse': its tensor is not dense but torch.sparse_coo; .*complex"
+    ):
+        assert list(extract(Odd(), [samples()])) == ["dense"]
+
+
+def test_a_layer_without_features_is_left_out_with_a_warning():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.none = nn.Linear(6, 4), nn.Identity()
+
+        def forward(self, x):
+            return self.none(self.body(x)[:, :0])
+
+    with pytest.warns(UserWarning, match=r"layer 'none': it has no features: its shape is \(20, 0\)"):
+        assert list(extract(Cut(), [samples()])) == ["body"]
+
+
+def test_an_earlier_call_that_does_not_fit_is_no_harm():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Identity()
+
+        def forward(self, x):
+            self.layer(x.T)
+            return self.layer(x)
+
+    x = samples()
+    found = extract(Twice(), x.split(10), "layer")
+    equal(found["layer"], x)
+    assert found.skipped == {"layer#0": "an earlier call for the same batch"}
 
 
 def test_when_nothing_can_be_used_the_reasons_are_given():

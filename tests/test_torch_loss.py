@@ -418,3 +418,12 @@ def test_many_samples_need_no_gram_matrix(rng, estimator):
     expected = fastcka.cka(x, y, estimator=estimator)
     assert value.item() == pytest.approx(expected, abs=TOLERANCE["float32", "cka"])
     assert x.grad.isfinite().all()
+
+
+def test_long_sums_over_features_keep_their_digits():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 2_000_000)) + 0.3 * rng.normal(size=(8, 1)) * rng.normal(size=2_000_000)
+    y = rng.normal(size=(8, 3)) + x[:, :50].sum(axis=1, keepdims=True) * [1, 0, 0]
+    x, y = (torch.tensor(values, dtype=torch.float32) for values in (x, y))
+    expected = fastcka.cka(x, y)
+    assert cka(x, y).item() == pytest.approx(expected, abs=TOLERANCE["float32", "cka"])

@@ -149,6 +149,13 @@ def test_a_run_pooled_by_a_lambda_is_not_gone_on_with(out):
         extract(Encoder(), texts(), out=out, pool=lambda X: X[:, 0], **options)
 
 
+def test_a_model_that_is_compiled_is_the_same_one(out):
+    extract(mlp(), labelled(samples()), out=out, n_samples=10)
+    compiled = mlp()
+    compiled[0] = torch.compile(compiled[0], backend="eager")
+    assert extract(compiled, labelled(samples()), out=out).n_samples == 20
+
+
 def test_one_type_spelled_in_two_ways_is_one_run(out):
     extract(mlp(), labelled(samples()), out=out, dtype="float16", n_samples=10)
     assert extract(mlp(), labelled(samples()), out=out, dtype=torch.float16).n_samples == 20

@@ -107,6 +107,42 @@ class Encoder(nn.Module):
         return result
 
 
+class Seq2Seq(nn.Module):
+    """An encoder and a decoder with shared embeddings, with the interface of Hugging Face models."""
+
+    class Stack(nn.Module):
+        def __init__(self, embed, cross):
+            super().__init__()
+            self.embed_tokens = embed
+            self.block = nn.ModuleList([nn.Linear(8, 8)])
+            if cross:
+                self.cross_attn = nn.ModuleDict({"k_proj": nn.Linear(8, 8)})
+
+        def forward(self, ids, other=None):
+            states = [self.embed_tokens(ids)]
+            states.append(self.block[0](states[0]).tanh())
+            if other is not None:
+                states[-1] = states[-1] + self.cross_attn["k_proj"](other).mean(1, keepdim=True)
+            return tuple(states)
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.shared = nn.Embedding(30, 8)
+        self.encoder, self.decoder = Seq2Seq.Stack(self.shared, False), Seq2Seq.Stack(self.shared, True)
+        self.lm_head = nn.Linear(8, 30)
+
+    def forward(self, input_ids, attention_mask=None, decoder_input_ids=None, decoder_attention_mask=None):
+        encoded = self.encoder(input_ids)
+        decoded = self.decoder(input_ids if decoder_input_ids is None else decoder_input_ids, encoded[-1])
+        return ModelOutput(
+            logits=self.lm_head(decoded[-1]),
+            decoder_hidden_states=decoded,
+            encoder_last_hidden_state=encoded[-1],
+            encoder_hidden_states=encoded,
+        )
+
+
 def texts(n=12, length=5, batch_size=4, seed=3):
     """Batches of token ids, padded to the right or, every other sample, to the left."""
     generator = torch.Generator().manual_seed(seed)

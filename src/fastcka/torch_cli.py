@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 POOLS = ("flatten", "mean", "gap", "cls", "last", "tokens")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
+_NUMBER = re.compile(r"\s*\d+(\.\d+)?")
+_DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_UNITS = {"": 1, **_DECIMAL, **_BINARY}
+_SAID = (ValueError, TypeError, OSError, MemoryError)  # errors that the command says in their own words
 
 
 def add_parser(commands: Commands) -> None:
@@ -48,8 +54,32 @@ def add_parser(commands: Commands) -> None:
     extract.add_argument("--n-samples", type=int, metavar="N", help="stop after N samples")
     extract.add_argument("--dtype", choices=DTYPES, help="of the arrays (default: as the layers give)")
     extract.add_argument(
+        "--ids",
+        metavar="NAME",
+        help="entry of the batches (dicts) that names the samples",
+    )
+    extract.add_argument(
+        "--max-bytes", type=_size, metavar="SIZE", help="most that the store may take: 800000, 500MB, 2GiB"
+    )
+    extract.add_argument(
         "--device", metavar="DEV", help="cpu, cuda, ...: move the model and its inputs there"
     )
+
+
+def _size(text: str) -> int:
+    """Read a number of bytes.
+
+    >>> _size("800000"), _size("1.5 GB"), _size("2GiB")
+    (800000, 1500000000, 2147483648)
+    """
+    number = _NUMBER.match(text)
+    unit = _UNITS.get(text[number.end() :].strip().lower()) if number else None
+    size = float(number[0]) * unit if number and unit else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: write bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB"
+        )
+    return int(size)
 
 
 def _extract(arguments: argparse.Namespace) -> None:
@@ -72,13 +102,16 @@ def _extract(arguments: argparse.Namespace) -> None:
                 n_samples=arguments.n_samples,
                 dtype=arguments.dtype,
                 progress=sys.stderr.isatty(),
+                ids=arguments.ids,
+                max_bytes=arguments.max_bytes,
                 device=arguments.device,
                 # So that a run with another loader does not go on with this store.
                 provenance={"model": arguments.model, "loader": arguments.loader},
             )
-    except (ValueError, TypeError, OSError, MemoryError):
-        raise
-    except Exception as error:  # whatever the code of a model or a loader raises
+    except (Exception, SystemExit) as error:
+        if isinstance(error, _SAID) and not isinstance(error, BrokenPipeError):  # nothing was printed yet
+            raise
+        # Whatever the code of a model or a loader raises.
         raise ValueError(f"while the model ran: {_named(error)}") from error
     assert isinstance(store, Store)  # what `out` gives
     print("\n".join(_report(store)))

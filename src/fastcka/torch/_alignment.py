@@ -24,6 +24,9 @@ from ..kernels import RBF
 Tensor: TypeAlias = Any  # torch is not seen by the type checker, so that its verdict is the same without it
 
 
+_PIECE = 2048  # terms of a sum that a matrix product makes in its own type
+
+
 class Alignment(NamedTuple):
     """A value with its gradients (None where not wanted) and, for X and Y, why it may be undefined."""
 
@@ -59,6 +62,16 @@ class _Unit:
     def gradient(self, of_values: Tensor) -> Tensor:
         """Return the gradient by `x` for that by `values`."""
         return of_values / self._largest / self._norm
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b``, with long sums in pieces: a processor may add up all terms one after another."""
+    pieces = zip(a.split(_PIECE, dim=1), b.split(_PIECE), strict=True)
+    total = torch.matmul(*next(pieces))
+    dtype = total.dtype
+    for piece in pieces:
+        total = total.double().add_(torch.matmul(*piece))
+    return total.to(dtype)
 
 
 def _conclude(
@@ -97,8 +110,8 @@ def _feature_form(sides: list[_Unit], unbiased: bool, wanted: tuple[bool, bool])
     a, b = (n / (n - 2), 1 / ((n - 1) * (n - 2))) if unbiased else (0.0, 0.0)
     u = [side.values for side in sides]
     diagonals = [(values * values).sum(dim=1) for values in u]
-    cross = u[1].mT @ u[0]
-    gram = [values.mT @ values for values in u]  # of the features
+    cross = _product(u[1].mT, u[0])
+    gram = [_product(values.mT, values) for values in u]  # of the features
 
     def h(matrix: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:
         """Return h, and the sum of the magnitudes of its terms."""
@@ -171,7 +184,7 @@ class _LinearGram:
 
     def __init__(self, side: _Unit) -> None:
         self._u = side.values
-        self.values = self._u @ self._u.mT
+        self.values = _product(self._u, self._u.mT)
         self.no_bandwidth = torch.zeros_like(side.constant)
 
     def gradient(self, by_gram: Tensor) -> Tensor:
@@ -188,7 +201,7 @@ class _RBFGram:
     def __init__(self, side: _Unit, kernel: RBF) -> None:
         self._u = u = side.values
         self._kernel = kernel
-        products = u @ u.mT
+        products = _product(u, u.mT)
         norms = products.diagonal()
         sums = norms + norms[:, None]
         self._distances = sums - 2 * products

@@ -18,12 +18,15 @@ import numpy as np
 import torch
 
 from ._inputs import Inputs
+from ._masks import Sides
 from ._outputs import hidden_states, tensors
 from ._pool import PoolLike, Pools, Tensor, Unfit
 from ._rows import Rows
-from ._select import HIDDEN, ROOT, LayersLike, Module, Pattern, Selection, split
+from ._select import COMPILED, HIDDEN, ROOT, LayersLike, Module, Pattern, Selection, split
+from ._state import uncompiled
 
 _NEVER_RAN = "it did not run"
+_SCRIPTED = "it is compiled by torch.jit, and cannot be watched"
 _NO_TENSOR = "it returned no tensor"
 
 
@@ -36,7 +39,8 @@ class _Record:
     calls: dict[str, int] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)  # seen but not chosen: reason
-    positions: int | None = None
+    positions: Tensor | None = None  # that became rows, (n_samples, positions) bool
+    side: str = ""  # whose they are
 
 
 class Capture:
@@ -55,6 +59,7 @@ class Capture:
         self.owner = f" of model{side}" if side else ""
         self.selection = Selection(self.model, layers, f"layers{side}")
         self.pools = Pools(pool, f"pool{side}")
+        self.sides = Sides(self.model, self.selection.all_modules)
         self.dtype = dtype
         self.names: tuple[str, ...] | None = None
         self.widths: dict[str, int] = {}
@@ -65,7 +70,7 @@ class Capture:
         """Run the model on one batch."""
         record = _Record(inputs)
         try:
-            with self._hooks(record):
+            with self._hooks(record), uncompiled(self.model):
                 output = self.model(*inputs.args, **inputs.kwargs)
         except Exception as error:
             if self.owner:
@@ -76,7 +81,7 @@ class Capture:
         self._check(record)
         if self.names is None:
             self._settle(record)
-        return Rows.of_batch(self._agreeing(record), inputs, record.positions if self.pools.tokens else None)
+        return Rows(self._agreeing(record), inputs.n_samples, record.positions, record.side)
 
     @contextmanager
     def _hooks(self, record: _Record) -> Iterator[None]:
@@ -117,16 +122,31 @@ class Capture:
                 self._record(record, f"{HIDDEN}.{short}" if short in record.rows else short, tensor)
 
     def _record(self, record: _Record, layer: str, tensor: Tensor) -> None:
-        record.rows.pop(layer, None)  # the last call counts, and has its place among the others
+        for found in (record.rows, record.unfit):  # the last call counts, and has its place among the others
+            found.pop(layer, None)
+        mask = None
         try:
-            rows = self.pools.apply(layer, tensor.detach(), record.inputs.mask, record.inputs.n_samples)
+            if self.pools.masked(layer, tensor):
+                mask = self.sides.mask_of(layer, record.inputs.masks)
+            rows = self.pools.apply(layer, tensor.detach(), mask, record.inputs.n_samples)
             if self.pools.tokens:
-                if record.positions not in (None, tensor.shape[1]):
-                    raise Unfit(f"it has {tensor.shape[1]} positions, earlier layers {record.positions}")
-                record.positions = tensor.shape[1]
+                self._count_positions(record, layer, tensor, mask)
             record.rows[layer] = self._converted(rows)
         except Unfit as error:
             record.unfit[layer] = str(error)
+
+    def _count_positions(self, record: _Record, layer: str, tensor: Tensor, mask: Tensor | None) -> None:
+        """Check that the positions of a layer are those of earlier ones: they are the samples."""
+        side = self.sides.of(layer)
+        positions = torch.ones(tensor.shape[:2], dtype=torch.bool) if mask is None else mask
+        if side == "either":
+            raise Unfit("whether its positions are those of the encoder or of the decoder is not known")
+        if record.positions is None:
+            record.positions, record.side = positions, side
+        if positions.shape[1] != record.positions.shape[1]:
+            raise Unfit(f"it has {positions.shape[1]} positions, earlier layers {record.positions.shape[1]}")
+        if side != record.side:
+            raise Unfit(f"its positions are those of the {side}, in earlier layers of the {record.side}")
 
     def _converted(self, rows: Tensor) -> Tensor:
         """Copy rows to CPU memory, in a type that can be compared."""
@@ -157,6 +177,7 @@ class Capture:
             if pattern not in fitting:
                 self._explain(k, record)
         self.skipped |= {name: _NEVER_RAN for name in selection.modules if name not in record.calls}
+        self.skipped |= dict.fromkeys(selection.scripted, _SCRIPTED)
         self.skipped |= {alias: f"the same module as {name!r}" for alias, name in selection.aliases.items()}
         self.skipped |= {
             layer: reason
@@ -174,8 +195,9 @@ class Capture:
     def _explain(self, k: int, record: _Record) -> None:
         """Refuse a pattern that gave no layer, unless it is a broad one whose modules merely gave nothing."""
         selection, pattern = self.selection, self.selection.patterns[k]
-        if pattern.exact and pattern.text in selection.modules:
-            reason = record.others.get(pattern.text, _NEVER_RAN)
+        if pattern.exact and pattern.text in [*selection.modules, *selection.scripted]:
+            known = dict.fromkeys(selection.scripted, _SCRIPTED) | record.others
+            reason = known.get(pattern.text, _NEVER_RAN)
             raise ValueError(f"{selection.argument}: layer {pattern.text!r}: {reason}")
         modules = any(pattern.may_match(name, module) for name, module in selection.all_modules.items())
         if pattern.has(":") or pattern.has("#") or not (modules or (selection.alone and record.others)):
@@ -209,6 +231,6 @@ def unwrapped(model: Module) -> Module:
     The module itself runs, on one device: its hooks see whole batches, and no other process is waited for.
     """
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    while isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
+    while isinstance(model, wrappers) or hasattr(model, COMPILED):
         model = model.module if isinstance(model, wrappers) else model._orig_mod
     return model

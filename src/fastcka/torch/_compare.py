@@ -171,7 +171,7 @@ def compare(
                 done = start + rows_a.n_samples
                 report(done, max(done, total or done))
     if collected is None:
-        raise ValueError("loader gave no batch")
+        raise ValueError("loader gave no sample")
     return _result(collected, (a, b), non_finite)
 
 

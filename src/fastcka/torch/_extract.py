@@ -53,15 +53,17 @@ def extract(
         A DataLoader, or a list. A batch is a tensor; a tuple that begins with as many inputs as ``forward``
         requires (labels after them are not used); or a dict, of which ``forward`` gets the entries that it
         takes. The samples lie along the first dimension. ``attention_mask`` (or torch's
-        ``src_key_padding_mask``), if it has the form (n, positions), decides which positions count.
+        ``src_key_padding_mask``), if it has the form (n, positions), decides which positions count;
+        ``decoder_attention_mask`` (or ``tgt_key_padding_mask``) in the decoder of a model that has an encoder
+        too. docs/torch.md has the rule.
     layers : str, module type, or list of them, default "*"
         Names as in ``model.named_modules()``; globs; ``"re:"`` and a regular expression for the whole name;
         types such as ``torch.nn.Conv2d``. A module that runs several times for a batch gives its last call,
         ``"name#0"`` its first. Of outputs with several tensors, ``"name"`` is the first (of dicts
         ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another. ``"output"``
         is what the model returns; the ``hidden_states`` in it are called ``embeddings``, ``layer.0``,
-        ``layer.1``, ..., and ``"hidden_states"`` chooses all of them. ("hidden_states.embeddings" and so on,
-        where a module of the same name was chosen too.)
+        ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and ``"hidden_states"`` chooses
+        all of them. ("hidden_states.embeddings" and so on, where a module of the same name was chosen too.)
     pool : str, function, or mapping of name patterns to them, default "flatten"
         How a layer's activations become rows. "flatten"; "mean" over positions, (n, positions, p); "gap", the
         mean of convolution maps (n, channels, ...); "cls", the first position; "last" position; "tokens":
@@ -158,5 +160,5 @@ def extract(
                     report(stop, max(stop, total or stop))
             done = stop
         if done == 0:
-            raise ValueError("loader gave no batch")
+            raise ValueError("loader gave no sample")
         return sink.result(capture, done)

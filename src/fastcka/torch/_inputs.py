@@ -12,26 +12,21 @@ import numpy as np
 import torch
 
 from .._arrays import _type_name
-from ._pool import Tensor
+from ._masks import NAMES as MASKS
+from ._masks import Masks, masks_in, parameters_of
 from ._select import Module
 
 SampleId: TypeAlias = str | int
 Ids: TypeAlias = str | Callable[[Any], Any] | Sequence[SampleId] | None
 
-_MASK = "attention_mask"  # true where a position counts, as Hugging Face has it
-_PADDING = ("src_key_padding_mask", "key_padding_mask")  # true where it does not, as torch has it
-
 
 @dataclass(frozen=True)
 class Inputs:
-    """One call of a model.
-
-    `mask` is (n_samples, positions) bool, or None.
-    """
+    """One call of a model, and the masks in the batch."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    mask: Tensor | None
+    masks: Masks
     n_samples: int
 
 
@@ -40,10 +35,7 @@ class Reader:
 
     def __init__(self, model: Module, device: object) -> None:
         self.device = torch.device(device) if device is not None else device_of(model)
-        try:
-            parameters = list(inspect.signature(model.forward).parameters.values())
-        except (TypeError, ValueError):  # a forward without a readable signature takes the first tensor
-            parameters = []
+        parameters = parameters_of(model)  # without any, a model takes the first tensor
         self.name = type(model).__name__
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self.positional = [p.name for p in parameters if p.kind in positional]
@@ -62,7 +54,7 @@ class Reader:
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
         n = _n_samples([*args, *kwargs.values()], batch)
-        return Inputs(self._moved(args), self._moved(kwargs), _mask(named, n), n)
+        return Inputs(self._moved(args), self._moved(kwargs), masks_in(named, n), n)
 
     def _arguments(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return as many entries of a tuple as the model requires; labels and the like come after them."""
@@ -73,7 +65,7 @@ class Reader:
                 f"{', '.join(self.required)}"
             )
         for name, item in list(zip(self.positional, items, strict=False))[needed:]:
-            if name in (_MASK, *_PADDING) and np.shape(item) == np.shape(items[0])[:2]:
+            if name in MASKS and np.shape(item) == np.shape(items[0])[:2]:
                 raise ValueError(
                     f"a batch is a tuple in which entry {self.positional.index(name)} looks like {name}, but "
                     f"{self.name}.forward requires {needed}, and the rest is taken for labels: let loaders "
@@ -126,17 +118,6 @@ def _n_samples(values: list[Any], batch: Any) -> int:
         f"a batch must be a tensor, a tuple that begins with the model's inputs, or a dict of them, with "
         f"the samples along the first dimension; got {_type_name(batch)}"
     )
-
-
-def _mask(named: Mapping[Any, Any], n: int) -> Tensor | None:
-    """Return the mask (n, positions) among the inputs, if there is one of that form."""
-    for key in (_MASK, *_PADDING):
-        if (mask := named.get(key)) is not None:
-            mask = torch.as_tensor(mask)
-            if mask.ndim == 2 and len(mask) == n:
-                # Padding masks may be float, added to the scores: 0 where a position counts.
-                return mask.detach().cpu() == 0 if key in _PADDING else mask.detach().cpu() != 0
-    return None
 
 
 class SampleIds:

@@ -7,19 +7,10 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    RandomSampler,
-    SequentialSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import DataLoader, Dataset
 
 from .._arrays import _type_name
 from ._inputs import Inputs, Reader
-
-_SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 def check_loader(loader: object, argument: str) -> None:
@@ -40,7 +31,7 @@ def check_loader(loader: object, argument: str) -> None:
 
 def exact_length(loader: Any) -> int | None:
     """Return the number of samples where the loader knows it."""
-    if not isinstance(loader, DataLoader) or loader.batch_size is None or not _sized(loader.sampler):
+    if not isinstance(loader, DataLoader) or loader.batch_size is None or not is_sized(loader.sampler):
         return None
     n = len(loader.sampler)
     return n - n % loader.batch_size if loader.drop_last else n
@@ -52,20 +43,9 @@ def total_samples(loader: Any, in_batch: int, most: int | None) -> int | None:
     It is an estimate where the loader knows its batches only, and this one has `in_batch` samples.
     """
     total = exact_length(loader)
-    if total is None and _sized(loader):
+    if total is None and is_sized(loader):
         total = len(loader) * in_batch
     return most if total is None else min(total, most or total)
-
-
-def is_shuffled(loader: Any) -> bool:
-    """Return whether two passes over a loader may give different orders."""
-    sampler = getattr(loader, "sampler", None)
-    batch_sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    return any(
-        isinstance(s, _SHUFFLING)
-        or (not isinstance(s, SequentialSampler) and bool(getattr(s, "shuffle", False)))
-        for s in (sampler, batch_sampler)
-    )
 
 
 def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any, Inputs, int]]:
@@ -86,7 +66,8 @@ def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any
             return
 
 
-def _sized(value: object) -> bool:
+def is_sized(value: object) -> bool:
+    """Return whether a value has a length, which not all do that have the method."""
     try:
         return isinstance(value, Sized) and len(value) >= 0
     except TypeError:  # an iterable data set has the method, and raises

@@ -9,7 +9,8 @@ from typing import Any
 
 from ._capture import Capture
 from ._inputs import Ids, Inputs, Reader, SampleIds
-from ._loaders import batches, exact_length, is_shuffled
+from ._loaders import batches, exact_length
+from ._order import order_of
 from ._rows import Rows
 
 
@@ -41,12 +42,18 @@ class Pairs:
 
     def _check_loaders(self, named: bool) -> None:
         """Refuse two loaders of which it is known that they do not give the same samples."""
-        for argument, loader in (("loader", self.loader), ("loader_b", self.loader_b)):
-            if is_shuffled(loader) and not named:
-                raise ValueError(
-                    f"{argument} is shuffled and cannot be paired with another one: leave loader_b out (one "
-                    f"loader is read once for both models), use shuffle=False, or give ids"
-                )
+        advice = (
+            "leave loader_b out (one loader is read once for both models), use shuffle=False, or give ids"
+        )
+        if not named:
+            orders = order_of(self.loader), order_of(self.loader_b)
+            for argument, order in zip(("loader", "loader_b"), orders, strict=True):
+                if order.change:
+                    raise ValueError(
+                        f"{argument} {order.change}, and cannot be paired with another one: {advice}"
+                    )
+            if orders[0].contradicts(orders[1]):
+                raise ValueError(f"loader and loader_b give the same indices in different orders: {advice}")
         n, n_b = exact_length(self.loader), exact_length(self.loader_b)
         if n is None or n_b is None or n == n_b:
             return
@@ -64,6 +71,8 @@ class Pairs:
             if batch_b is _END:
                 raise ValueError(f"loader_b ended after {done} samples, loader goes on")
             inputs, inputs_b = self._call_b(batch, batch_b, inputs, done)
+            if inputs.n_samples == 0:
+                continue
             a, b = (
                 c.run(i).samples(0, stop - done)
                 for c, i in zip(self.captures, (inputs, inputs_b), strict=True)
@@ -97,9 +106,9 @@ class Pairs:
                 f"the loaders give different samples: sample {start + k} is {ids[k]!r} from loader and "
                 f"{ids_b[k]!r} from loader_b"
             )
-        if self.loader_b is None and self.transform_b is None:  # one batch: its mask holds for both models
-            mask = inputs.mask if inputs.mask is not None else inputs_b.mask
-            return replace(inputs, mask=mask), replace(inputs_b, mask=mask)
+        if self.loader_b is None and self.transform_b is None:  # one batch: its masks hold for both models
+            masks = {**inputs_b.masks, **inputs.masks}
+            return replace(inputs, masks=masks), replace(inputs_b, masks=masks)
         return inputs, inputs_b
 
 
@@ -110,6 +119,11 @@ def _check_positions(a: Rows, b: Rows) -> None:
     """Check, where positions are the samples, that they are the same in both models."""
     if a.positions is None or b.positions is None:
         return
+    if {a.side, b.side} == {"encoder", "decoder"}:
+        raise ValueError(
+            f"pool 'tokens' compares the same positions in both models, but those of model_a are of the "
+            f"{a.side} and those of model_b of the {b.side}: pool over positions ('mean', 'last', 'cls')"
+        )
     if a.positions.shape != b.positions.shape or not bool((a.positions == b.positions).all()):
         raise ValueError(
             f"pool 'tokens' compares the same positions in both models, but there are {len(a)} of "

@@ -49,14 +49,24 @@ class Pools:
                 return how
         raise ValueError(f"{self.argument} has no entry for layer {layer!r}: add one, or '*' as the last")
 
+    def masked(self, layer: str, activations: Tensor) -> bool:
+        """Return whether the mask of positions counts for the pooling of these activations."""
+        how = self.of(layer)
+        if callable(how):
+            return _asks_for_mask(how)
+        return how in _MASKED and activations.ndim == 3
+
     def apply(self, layer: str, activations: Tensor, mask: Tensor | None, n: int) -> Tensor:
         """Return (n, p), or (n_tokens, p), from the activations of a batch of n samples.
 
         `mask` is (n, positions) bool, true where a position counts.
         """
         how = self.of(layer)
+        mask = None if mask is None else mask.to(activations.device)
         if activations.layout != torch.strided or activations.is_nested:
-            raise Unfit(f"its tensor is not dense ({activations.layout})")
+            raise Unfit(
+                f"its tensor is not dense but {'nested' if activations.is_nested else activations.layout}"
+            )
         if activations.is_complex():
             raise Unfit("its values are complex")
         if callable(how):
@@ -68,14 +78,15 @@ class Pools:
                 f"its first dimension is not the batch: shape {tuple(activations.shape)} for {n} samples; "
                 f"a function as {self.argument} can bring it into place"
             )
+        if activations.numel() == 0 and n > 0:
+            raise Unfit(f"it has no features: its shape is {tuple(activations.shape)}")
         return _NAMED[how](activations, mask)
 
 
 def _by_function(
     function: Callable[..., Any], layer: str, activations: Tensor, mask: Tensor | None, n: int, argument: str
 ) -> Tensor:
-    named = "mask" in inspect.signature(function).parameters
-    result = function(activations, mask=mask) if named else function(activations)
+    result = function(activations, mask=mask) if _asks_for_mask(function) else function(activations)
     if not isinstance(result, torch.Tensor):
         result = torch.as_tensor(result)
     if result.ndim != 2 or len(result) != n:
@@ -84,6 +95,10 @@ def _by_function(
             f"{tuple(activations.shape)}; it must return one row for each of the {n} samples, ({n}, p)"
         )
     return result
+
+
+def _asks_for_mask(function: Callable[..., Any]) -> bool:
+    return "mask" in inspect.signature(function).parameters
 
 
 def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -131,7 +146,7 @@ def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _position_mask(x: Tensor, mask: Tensor | None, how: str) -> Tensor | None:
-    """Return the mask where `x` is, after a check that `x` has positions, and those of the mask."""
+    """Return the mask, after a check that `x` has positions, and those of the mask."""
     if x.ndim != 3:
         raise Unfit(
             f"{how!r} needs activations (batch, positions, features), it has {tuple(x.shape)}"
@@ -139,7 +154,7 @@ def _position_mask(x: Tensor, mask: Tensor | None, how: str) -> Tensor | None:
         )
     if mask is not None and mask.shape[1] != x.shape[1]:
         raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.shape[1]}")
-    return None if mask is None else mask.to(x.device)
+    return mask
 
 
 def _counts(mask: Tensor) -> Tensor:
@@ -162,3 +177,4 @@ _NAMED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "last": _last,
     "tokens": _tokens,
 }
+_MASKED = ("mean", "last", "tokens")

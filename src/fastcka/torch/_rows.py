@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from ._inputs import Inputs, SampleId
+from ._inputs import SampleId
 from ._pool import Tensor
 
 
@@ -15,24 +13,14 @@ from ._pool import Tensor
 class Rows:
     """(n, p) by layer, in CPU memory; a row is a sample or, where `positions` is given, a position of one.
 
-    `positions` is (n_samples, positions) bool, true for those that became rows, sample by sample.
+    `positions` is (n_samples, positions) bool, true for those that became rows, sample by sample;
+    `side` says whether they are those of the encoder or of the decoder.
     """
 
     layers: dict[str, Tensor]
     n_samples: int
     positions: Tensor | None = None
-
-    @classmethod
-    def of_batch(cls, layers: dict[str, Tensor], inputs: Inputs, positions: int | None) -> Rows:
-        """Return the rows of a batch; `positions` is their number a sample where they became rows."""
-        if positions is None:
-            return cls(layers, inputs.n_samples)
-        kept = (
-            inputs.mask
-            if inputs.mask is not None
-            else torch.ones(inputs.n_samples, positions, dtype=torch.bool)
-        )
-        return cls(layers, inputs.n_samples, kept)
+    side: str = ""
 
     def __len__(self) -> int:
         return self.n_samples if self.positions is None else int(self.positions.sum())
@@ -45,7 +33,9 @@ class Rows:
         if self.positions is not None:
             first, last = int(self.positions[:start].sum()), int(self.positions[:stop].sum())
             positions = self.positions[start:stop]
-        return Rows({k: rows[first:last] for k, rows in self.layers.items()}, stop - start, positions)
+        return Rows(
+            {k: rows[first:last] for k, rows in self.layers.items()}, stop - start, positions, self.side
+        )
 
     def sample_of(self, row: int) -> int:
         """Return the sample, counted from 0, to which a row belongs."""

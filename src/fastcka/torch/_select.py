@@ -23,6 +23,7 @@ Module: TypeAlias = Any  # torch.nn.Module
 LayersLike: TypeAlias = str | type | Sequence[str | type]
 
 ROOT = "output"  # the layer name of what the whole model returns
+COMPILED = "_orig_mod"  # what is inside of the wrapper of torch.compile
 HIDDEN = "hidden_states"  # layers of this name are entries of that tuple in what the whole model returns
 
 
@@ -100,6 +101,11 @@ def _pattern(item: object, argument: str) -> Pattern:
     return Pattern(item)
 
 
+def plain_name(name: str) -> str:
+    """Return a name without what torch.compile puts into it: a module and its wrapper have the same."""
+    return ".".join(part for part in name.split(".") if part != COMPILED)
+
+
 class Selection:
     """The modules to watch, and which of their outputs to record."""
 
@@ -107,15 +113,19 @@ class Selection:
         self.argument = argument
         self.patterns = patterns(layers, argument)
         # A module that is registered under several names runs as one; all names may be asked for.
-        self.all_modules: dict[str, Module] = dict(model.named_modules(remove_duplicate=False))
+        found = model.named_modules(remove_duplicate=False)
+        self.all_modules: dict[str, Module] = {plain_name(name): module for name, module in found}
         del self.all_modules[""]
         self.alone = not self.all_modules  # a model without children is its own only layer
         self.modules: dict[str, Module] = {}
         self.aliases: dict[str, str] = {}
+        self.scripted: list[str] = []
         names: dict[int, str] = {}
         for name, module in self.all_modules.items():
             if any(pattern.may_match(name, module) for pattern in self.patterns):
-                if id(module) in names:
+                if isinstance(module, torch.jit.ScriptModule):  # it refuses hooks
+                    self.scripted.append(name)
+                elif id(module) in names:
                     self.aliases[name] = names[id(module)]
                 else:
                     self.modules[name] = module

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from ._select import Module
+from ._select import COMPILED, Module
 
 
 @contextmanager
@@ -39,30 +40,53 @@ def evaluating(model: Module, *, hidden_states: bool = False) -> Iterator[None]:
 @contextmanager
 def observing(*loaders: object) -> Iterator[None]:
     """No gradients, no fused shortcut around modules, and every random state restored afterwards."""
-    own = {id(g): g for g in (_generator(x) for loader in loaders for x in _drawing(loader)) if g is not None}
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    states = [(generator, generator.get_state()) for generator in own.values()]
     fast = torch.backends.mha.get_fastpath_enabled()  # it would run an encoder layer without its modules
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(torch.no_grad())
+    with random_states(*loaders), torch.no_grad():
         try:
             torch.backends.mha.set_fastpath_enabled(False)
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def uncompiled(model: Module) -> Iterator[None]:
+    """Run what torch.compile has compiled as it was written: the hooks of its modules are not compiled in."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and its import would take seconds
+        yield
+    elif hasattr(torch.compiler, "set_stance"):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    elif any(hasattr(m, COMPILED) or m._compiled_call_impl is not None for m in model.modules()):
+        raise ValueError(
+            f"layers of a model with compiled parts are seen with PyTorch 2.6 or later, this is "
+            f"{torch.__version__}: give the model as it is before torch.compile"
+        )
+    else:
+        yield
+
+
+@contextmanager
+def random_states(*loaders: object) -> Iterator[None]:
+    """Restore the random states of torch, NumPy and Python, and those of the loaders."""
+    own = {id(g): g for loader in loaders for g in _generators(loader)}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    states = [(generator, generator.get_state()) for generator in own.values()]
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)
             for generator, state in states:
                 generator.set_state(state)
 
 
-def _drawing(loader: object) -> list[Any]:
-    """Return what of a loader may draw random numbers."""
-    return [loader, getattr(loader, "sampler", None)]
-
-
-def _generator(owner: Any) -> Any:
-    generator = getattr(owner, "generator", None)
-    return generator if isinstance(generator, torch.Generator) else None
+def _generators(loader: object) -> Iterator[Any]:
+    """Give the generators from which a loader or its samplers draw."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    for owner in (loader, *samplers):
+        if isinstance(generator := getattr(owner, "generator", None), torch.Generator):
+            yield generator

@@ -16,10 +16,10 @@ from .._store_writer import StoreWriter
 from ..store import Store, create_store, is_store, open_store
 from ._capture import Capture
 from ._inputs import SampleId, SampleIds
-from ._loaders import is_shuffled
 from ._memory import in_words
+from ._order import order_of
 from ._rows import Rows
-from ._select import Module
+from ._select import Module, plain_name
 from ._types import as_array
 
 _KEY = "extract"  # in the provenance of a store: what this module notes
@@ -80,9 +80,9 @@ class Written:
             self.n_samples = len(self.samples)
         elif store.ids is not None:
             self.samples = list(map(str, store.ids))
-        if self.n_samples and names.source is None and is_shuffled(loader):
+        if self.n_samples and names.source is None and (change := order_of(loader).change):
             raise ValueError(
-                f"out: cannot go on with {self.path}: the loader is shuffled, and without ids= its samples "
+                f"out: cannot go on with {self.path}: the loader {change}, and without ids= its samples "
                 f"cannot be told from those on disk"
             )
         if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
@@ -169,7 +169,7 @@ def fingerprint(model: Module) -> str:
             some = values[:: max(1, len(values) // 16)][:17].to(
                 "cpu", torch.complex128 if tensor.is_complex() else torch.float64
             )
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
+            digest.update(f"{plain_name(name)} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
     return digest.hexdigest()
 
 
