@@ -36,7 +36,7 @@ NOT_AN_ARRAY = [
     (None, TypeError, ["X must be an array", "got NoneType"]),
     (3.0, ValueError, ["X must be two-dimensional", "a single value"]),
     ("text", TypeError, ["X has dtype <U4", "numbers are expected: float64"]),
-    (object(), TypeError, ["X must be an array", "got object"]),
+    pytest.param(object(), TypeError, ["X must be an array", "got object"], id="object"),
     ({"a": X}, TypeError, ["X must be one array, got dict", "cka_matrix"]),
     ([[1.0, 2.0], [3.0]], ValueError, ["X (list) cannot be read as a NumPy array"]),
     (X + 1j, TypeError, ["X has dtype complex128", "complex"]),
