@@ -34,6 +34,7 @@ LONG_CALLS = {
     "cka, feature route": lambda X: fastcka.cka(X[:16_000].repeat(60, axis=1), X[:16_000].repeat(60, axis=1)),
     "cka, search for the median": lambda X: fastcka.cka(X, X, kernel="rbf"),
     "cka_matrix": lambda X: fastcka.cka_matrix([X] * 6, kernel="distance"),
+    "cka_matrix, few samples": lambda X: fastcka.cka_matrix([X.reshape(20, -1)] * 2000),
     "hsic": lambda X: fastcka.hsic(X, X, kernel="laplacian"),
 }
 

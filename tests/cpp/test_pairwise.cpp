@@ -420,6 +420,50 @@ TEST(non_finite_values_are_placed) {
         }
 }
 
+// Few samples and many layers: the order of the work changes, not the bits.
+TEST(layer_by_layer_gives_the_same_bits) {
+    Random random(84);
+    const std::vector<Stored> a = layers_of(170, {3, 200, 70, 5, 140, 33}, 10, random),
+                              b = layers_of(170, {90, 8}, 10, random);
+    const Level& level = current_level();
+    for (const Case& one_case : cases())
+        for (bool one_sided : {false, true})
+            for (int threads : {1, 2, 3}) {
+                Sides sides{views_of(a), {}};
+                if (!one_sided) sides.b = views_of(b);
+                const PairwiseOptions options{one_case.kernel, true, false, threads, 0, Route::gram};
+                Plan plan = make_plan(problem_of(sides, options), level.float32.panel_width);
+                CHECK(plan.layer_by_layer && plan.tiles > 1);
+                Team team(threads);
+                const Engine engine{level, team};
+                const auto run = [&](bool layer_by_layer) {
+                    plan.layer_by_layer = layer_by_layer;
+                    return alignment_of(gram_route<float>(sides, one_case.kernel, plan, engine), true, false,
+                                        one_sided);
+                };
+                CHECK(same_bits(run(true), run(false)));
+            }
+}
+
+TEST(layer_by_layer_names_the_first_layer_that_is_not_finite) {
+    Random random(85);
+    std::vector<Stored> layers;
+    for (index p : {9, 40000, 5, 6, 7}) {  // the second takes longer than those after it
+        Matrix values = random.normal(30, p);
+        if (p != 9) values(p % 7, 1) = std::numeric_limits<double>::quiet_NaN();
+        layers.push_back(store(values, Element::f32));
+    }
+    for (int threads : {1, 2, 5}) {
+        index layer = -1, row = -1;
+        try {
+            pairwise({views_of(layers), {}}, {{}, false, false, threads, 0, Route::gram});
+        } catch (const NonFinite& e) {
+            layer = e.layer, row = e.row;
+        }
+        CHECK(layer == 1 && row == 40000 % 7);
+    }
+}
+
 TEST(pairwise_refuses_inconsistent_input) {
     Random random(83);
     const Stored x = store(random.normal(10, 3), Element::f64),

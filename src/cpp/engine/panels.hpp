@@ -50,6 +50,15 @@ template <class T> inline void transpose_strip(const T* source, index coordinate
         for (index lane = 0; lane < W; ++lane) target[k * W + lane] = source[lane * line_length + k];
 }
 
+inline void fetch(const std::byte* first, index bytes) {
+    for (index offset = 0; offset < bytes; offset += cache_line) __builtin_prefetch(first + offset, 0, 3);
+}
+
+// What follows a line is read by the next call; a panel reads more lines at a time than the hardware can foresee.
+inline void fetch_what_follows(const std::byte* first, index stride, index length) {
+    if (stride >= 0 && stride <= 8) fetch(first + length * stride, length * stride);
+}
+
 // A SIMD vector of float64 out of as many packed values.
 template <class T> inline typename Vector<double>::type widened(const T* values) {
     typedef T Narrow __attribute__((vector_size(lanes<double> * sizeof(T)), aligned(sizeof(T)), may_alias));
@@ -130,13 +139,6 @@ void weighted_sums(const T* panel, index coordinates, const double* weights, ind
                 sums[g] += weights[l * stride + k] * widened(panel + k * W + g * N);
         for (index lane = 0; lane < W; ++lane) out[l * out_stride + lane] += sums[lane / N][lane % N];
     }
-}
-
-// What follows a line is read by the next call; a panel reads more lines at a time than the hardware can foresee.
-inline void fetch_what_follows(const std::byte* first, index stride, index length) {
-    if (stride < 0 || stride > 8) return;
-    for (index offset = length * stride; offset < 2 * length * stride; offset += cache_line)
-        __builtin_prefetch(first + offset, 0, 3);
 }
 
 template <class T, class B>
@@ -220,6 +222,8 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
             const double factor = row_scale ? row_scale[i] : 1.0;
             for (index first = 0; first < columns; first += line_length) {
                 const index length = std::min(line_length, columns - first);
+                if (i + 2 < first_row + rows)  // a row is where the hardware does not foresee the next one
+                    fetch(view.at(i + 2, first_column + first), length * view.column_stride);
                 widen_line(view.element, view.at(i, first_column + first), view.column_stride, length, line);
                 for (index j = 0; j < length; ++j) {
                     const double deviation = line[j] * factor - origin[first + j];

@@ -25,6 +25,10 @@ inline constexpr index wanted_tiles = 64;
 // Tiles of all layers that one thread holds at a time (bytes): little more than the L2 cache of a core, 1-2 MB on servers.
 inline constexpr index tile_bytes_per_thread = 4 << 20;
 
+// Tiles of all layers that are kept at most, where there are more layers than tiles in one: then each thread makes all
+// tiles of a layer while it has the layer in its cache (bytes).
+inline constexpr index stored_tile_bytes = 32 << 20;
+
 // Partial results kept for addition in a fixed order (bytes), and the least number of them.
 inline constexpr index partial_bytes = 16 << 20;
 inline constexpr index least_partials = 32;

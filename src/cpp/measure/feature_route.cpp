@@ -30,12 +30,10 @@ template <class T> class FeatureSweep {
   public:
     FeatureSweep(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine)
         : engine_(engine), plan_(plan), width_(engine.operations<T>().panel_width) {
-        const auto add = [&](const MatrixView& view) {
+        sides.for_each_layer([&](index, const MatrixView& view) {
             layers_.push_back(make_feature_layer<T>(view, kernel, engine));
-        };
-        make_each(sides.a, 0, add);
-        layers_a_ = static_cast<index>(layers_.size());
-        if (sides.b) make_each(*sides.b, 1, add);
+        });
+        layers_a_ = sides.layers_a();
         samples_ = sides.a.front().rows;
         LayerPairs pairs{{}, layers_a_, !sides.b};
         for (const FeatureLayer<T>& layer : layers_) pairs.widths.push_back(layer.panels.vectors());

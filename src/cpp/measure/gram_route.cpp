@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <exception>
 #include <memory>
 
 namespace fastcka {
@@ -47,19 +48,19 @@ class RowSums {
     int coarse_exponent_ = 0;
 };
 
-// A worker's memory: one tile of every layer, and row sums of one.
+// A worker's memory: one tile of every layer, unless all tiles are at hand, and row sums of one.
 template <class T> struct Workspace {
     std::vector<Buffer<T>> tiles;
     std::vector<const T*> pointers;
     Buffer<double> wide;
     std::vector<double> row, column;
 
-    Workspace(std::size_t layers, index side, index values)
-        : wide(sizeof(T) == 4 ? values : 1), row(static_cast<std::size_t>(side)),
-          column(static_cast<std::size_t>(side)) {
-        for (std::size_t l = 0; l < layers; ++l) {
+    Workspace(std::size_t layers, bool owns_tiles, index side, index values)
+        : pointers(layers), wide(sizeof(T) == 4 && owns_tiles ? values : 1),
+          row(static_cast<std::size_t>(side)), column(static_cast<std::size_t>(side)) {
+        for (std::size_t l = 0; owns_tiles && l < layers; ++l) {
             tiles.emplace_back(values);
-            pointers.push_back(tiles.back().data());
+            pointers[l] = tiles.back().data();
         }
     }
 };
@@ -69,34 +70,31 @@ template <class T> class GramSweep {
   public:
     GramSweep(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine)
         : engine_(engine), plan_(plan), centred_(kernel.is_centred()), n_(sides.a.front().rows),
-          grid_(n_, plan.tile) {
-        const auto add = [&](const MatrixView& view) {
-            layers_.push_back(make_gram_layer<T>(view, kernel, false, engine));
-            if (kernel.needs_median()) set_bandwidth(layers_.back(), kernel);
-        };
-        make_each(sides.a, 0, add);
-        layers_a_ = layers_.size();
-        if (sides.b) make_each(*sides.b, 1, add);
+          grid_(n_, plan.tile), tile_values_(grid_.tile_values(engine.operations<T>().panel_width)),
+          layers_(static_cast<std::size_t>(sides.layers())), layers_a_(sides.layers_a()) {
+        diagonals_.setZero(n_, sides.layers());
+        if (plan.layer_by_layer)
+            form_layer_by_layer(sides, kernel);
+        else
+            sides.for_each_layer(
+                [&](index l, const MatrixView& view) { layer(l) = make_layer(l, view, kernel, engine_); });
         if (!centred_)
             for (const GramLayer<T>& layer : layers_) row_sums_.emplace_back(n_, layer.bound);
         // For one pair, the products of both with both are as cheap as the three that are needed.
         joint_ = !sides.b || layers_.size() == 2;
-        diagonals_.setZero(n_, static_cast<index>(layers_.size()));
     }
 
     void run() {
-        const index stride = static_cast<index>(layers_.size());
-        const index entries =
-            joint_ ? stride * stride
-                   : static_cast<index>(layers_a_) * (stride - static_cast<index>(layers_a_)) + stride;
+        const index stride = layers();
+        const index entries = joint_ ? stride * stride : layers_a_ * (stride - layers_a_) + stride;
         std::vector<double> partials(static_cast<std::size_t>(plan_.partials * entries), 0.0);
         std::vector<std::unique_ptr<Workspace<T>>> workspaces(
             static_cast<std::size_t>(engine_.team.threads()));
         engine_.team.for_each_observed(plan_.partials, [&](index part, int worker) {
             auto& workspace = workspaces[static_cast<std::size_t>(worker)];
             if (!workspace)
-                workspace = std::make_unique<Workspace<T>>(
-                    layers_.size(), plan_.tile, grid_.tile_values(engine_.operations<T>().panel_width));
+                workspace = std::make_unique<Workspace<T>>(layers_.size(), !plan_.layer_by_layer, plan_.tile,
+                                                           tile_values_);
             const index first = part * grid_.tiles() / plan_.partials,
                         last = (part + 1) * grid_.tiles() / plan_.partials;
             for (index number = first; number < last; ++number)
@@ -109,7 +107,7 @@ template <class T> class GramSweep {
     }
 
     RouteResult result(bool two_sided) const {
-        const index a = static_cast<index>(layers_a_), all = static_cast<index>(layers_.size());
+        const index a = layers_a_, all = layers();
         using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
         Eigen::MatrixXd pairs;
         Eigen::VectorXd self;
@@ -131,33 +129,77 @@ template <class T> class GramSweep {
     }
 
   private:
-    void set_bandwidth(GramLayer<T>& layer, const Kernel& kernel) {
+    index layers() const { return static_cast<index>(layers_.size()); }
+    GramLayer<T>& layer(index number) { return layers_[static_cast<std::size_t>(number)]; }
+
+    GramLayer<T> make_layer(index number, const MatrixView& view, const Kernel& kernel,
+                            const Engine& engine) const {
+        GramLayer<T> layer = make_gram_layer<T>(view, kernel, false, engine);
+        if (!kernel.needs_median()) return layer;
         if (layer.status != Status::fine) {  // any bandwidth will do: its values will not count
             set_sigma(layer, 1.0);
             layer.sigma = not_given;
-            return;
+            return layer;
         }
-        const bool keep = kept_layers_++ < plan_.kept_layers;
-        const double median = median_squared_distance(layer, grid_, kernel.offdiagonal, keep, engine_);
-        if (median > 0) return set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);
-        layer.status = Status::zero_bandwidth;
-        set_sigma(layer, 1.0);
-        layer.sigma = 0;
+        const bool keep = number < plan_.kept_layers;
+        const double median = median_squared_distance(layer, grid_, kernel.offdiagonal, keep, engine);
+        if (median > 0) {
+            set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);
+        } else {
+            layer.status = Status::zero_bandwidth;
+            set_sigma(layer, 1.0);
+            layer.sigma = 0;
+        }
+        return layer;
     }
 
-    // Forms the tile of every layer and folds all their products into `out`.
+    // Few samples, many layers: a thread makes all tiles of a layer while its panels are in the cache, and forgets them.
+    void form_layer_by_layer(const Sides& sides, const Kernel& kernel) {
+        tiles_ = Buffer<T>(layers() * grid_.tiles() * tile_values_);
+        std::vector<std::exception_ptr> failures(layers_.size());
+        engine_.team.for_each(layers(), [&](index l, int worker) {
+            Team alone(1, [&](index, index) { engine_.team.poll(worker); });
+            const Engine engine{engine_.level, alone};
+            const Buffer<double> wide(sizeof(T) == 4 ? tile_values_ : 1);
+            try {
+                sides.at_layer(l, [&](index, const MatrixView& view) {
+                    layer(l) = make_layer(l, view, kernel, engine);
+                });
+            } catch (const std::invalid_argument&) {  // to be reported in the order of the layers
+                failures[static_cast<std::size_t>(l)] = std::current_exception();
+                return;
+            }
+            for (index number = 0; number < grid_.tiles(); ++number)
+                layer(l).fill(grid_, number, stored_tile(l, number), wide.data(), diagonals_.col(l).data(),
+                              engine, 0);
+            layer(l).panels = {};
+            layer(l).kept = {};
+            layer(l).centring.mean = {};
+        });
+        for (const std::exception_ptr& failure : failures)
+            if (failure) std::rethrow_exception(failure);
+    }
+
+    T* stored_tile(index layer, index number) const {
+        return tiles_.data() + (layer * grid_.tiles() + number) * tile_values_;
+    }
+
+    // Forms the tile of every layer, or finds it, and folds all their products into `out`.
     void fold(index number, Workspace<T>& workspace, double* out, int worker) {
         const auto& operations = engine_.operations<T>();
         const index width = operations.panel_width;
         const TileRange range = grid_[number];
-        for (std::size_t l = 0; l < layers_.size(); ++l) {
-            T* tile = workspace.tiles[l].data();
-            layers_[l].fill(grid_, number, tile, workspace.wide.data(),
-                            diagonals_.col(static_cast<index>(l)).data(), engine_, worker);
-            if (!centred_) add_row_sums(range, tile, workspace, row_sums_[l]);
+        for (index l = 0; l < layers(); ++l) {
+            const auto at = static_cast<std::size_t>(l);
+            if (plan_.layer_by_layer)
+                workspace.pointers[at] = stored_tile(l, number);
+            else
+                layers_[at].fill(grid_, number, workspace.tiles[at].data(), workspace.wide.data(),
+                                 diagonals_.col(l).data(), engine_, worker);
+            if (!centred_) add_row_sums(range, workspace.pointers[at], workspace, row_sums_[at]);
         }
         const index length = range.blocks(width) * width * width;
-        const index all = static_cast<index>(layers_.size()), a = static_cast<index>(layers_a_);
+        const index all = layers(), a = layers_a_;
         const T* const* tiles = workspace.pointers.data();
         if (joint_) {
             constexpr index rows = 4;  // of the upper half at a time
@@ -215,9 +257,10 @@ template <class T> class GramSweep {
     bool joint_ = false;
     index n_;
     TileGrid grid_;
+    index tile_values_;
     std::vector<GramLayer<T>> layers_;
-    std::size_t layers_a_ = 0;
-    index kept_layers_ = 0;
+    index layers_a_;
+    Buffer<T> tiles_;  // of all layers, layer by layer; or empty
     std::vector<RowSums> row_sums_;
     Eigen::MatrixXd diagonals_;
     Eigen::VectorXd products_;

@@ -79,22 +79,34 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
 
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
-    index panels = 0;
+    index panels = 0, largest_panels = 0;
     if (problem.kernel.kind != KernelKind::precomputed)
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
-            panels += acquired_bytes(s.whole_panels(s.n) * p * s.element);
+            const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
+            panels += of_layer;
+            largest_panels = std::max(largest_panels, of_layer);
         }
     plan.flops = 2 * multiply_adds;
 
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
-    index per_thread = tile_values * (s.layers * s.element + 8) + 4 * 8 * plan.tile;
-    index shared = panels + plan.partials * 8 * entries + s.vectors_bytes() + s.results_bytes();
+    const index tiles_of_all = s.layers * tile_values * s.element;  // one of each layer
+    plan.layer_by_layer = s.layers > plan.tiles && plan.tiles * tiles_of_all <= stored_tile_bytes;
+    index per_thread = tile_values * 8 + 4 * 8 * plan.tile;
+    index shared = plan.partials * 8 * entries + s.vectors_bytes() + s.results_bytes();
+    if (plan.layer_by_layer) {
+        shared += plan.tiles * tiles_of_all;
+        per_thread += largest_panels;
+    } else {
+        shared += panels;
+        per_thread += tiles_of_all;
+    }
     if (problem.kernel.needs_median()) {
         per_thread += median_histogram_bytes;
         shared += median_collected_bytes;
     }
-    choose_threads(problem, multiply_adds, plan.partials, shared, per_thread, plan);
+    const index tasks = plan.layer_by_layer ? std::max(s.layers, plan.partials) : plan.partials;
+    choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);
     if (problem.kernel.needs_median()) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;

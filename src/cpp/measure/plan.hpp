@@ -32,6 +32,7 @@ struct Plan {
     index segments;     // feature route: parts of the samples that are summed apart and added in order
     index partials;     // results kept apart until they are added in order
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
+    bool layer_by_layer;  // Gram route: all tiles of a layer at a time, by one thread, and kept
     int threads;
     index panel_width;
 };

@@ -14,6 +14,24 @@ namespace fastcka {
 struct Sides {
     std::vector<MatrixView> a;
     std::optional<std::vector<MatrixView>> b;  // none: all pairs of a with itself
+
+    index layers_a() const { return static_cast<index>(a.size()); }
+    index layers() const { return layers_a() + (b ? static_cast<index>(b->size()) : 0); }
+
+    // visit(number, view) for the layers of both sides, a first; failures name the side and the layer.
+    template <class Visit> void for_each_layer(Visit&& visit) const {
+        for (index number = 0; number < layers(); ++number) at_layer(number, visit);
+    }
+    template <class Visit> void at_layer(index number, Visit&& visit) const {
+        const index side = number < layers_a() ? 0 : 1, layer = number - side * layers_a();
+        try {
+            visit(number, (side == 0 ? a : *b)[static_cast<std::size_t>(layer)]);
+        } catch (const NonFinite& e) {
+            throw NonFinite(side, layer, e.row, e.column);
+        } catch (const std::invalid_argument& e) {
+            throw UnusableLayer(side, layer, e.what());
+        }
+    }
 };
 
 template <class T>
@@ -21,16 +39,5 @@ RouteResult gram_route(const Sides& sides, const Kernel& kernel, const Plan& pla
 
 template <class T>
 RouteResult feature_route(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine);
-
-// make(view) for every layer, so that failures name the side and the layer.
-template <class Make> void make_each(const std::vector<MatrixView>& views, index side, Make&& make) {
-    for (std::size_t layer = 0; layer < views.size(); ++layer) try {
-            make(views[layer]);
-        } catch (const NonFinite& e) {
-            throw NonFinite(side, static_cast<index>(layer), e.row, e.column);
-        } catch (const std::invalid_argument& e) {
-            throw UnusableLayer(side, static_cast<index>(layer), e.what());
-        }
-}
 
 }  // namespace fastcka
