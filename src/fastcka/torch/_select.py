@@ -112,6 +112,7 @@ class Selection:
     def __init__(self, model: Module, layers: LayersLike, argument: str) -> None:
         self.argument = argument
         self.patterns = patterns(layers, argument)
+        self._choosers: dict[str, list[Pattern]] = {}
         # A module that is registered under several names runs as one; all names may be asked for.
         found = model.named_modules(remove_duplicate=False)
         self.all_modules: dict[str, Module] = {plain_name(name): module for name, module in found}
@@ -146,6 +147,11 @@ class Selection:
 
     def choosers(self, layer: str) -> list[Pattern]:
         """Return the patterns that choose this layer of a module or, for ROOT, of the whole model."""
+        if layer not in self._choosers:  # asked for each layer of each batch
+            self._choosers[layer] = self._choosing(layer)
+        return self._choosers[layer]
+
+    def _choosing(self, layer: str) -> list[Pattern]:
         name = split(layer)[0]
         root = name == ROOT and ROOT not in self.all_modules and not self.alone
         return [
