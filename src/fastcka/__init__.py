@@ -63,7 +63,7 @@ __all__ = [
 ]
 
 
-# Imported when they are first asked for, which most never do: a quarter of the time of the import, torch apart.
+# Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {"StreamingCKA": "streaming", "reference": "reference", "torch": "torch"}
 
 
