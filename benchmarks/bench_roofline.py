@@ -12,6 +12,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from suite import quantity, standalone
 
 import fastcka
 from fastcka.bench import cases
-from fastcka.bench.timing import interleaved
+from fastcka.bench.timing import REST, interleaved
 
 # As in CMakeLists.txt, and the bytes of a vector register.
 FLAGS = {
@@ -46,6 +47,7 @@ def compiled_peak(folder: str, dtype: str) -> Path:
 
 
 def peak(program: Path, threads: int) -> float:
+    time.sleep(REST)
     done = subprocess.run([program, str(threads)], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
