@@ -16,8 +16,8 @@ import numpy as np
 Call = Callable[[], Any]  # returns a number or an array of them
 
 SHORTEST = 2e-3  # seconds; a call that takes less is repeated, for the clock
-# Before each timing, seconds of rest, and then of the same calls untimed. After its work, a thread of OpenBLAS
-# spins for a tenth of a second before it sleeps, and holds a processor that the next call needs.
+# Before each timing, seconds of rest, and then of the same calls untimed. After its work, a thread of
+# OpenBLAS spins for a tenth of a second before it sleeps, and holds a processor that the next call needs.
 REST = 0.15
 WARM_UP = 0.05
 
