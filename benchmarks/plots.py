@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The plots of docs/performance.md, from the parts of a result file."""
+"""The plots of docs/performance.md and its like, from the parts of a result file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 # Three colours of Okabe and Ito, which colour-blind people tell apart; each also has a marker of its own.
@@ -29,15 +31,10 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 Rows = list[dict]
 
 
-def draw(parts: dict, folder: Path) -> None:
-    """Draw a plot for each part that was measured."""
-    for name, plot in {"linear": linear, "scaling": scaling, "memory": memory, "peers": peers}.items():
-        if name in parts:
-            figure = plot(parts[name]["rows"])
-            figure.savefig(
-                folder / f"performance-{name}.png", dpi=120, facecolor="white", metadata={"Software": None}
-            )
-            pyplot.close(figure)
+def draw(plot: Callable[[Rows], Figure], rows: Rows, image: Path) -> None:
+    figure = plot(rows)
+    figure.savefig(image, dpi=120, facecolor="white", metadata={"Software": None})
+    pyplot.close(figure)
 
 
 def _logarithmic(ax: Axes, axis: str) -> None:
@@ -135,3 +132,11 @@ def peers(rows: Rows):
     ax.set_title("Published packages, all pairs of layers")
     ax.legend()
     return figure
+
+
+PLOTS: dict[str, Callable[[Rows], Figure]] = {
+    "linear": linear,
+    "scaling": scaling,
+    "memory": memory,
+    "peers": peers,
+}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rewrite the generated parts of docs/performance.md, and draw its plots.
+"""Rewrite the generated parts of a page of the docs, and draw its plots.
 
-python benchmarks/report.py RESULT.json
+python benchmarks/report.py RESULT.json [PAGE.md]        (docs/performance.md unless said)
 
-A part stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; what is outside stays as it is.
+A part stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; what is outside stays as it is. A
+page has the parts that it has markers for, and the plots that it shows.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from pathlib import Path
 
 import plots
 
-DOCS = Path(__file__).parents[1] / "docs"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 Rows = list[dict]
 
 
 def main() -> None:
     result = json.loads(Path(sys.argv[1]).read_text())
-    page = DOCS / "performance.md"
+    page = Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE
     text = replaced(page.read_text(), "machine", machine(result["machine"]))
     for name, table in TABLES.items():
-        part = result["parts"].get(name)
-        text = replaced(text, name, table(part["rows"]) if part else "Not measured in this run.")
+        if f"<!-- {name}: begin -->" in text:
+            part = result["parts"].get(name)
+            text = replaced(text, name, table(part["rows"]) if part else "Not measured in this run.")
     page.write_text(text)
-    plots.draw(result["parts"], DOCS / "images")
+    for name, plot in plots.PLOTS.items():
+        image = page.parent / "images" / f"{page.stem}-{name}.png"
+        if image.name in text and name in result["parts"]:
+            plots.draw(plot, result["parts"][name]["rows"], image)
 
 
 def replaced(text: str, name: str, part: str) -> str:

@@ -335,3 +335,20 @@ def test_buffers_are_released_between_calls_and_made_again(rng):
     fastcka.release_buffers()
     fastcka.release_buffers()
     assert everything(layers, 2, ("linear", "rbf")) == expected
+
+
+def test_memory_of_arrays_goes_back_to_the_buffers():
+    fastcka.release_buffers()
+    first = _core.empty_bytes(5 << 20)
+    address = first.ctypes.data
+    view = first[10:]
+    del first
+    second = _core.empty_bytes(5 << 20)
+    assert second.ctypes.data != address  # the view still refers to the first
+    del view
+    third = _core.empty_bytes(5 << 20)
+    assert third.ctypes.data == address
+    assert third.flags.writeable
+    assert _core.empty_bytes(0).size == 0
+    with pytest.raises(MemoryError):
+        _core.empty_bytes(1 << 60)

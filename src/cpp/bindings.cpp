@@ -161,6 +161,13 @@ Stream stream_from(const LayerPairs& pairs, bool double_precision, const py::dic
     return stream;
 }
 
+// Memory of the pool of buffers, to which it returns with the last array that refers to it.
+py::array_t<std::uint8_t> empty_bytes(index n_bytes) {
+    void* const memory = acquire_memory(n_bytes);
+    const py::capsule owner(memory, [](void* address) { return_memory(address); });
+    return {{n_bytes}, {index{1}}, static_cast<const std::uint8_t*>(memory), owner};
+}
+
 // A stream that any Python thread may use at any time. The interpreter lock is let go before the other is taken, and
 // while a call computes, so that no two threads can wait for each other.
 class SharedStream {
@@ -364,6 +371,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);
     m.def("release_buffers", [] { release_buffers(); });
+    m.def("empty_bytes", &empty_bytes, py::arg("n_bytes"));
 }
 
 }  // namespace fastcka

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
+from .. import _core
 from ._inputs import Inputs
 from ._masks import Sides
 from ._outputs import hidden_states, tensors
@@ -221,8 +221,8 @@ class Capture:
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> Tensor:
-    """Return memory of NumPy, which asks for huge pages: a copy into small ones takes twice as long."""
-    return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+    """Return memory from the core, which keeps it for the next batch: fresh pages cost more than a copy."""
+    return torch.from_numpy(_core.empty_bytes(math.prod(shape) * dtype.itemsize)).view(dtype).view(shape)
 
 
 def unwrapped(model: Module) -> Module:
