@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -641,3 +643,18 @@ def test_pages_of_files_in_a_container_are_available(
         _memory, "_CGROUPS", ((str(tmp_path), "memory.max", "memory.current", "inactive_file"),)
     )
     assert _memory.available_bytes() == available
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc")
+def test_joined_batches_are_not_held_twice():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    model = nn.Sequential(nn.Identity(), nn.Identity())
+    batches = [torch.ones(2000, 500)] * 20
+    fastcka.release_buffers()
+    before = resident()
+    found = extract(model, batches)
+    held = sum(X.nbytes for X in found.values())
+    assert held == 2 * 20 * 2000 * 500 * 4
+    assert resident() - before < 1.5 * held

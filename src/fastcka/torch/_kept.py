@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 import torch
 
+from .. import _core
 from .._arrays import Array
 from ._capture import Capture
 from ._inputs import SampleId
@@ -102,7 +103,11 @@ class Kept:
 
     def joined(self) -> dict[str, Array]:
         """Return the arrays, and keep nothing."""
-        return {layer: _joined(self.parts.pop(layer)) for layer in list(self.parts)}
+        arrays = {}
+        for layer in list(self.parts):
+            arrays[layer] = _joined(self.parts.pop(layer))
+            _core.release_buffers()  # where its parts were
+        return arrays
 
     def _check(self, size: int, what: str) -> None:
         if size > self.limit:
