@@ -240,7 +240,8 @@ def test_wrapped_models_are_looked_through():
     for wrapped in (nn.DataParallel(model), torch.compile(nn.DataParallel(model), backend="eager")):
         found = extract(wrapped, [x])
         assert list(found) == list(plain)
-        np.testing.assert_array_equal(found["3"], plain["3"])
+        # Where there is a GPU, DataParallel moves the model there.
+        np.testing.assert_allclose(found["3"], plain["3"], rtol=0, atol=1e-6)
 
 
 @pytest.fixture
