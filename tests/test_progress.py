@@ -33,6 +33,14 @@ def test_function_sees_the_work_grow_to_its_total(layers, kernel):
     np.testing.assert_array_equal(matrix, fastcka.cka_matrix(layers, kernel=kernel))
 
 
+def test_function_sees_layers_of_few_samples_pass(rng):
+    X = rng.normal(size=(100, 20_000))
+    seen = []
+    fastcka.cka_matrix([X] * 150, progress=lambda done, total: seen.append(done / total))
+    # Most of the time goes into the layers, one after the other.
+    assert sum(0.1 < part < 0.9 for part in seen) >= 3
+
+
 def test_function_may_stop_the_call(layers):
     class Enough(Exception):
         pass

@@ -166,6 +166,26 @@ TEST(team_within_a_thread_of_another) {
     CHECK(fine);
 }
 
+TEST(team_passes_on_that_a_team_around_it_was_stopped) {
+    Team outer(2);
+    std::atomic<bool> inside{false}, went_on{false};
+    CHECK_THROWS(Failure, outer.for_each(2, [&](index task, int worker) {
+        if (task == 0) {
+            for (int i = 0; i < 100000 && !inside; ++i)
+                std::this_thread::sleep_for(std::chrono::microseconds(50));
+            throw Failure("outer");
+        }
+        Team inner(1, [&](index, index) { outer.poll(worker); });
+        inner.for_each(1, [&](index, int) {
+            inside = true;
+            for (;;) inner.poll(0);
+        });
+        went_on = true;
+    }));
+    CHECK(inside);
+    CHECK(!went_on);
+}
+
 TEST(team_from_several_threads_at_once) {
     std::atomic<int> fine{0};
     std::vector<std::thread> callers;

@@ -141,7 +141,8 @@ void Team::take_tasks(int worker) {
             (*work_)(task, worker);
             if (observed_) done_.fetch_add(1, std::memory_order_relaxed);
         }
-    } catch (const Stopped&) {  // another worker holds the reason
+    } catch (const Stopped&) {
+        if (!stopped_) fail();  // a team around this one was stopped; else another worker holds the reason
     } catch (...) {
         fail();
     }
@@ -157,6 +158,7 @@ void Team::wait_for_others() {
         try {
             poll(0);
         } catch (const Stopped&) {
+            if (!stopped_) fail();
         } catch (...) {
             fail();
         }

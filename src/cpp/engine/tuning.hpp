@@ -29,6 +29,10 @@ inline constexpr index tile_bytes_per_thread = 4 << 20;
 // tiles of a layer while it has the layer in its cache (bytes).
 inline constexpr index stored_tile_bytes = 32 << 20;
 
+// Samples in a chunk of which feature sums are made apart, at least, and chunks at most: enough for many threads, and few
+// sums to keep.
+inline constexpr index least_rows_per_chunk = 128, most_row_chunks = 64;
+
 // Partial results kept for addition in a fixed order (bytes), and the least number of them.
 inline constexpr index partial_bytes = 16 << 20;
 inline constexpr index least_partials = 32;

@@ -90,7 +90,7 @@ template <class T> class GramSweep {
         std::vector<double> partials(static_cast<std::size_t>(plan_.partials * entries), 0.0);
         std::vector<std::unique_ptr<Workspace<T>>> workspaces(
             static_cast<std::size_t>(engine_.team.threads()));
-        engine_.team.for_each_observed(plan_.partials, [&](index part, int worker) {
+        const auto fold_part = [&](index part, int worker) {
             auto& workspace = workspaces[static_cast<std::size_t>(worker)];
             if (!workspace)
                 workspace = std::make_unique<Workspace<T>>(layers_.size(), !plan_.layer_by_layer, plan_.tile,
@@ -99,7 +99,11 @@ template <class T> class GramSweep {
                         last = (part + 1) * grid_.tiles() / plan_.partials;
             for (index number = first; number < last; ++number)
                 fold(number, *workspace, partials.data() + part * entries, worker);
-        });
+        };
+        if (plan_.layer_by_layer)  // which was the main loop
+            engine_.team.for_each(plan_.partials, fold_part);
+        else
+            engine_.team.for_each_observed(plan_.partials, fold_part);
         products_.setZero(entries);
         for (index part = 0; part < plan_.partials; ++part)
             products_ += Eigen::Map<const Eigen::VectorXd>(partials.data() + part * entries, entries);
@@ -157,7 +161,7 @@ template <class T> class GramSweep {
     void form_layer_by_layer(const Sides& sides, const Kernel& kernel) {
         tiles_ = Buffer<T>(layers() * grid_.tiles() * tile_values_);
         std::vector<std::exception_ptr> failures(layers_.size());
-        engine_.team.for_each(layers(), [&](index l, int worker) {
+        engine_.team.for_each_observed(layers(), [&](index l, int worker) {
             Team alone(1, [&](index, index) { engine_.team.poll(worker); });
             const Engine engine{engine_.level, alone};
             const Buffer<double> wide(sizeof(T) == 4 ? tile_values_ : 1);

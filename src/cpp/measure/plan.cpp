@@ -37,10 +37,15 @@ struct Sizes {
         pairs = problem.one_sided ? triangle_number(a) : a * b + a + b;
     }
     index whole_panels(index vectors) const { return ceil_divide(vectors, width) * width; }
-    // Margins, means, terms of every layer: a few vectors of n and p float64 values, and chunks of feature sums.
+    index most_features() const { return *std::max_element(features.begin(), features.end()); }
+    // Sums of the features of one layer, chunk by chunk.
+    index chunk_bytes() const {
+        return 8 * std::min(most_row_chunks, ceil_divide(n, least_rows_per_chunk)) * most_features();
+    }
+    // Margins, means, terms of every layer: a few vectors of n and p float64 values.
     index vectors_bytes() const {
         const index p = std::accumulate(features.begin(), features.end(), index{0});
-        return 8 * (8 * n * layers + 3 * p) + 64 * 8 * *std::max_element(features.begin(), features.end());
+        return 8 * (8 * n * layers + 3 * p) + chunk_bytes();
     }
     index results_bytes() const { return 8 * 8 * pairs; }
 };
@@ -94,16 +99,22 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     plan.layer_by_layer = s.layers > plan.tiles && plan.tiles * tiles_of_all <= stored_tile_bytes;
     index per_thread = tile_values * 8 + 4 * 8 * plan.tile;
     index shared = plan.partials * 8 * entries + s.vectors_bytes() + s.results_bytes();
+    const index all_tiles_of_one = plan.tiles * tile_values * s.element;
     if (plan.layer_by_layer) {
         shared += plan.tiles * tiles_of_all;
-        per_thread += largest_panels;
+        per_thread += largest_panels + s.chunk_bytes();
     } else {
         shared += panels;
         per_thread += tiles_of_all;
     }
     if (problem.kernel.needs_median()) {
+        // What is collected grows to twice its size, and is copied once.
+        const index collected = std::min(median_collected_bytes, 3 * all_tiles_of_one);
         per_thread += median_histogram_bytes;
-        shared += median_collected_bytes;
+        if (plan.layer_by_layer)  // as many searches as threads, each with a tile of its own
+            per_thread += median_histogram_bytes + tile_values * (s.element + 8) + collected;
+        else
+            shared += median_histogram_bytes + collected;
     }
     const index tasks = plan.layer_by_layer ? std::max(s.layers, plan.partials) : plan.partials;
     choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);

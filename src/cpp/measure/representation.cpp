@@ -9,7 +9,7 @@
 namespace fastcka {
 namespace {
 
-constexpr index most_row_chunks = 64, least_rows_per_chunk = 128, columns_per_chunk = 1024;
+constexpr index columns_per_chunk = 1024;
 
 [[noreturn]] void report_non_finite(const MatrixView& view, const Engine& engine) {
     const auto& operations = engine.operations<double>();
