@@ -5,6 +5,7 @@
 #include "engine/elements.hpp"
 #include "engine/operations.hpp"
 #include "engine/simd.hpp"
+#include "engine/transpose.hpp"
 #include "engine/tuning.hpp"
 
 #include <Eigen/Core>
@@ -33,19 +34,13 @@ template <class B> struct SplitMean {
 
 // source: `lines` rows of `line_length` values; target[k * panel_width + lane] = source[lane][k].
 template <class T> inline void transpose_strip(const T* source, index coordinates, T* target) {
-    using Packet = typename Eigen::internal::packet_traits<T>::type;
-    constexpr index N = Eigen::internal::unpacket_traits<Packet>::size, W = panel_width<T>;
-    static_assert(W % N == 0);
+    constexpr index N = lanes<T>, W = panel_width<T>;
     index k = 0;
     for (; k + N <= coordinates; k += N)
-        for (index lane = 0; lane < W; lane += N) {
-            Eigen::internal::PacketBlock<Packet, N> square;
-            for (index i = 0; i < N; ++i)
-                square.packet[i] = Eigen::internal::ploadu<Packet>(source + (lane + i) * line_length + k);
-            Eigen::internal::ptranspose(square);
-            for (index i = 0; i < N; ++i)
-                Eigen::internal::pstoreu(target + (k + i) * W + lane, square.packet[i]);
-        }
+        for (index lane = 0; lane < W; lane += N)
+            transpose_square(source + lane * line_length + k, line_length, [&](index i, auto values) {
+                Eigen::internal::pstoreu(target + (k + i) * W + lane, values);
+            });
     for (; k < coordinates; ++k)
         for (index lane = 0; lane < W; ++lane) target[k * W + lane] = source[lane * line_length + k];
 }
