@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/matrix_view.hpp"
+#include "engine/simd.hpp"
 
 #include <bit>
 #include <cstring>
@@ -37,21 +38,29 @@ template <class To> inline To widen(Half value) {
 
 template <class To> inline To widen(Boolean value) { return value.byte != 0 ? To(1) : To(0); }
 
+// Calls body(begin, end) on parts of 0 .. count that are whole SIMD vectors of T, where there is one. The last of them
+// overlaps with the one before: it is quicker to do a few elements twice than one by one.
+template <class T, class Body> inline void in_whole_vectors(index count, Body&& body) {
+    constexpr index N = lanes<T>;
+    if (count < N) return body(0, count);
+    body(0, count / N * N);
+    if (count % N != 0) body(count - N, count);
+}
+
 template <class From, class To>
 inline void widen_line(const std::byte* first, index stride, index count, To* out) {
-    if (stride == static_cast<index>(sizeof(From))) {
-        for (index i = 0; i < count; ++i) {
-            From value;
-            std::memcpy(&value, first + i * static_cast<index>(sizeof(From)), sizeof(From));
+    const auto widen_to = [&](index begin, index end, index step) {
+        for (index i = begin; i < end; ++i) {
+            From value;  // memcpy: arrays need not be aligned to their element
+            std::memcpy(&value, first + i * step, sizeof(From));
             out[i] = widen<To>(value);
         }
-    } else {
-        for (index i = 0; i < count; ++i) {
-            From value;  // memcpy: strided arrays need not be aligned to their element
-            std::memcpy(&value, first + i * stride, sizeof(From));
-            out[i] = widen<To>(value);
-        }
-    }
+    };
+    constexpr index size = sizeof(From);
+    if (stride == size)
+        in_whole_vectors<To>(count, [&](index begin, index end) { widen_to(begin, end, size); });
+    else
+        widen_to(0, count, stride);
 }
 
 template <class To>

@@ -3,6 +3,7 @@
 #include "engine/maps.hpp"
 #include "engine/panels.hpp"
 #include "engine/reductions.hpp"
+#include "engine/statistics.hpp"
 #include "engine/tile.hpp"
 
 #define FASTCKA_TEXT_OF(name) #name

@@ -67,9 +67,16 @@ template <class T> inline void mirror(T* block) {
             });
 }
 
-template <class T> inline void add_transposed(const T* products, bool overwrite, T* block) {
+// block (=, or +=) right' left, formed the other way round.
+template <class T>
+inline void transposed_panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool overwrite,
+                                  const T* ahead, T* block) {
     constexpr index W = panel_width<T>, N = lanes<T>;
-    for (index row = 0; row < W; row += N)
+    alignas(64) T products[W * W];
+    const index rows = simd_vectors<T>(right.vectors) * N;
+    std::fill(products, products + rows * W, T(0));
+    panel_pair(right, left, coordinates, true, false, ahead, products);
+    for (index row = 0; row < rows; row += N)
         for (index column = 0; column < W; column += N)
             transpose_square(products + row * W + column, W, [&](index i, auto values) {
                 T* const target = block + (column + i) * W + row;
@@ -101,9 +108,7 @@ void accumulate(const Operand<T>& left, const Operand<T>& right, index coordinat
                 return taken_rows<T>(rows.vectors) * simd_vectors<T>(columns.vectors);
             };
             if (ragged && cost(on_right, on_left) < cost(on_left, on_right)) {
-                alignas(64) T products[W * W] = {};
-                panel_pair(on_right, on_left, coordinates, true, false, ahead, products);
-                add_transposed(products, overwrite, block);
+                transposed_panel_pair(on_left, on_right, coordinates, overwrite, ahead, block);
             } else {
                 panel_pair(on_left, on_right, coordinates, overwrite, diagonal, ahead, block);
                 if (diagonal) mirror(block);
