@@ -73,13 +73,22 @@ def test_other_kernels_are_exact_on_kept_activations(kernel):
     assert matrix.method == "exact"
 
 
-def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches():
+@pytest.mark.parametrize("split", [torch.split, labelled, lambda x, size: iter(x.split(size))])
+@pytest.mark.parametrize(
+    ("n", "size", "ends"),
+    [
+        (64, 16, [(0, 16), (16, 32), (32, 48), (48, 64)]),
+        (66, 16, [(0, 16), (16, 32), (32, 48), (48, 66)]),  # the last batch of 2 joins the one before
+        (68, 16, [(0, 16), (16, 32), (32, 48), (48, 64), (64, 68)]),
+        (20, 3, [(0, 6), (6, 12), (12, 20)]),  # small batches join the next one
+    ],
+)
+def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches(split, n, size, ends):
     a, b = models()
-    x = samples(66)  # the last batch of 2 joins the one before
-    matrix = compare(a, b, x.split(16), method="minibatch")
+    x = samples(n)
+    matrix = compare(a, b, split(x, size), method="minibatch")
     assert matrix.method == "minibatch"
-    assert matrix.n_samples == 66
-    ends = [(0, 16), (16, 32), (32, 48), (48, 66)]
+    assert matrix.n_samples == n
     A = list(fastcka.torch.extract(a, x.split(16), progress=False).values())
     B = list(fastcka.torch.extract(b, x.split(16), progress=False).values())
 
@@ -88,6 +97,31 @@ def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches():
 
     ratio = [[total(X, Y) / np.sqrt(total(X, X) * total(Y, Y)) for Y in B] for X in A]
     np.testing.assert_allclose(matrix, ratio, **CKA)
+
+
+def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monkeypatch):
+    update = fastcka.StreamingCKA.update
+    taken, seen = [], []  # samples of each batch taken in; batches taken in when the model begins with the next
+
+    def watched(self, a, b):
+        taken.append(len(a["0"]))
+        update(self, a, b)
+
+    class Watching(nn.Sequential):
+        def forward(self, x):
+            seen.append(len(taken))
+            return super().forward(x)
+
+    monkeypatch.setattr(fastcka.StreamingCKA, "update", watched)
+    model = Watching(nn.Linear(6, 4))
+    for loader, before in (
+        (labelled(samples(34), 8), [0, 1, 2, 3, 3]),  # the last one has 2 samples, the one before waits for it
+        (samples(34).split(8), [0, 0, 1, 2, 3]),  # each one waits
+    ):
+        taken.clear()
+        seen.clear()
+        compare(model, models()[0], loader, layers_b="0", method="minibatch")
+        assert (taken, seen) == ([8, 8, 8, 10], before)
 
 
 def test_a_model_compared_with_itself_has_ones_on_the_diagonal_also_shuffled():

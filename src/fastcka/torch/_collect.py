@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from .._arrays import needs_float64
+from .._arrays import ESTIMATORS, needs_float64
 from .._plan import plan
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
@@ -26,6 +26,9 @@ from ._rows import Rows
 from ._types import as_array
 
 Settings = dict[str, Any]  # estimator, dtype, n_threads
+Batch = list[dict[str, Tensor]]  # of both models; or empty
+
+_FEWEST = ESTIMATORS["unbiased"]
 
 
 class Collector(Protocol):
@@ -33,8 +36,8 @@ class Collector(Protocol):
 
     words: str
 
-    def add(self, a: Rows, b: Rows) -> None:
-        """Take in a batch of both models."""
+    def add(self, a: Rows, b: Rows, left: int | None) -> None:
+        """Take in a batch of both models, after which `left` samples are to come, where that is known."""
 
     def result(self) -> CKAMatrix:
         """Return CKA of all batches."""
@@ -112,7 +115,7 @@ class _KeptRows:
         self.kernel, self.settings, self.words = kernel, settings, words
         self.sides = Kept(limit), Kept(limit)
 
-    def add(self, a: Rows, b: Rows) -> None:
+    def add(self, a: Rows, b: Rows, left: int | None) -> None:
         for side, rows in zip(self.sides, (a, b), strict=True):
             side.add(rows, None)
 
@@ -124,39 +127,51 @@ class _KeptRows:
 class _Stream:
     """Takes batches into a StreamingCKA.
 
-    A mini-batch of fewer than 4 samples, as the last one may be, has no unbiased HSIC: each batch waits for
-    the next one, and takes it in if it is that small.
+    A mini-batch of fewer than 4 samples has no unbiased HSIC: it is joined with those that follow, until they
+    are enough, and at the end with the batch before. A batch waits for the next one, unless it is known that
+    such an end is not to come.
     """
 
     def __init__(self, method: str, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
         self.whole = method == "minibatch"  # nothing grows with the batches, so there is no limit to obey
         self.stream = StreamingCKA(method, kernel, **settings, max_bytes=None if self.whole else limit)
         self.words = words
-        self.waiting: list[dict[str, Tensor]] = []
+        self.waiting: Batch = []
+        self.small: Batch = []  # after the one that waits
 
-    def add(self, a: Rows, b: Rows) -> None:
-        batch = [a.layers, b.layers]
+    def add(self, a: Rows, b: Rows, left: int | None) -> None:
+        batch: Batch = [a.layers, b.layers]
         if not self.whole:
             self.stream.update(*batch)
-        elif self.waiting and min(len(a), _length(self.waiting)) < 4:
-            self.waiting = [_joined(first, second) for first, second in zip(self.waiting, batch, strict=True)]
-        else:
-            self._flush()
-            self.waiting = batch
-
-    def result(self) -> CKAMatrix:
-        self._flush()
-        return self.stream.result()
-
-    def _flush(self) -> None:
-        if self.waiting:
-            self.stream.update(*self.waiting)
+            return
+        batch, self.small = _joined(self.small, batch), []
+        if _length(batch) < _FEWEST:
+            self.small = batch
+            return
+        self._take(self.waiting)
+        self.waiting = batch
+        if left is not None and (left == 0 or left >= _FEWEST):
+            self._take(self.waiting)
             self.waiting = []
 
+    def result(self) -> CKAMatrix:
+        self._take(_joined(self.waiting, self.small))
+        return self.stream.result()
 
-def _length(batch: list[dict[str, Tensor]]) -> int:
+    def _take(self, batch: Batch) -> None:
+        if batch:
+            self.stream.update(*batch)
+
+
+def _length(batch: Batch) -> int:
     return len(next(iter(batch[0].values())))
 
 
-def _joined(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {layer: torch.cat([X, second[layer]]) for layer, X in first.items()}
+def _joined(first: Batch, second: Batch) -> Batch:
+    """Return two batches as one; either may be empty."""
+    if not first or not second:
+        return first or second
+    return [
+        {layer: torch.cat([X, others[layer]]) for layer, X in side.items()}
+        for side, others in zip(first, second, strict=True)
+    ]

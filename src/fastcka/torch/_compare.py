@@ -19,7 +19,7 @@ from ..results import CKAMatrix, DegenerateWarning
 from ._capture import Capture
 from ._collect import Collector, collector
 from ._inputs import Ids
-from ._loaders import check_loader, total_samples
+from ._loaders import check_loader, samples_left, total_samples
 from ._memory import available_bytes
 from ._pairs import Pairs
 from ._pool import PoolLike
@@ -166,9 +166,9 @@ def compare(
                         f"compare: {len(a.widths)} x {len(b.widths)} layers, {collected.words}",
                         file=sys.stderr,
                     )
-            collected.add(*sides)
+            done = start + rows_a.n_samples
+            collected.add(*sides, samples_left(loader, done, most))
             if report:
-                done = start + rows_a.n_samples
                 report(done, max(done, total or done))
     if collected is None:
         raise ValueError("loader gave no sample")

@@ -48,6 +48,12 @@ def total_samples(loader: Any, in_batch: int, most: int | None) -> int | None:
     return most if total is None else min(total, most or total)
 
 
+def samples_left(loader: Any, done: int, most: int | None) -> int | None:
+    """Return how many samples a pass will still give, up to `most` in all, where the loader knows it."""
+    total = exact_length(loader)
+    return None if total is None else max(0, min(total, most or total) - done)
+
+
 def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any, Inputs, int]]:
     """Give each batch, its call of the model, and the number of samples up to its end or to `most`.
 

@@ -13,6 +13,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -34,7 +35,7 @@ class Pattern:
     text: str
     kind: type | None = None
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether it can name one layer only."""
         return self.kind is None and not self.text.startswith("re:") and not set("*?[") & set(self.text)
@@ -62,8 +63,8 @@ class Pattern:
             return True  # seen when the module runs
         if self.text.startswith("re:"):
             return self.matches(name)
-        base = Pattern(split(self.text)[0])
-        return base.matches(name)
+        base = split(self.text)[0]
+        return base == name if self.exact else Pattern(base).matches(name)
 
 
 def split(layer: str) -> tuple[str, str, str]:
