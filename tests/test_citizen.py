@@ -211,6 +211,21 @@ def test_max_bytes_counts_the_buffers_that_earlier_calls_left():
     assert found["freed"] > 20e6  # of the 49 MB of panels
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_calls():
+    found = child(
+        f"""{MEMORY}
+    X, Y = layers(2, 200, 200)
+    fastcka.cka(X, Y, n_threads=2)
+    before = kilobytes("VmRSS")
+    for _ in range(2000):
+        fastcka.cka(X, Y, n_threads=2)
+    print(json.dumps({{"grown": 1024 * (kilobytes("VmRSS") - before)}}))
+"""
+    )
+    assert found["grown"] < 4e6  # 60 KB a call had stayed behind, 118 MB in all
+
+
 # ---------------------------------------------------------------------------------------- import
 
 

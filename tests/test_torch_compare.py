@@ -101,7 +101,10 @@ def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches(split, n, size, e
 
 def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monkeypatch):
     update = fastcka.StreamingCKA.update
-    taken, seen = [], []  # samples of each batch taken in; batches taken in when the model begins with the next
+    taken, seen = (
+        [],
+        [],
+    )  # samples of each batch taken in; batches taken in when the model begins with the next
 
     def watched(self, a, b):
         taken.append(len(a["0"]))
@@ -115,7 +118,10 @@ def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monke
     monkeypatch.setattr(fastcka.StreamingCKA, "update", watched)
     model = Watching(nn.Linear(6, 4))
     for loader, before in (
-        (labelled(samples(34), 8), [0, 1, 2, 3, 3]),  # the last one has 2 samples, the one before waits for it
+        (
+            labelled(samples(34), 8),
+            [0, 1, 2, 3, 3],
+        ),  # the last one has 2, and is waited for
         (samples(34).split(8), [0, 0, 1, 2, 3]),  # each one waits
     ):
         taken.clear()

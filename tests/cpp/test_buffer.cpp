@@ -4,8 +4,17 @@
 #include "check.hpp"
 #include "support.hpp"
 
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
 #include <new>
+#include <set>
 #include <thread>
+
+#ifdef __linux__
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 namespace fastcka::test {
 
@@ -77,5 +86,61 @@ TEST(buffer_from_many_threads) {
         });
     for (std::thread& thread : threads) thread.join();
 }
+
+// Blocks that another thread was just looking for, too, had been taken from the system instead, and then kept.
+TEST(buffer_is_reused_though_threads_ask_at_the_same_time) {
+    release_buffers();
+    constexpr int threads = 4;
+    constexpr index size = 1000;
+    std::mutex mutex;
+    std::set<const void*> addresses;
+    std::vector<std::thread> asking;
+    for (int t = 0; t < threads; ++t)
+        asking.emplace_back([&] {
+            for (int i = 0; i < 20000; ++i) {
+                const Buffer<char> buffer(size);
+                if (i % 100 != 0) continue;
+                const std::lock_guard lock(mutex);
+                addresses.insert(buffer.data());
+            }
+        });
+    for (std::thread& thread : asking) thread.join();
+    CHECK(addresses.size() <= threads);
+}
+
+TEST(buffer_idle_for_longest_makes_room) {
+    release_buffers();
+    constexpr index size = 200 << 20;  // hardly touched: it takes no memory
+    {
+        const Buffer<char> first(size);
+    }
+    {
+        const Buffer<char> second(2 * size);  // no room for both within 512 MiB
+        second.data()[size] = 7;
+    }
+    CHECK(Buffer<char>(2 * size).data()[size] == 7);
+    release_buffers();
+}
+
+#ifdef __linux__
+TEST(buffer_in_a_forked_child) {
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+        while (!done) const Buffer<char> buffer(1000);
+    });
+    for (int i = 0; i < 50; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(10);  // ends a child that waits for a lock
+            const Buffer<char> buffer(1000);
+            std::_Exit(buffer.data() == nullptr);
+        }
+        int status = -1;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+    done = true;
+    other.join();
+}
+#endif
 
 }  // namespace fastcka::test

@@ -13,6 +13,10 @@
 #define FASTCKA_MAPS_LARGE_BLOCKS
 #include <sys/mman.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#define FASTCKA_FORKS
+#include <pthread.h>
+#endif
 
 namespace fastcka {
 namespace {
@@ -29,7 +33,7 @@ struct alignas(alignment) Header {
 
 struct Pool {
     std::mutex mutex;
-    std::vector<Header*> idle;
+    std::vector<Header*> idle;  // the longest idle first
     std::size_t idle_bytes = 0;
 };
 
@@ -38,11 +42,16 @@ Pool& pool() {
     return *instance;
 }
 
-// Who finds the pool locked does without it: after a fork the thread that locked it may not exist any more.
+#ifdef FASTCKA_FORKS
+// A child has only the thread that forked: the pool must not be another's at that moment.
+const int watching_forks =
+    pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
+#endif
+
+// The smallest idle block that is large enough, and not much larger; or none.
 Header* take_idle(std::size_t bytes) {
     Pool& p = pool();
-    const std::unique_lock lock(p.mutex, std::try_to_lock);
-    if (!lock) return nullptr;
+    const std::lock_guard lock(p.mutex);
     auto best = p.idle.end();
     for (auto it = p.idle.begin(); it != p.idle.end(); ++it)
         if ((*it)->bytes >= bytes && (*it)->bytes <= bytes + bytes / 4 + 4096 &&
@@ -95,6 +104,16 @@ void give_back(Header* header) noexcept {
     std::free(header);
 }
 
+// Gives back what has been idle for longest, until no more than that is kept.
+void keep(Pool& p, std::size_t bytes) noexcept {
+    auto first_kept = p.idle.begin();
+    for (; p.idle_bytes > bytes; ++first_kept) {
+        p.idle_bytes -= (*first_kept)->bytes;
+        give_back(*first_kept);
+    }
+    p.idle.erase(p.idle.begin(), first_kept);
+}
+
 }  // namespace
 
 void* acquire_memory(index bytes) {
@@ -115,30 +134,22 @@ index acquired_bytes(index bytes) {
 void return_memory(void* memory) noexcept {
     if (memory == nullptr) return;
     Header* header = static_cast<Header*>(memory) - 1;
+    if (header->bytes > kept_bytes) return give_back(header);
     Pool& p = pool();
-    {
-        const std::unique_lock lock(p.mutex, std::try_to_lock);
-        if (lock && p.idle_bytes + header->bytes <= kept_bytes) {
-            try {
-                p.idle.push_back(header);
-                p.idle_bytes += header->bytes;
-                return;
-            } catch (const std::bad_alloc&) {  // no room to remember it: free it below
-            }
-        }
+    const std::lock_guard lock(p.mutex);
+    try {
+        p.idle.push_back(header);
+    } catch (const std::bad_alloc&) {  // no room to remember it
+        return give_back(header);
     }
-    give_back(header);
+    p.idle_bytes += header->bytes;
+    keep(p, kept_bytes);
 }
 
 void release_buffers(index kept) noexcept {
     Pool& p = pool();
-    const std::unique_lock lock(p.mutex, std::try_to_lock);
-    if (!lock) return;
-    while (!p.idle.empty() && p.idle_bytes > static_cast<std::size_t>(kept)) {
-        p.idle_bytes -= p.idle.back()->bytes;
-        give_back(p.idle.back());
-        p.idle.pop_back();
-    }
+    const std::lock_guard lock(p.mutex);
+    keep(p, static_cast<std::size_t>(std::max<index>(kept, 0)));
 }
 
 }  // namespace fastcka

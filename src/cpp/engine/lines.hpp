@@ -13,7 +13,9 @@ inline constexpr index line_length = coordinate_block;
 static_assert(panel_width<float> <= line_length);
 
 // `count` values and zeros up to a whole number of SIMD vectors of T: loops over lines have no remainder.
-template <class T> constexpr index padded(index count) { return (count + lanes<T> - 1) / lanes<T> * lanes<T>; }
+template <class T> constexpr index padded(index count) {
+    return (count + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
 
 // Reads a line of `count` elements, 1 at least, padded for SIMD vectors of T.
 template <class T, class B>

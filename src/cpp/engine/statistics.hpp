@@ -52,19 +52,21 @@ inline constexpr auto ones = [] {
 struct SampleBlock {
     const MatrixView& view;
     const bool along_features = view.columns_are_contiguous();
-    const index stride = along_features ? line_length : 8;   // features at a time, at most
+    const index stride = along_features ? line_length : 8;  // features at a time, at most
     const index most_samples = along_features ? 4 : line_length;
     alignas(64) double values[8 * line_length];
 
     explicit SampleBlock(const MatrixView& matrix) : view(matrix) {
-        if (!along_features) std::fill(std::begin(values), std::end(values), 0.0);  // features that there are not
+        if (!along_features)
+            std::fill(std::begin(values), std::end(values), 0.0);  // features that there are not
     }
 
     void read(index first_row, index rows, index first_column, index columns, index rows_to_come) {
         if (along_features) {
             for (index i = 0; i < rows; ++i) {
                 const std::byte* const first = view.at(first_row + i, first_column);
-                if (most_samples + i < rows_to_come)  // a row is where the hardware does not foresee the next one
+                if (most_samples + i <
+                    rows_to_come)  // a row is where the hardware does not foresee the next one
                     fetch(first + most_samples * view.row_stride, columns * view.column_stride);
                 read_line<double>(view, first, view.column_stride, columns, values + i * stride);
             }
@@ -96,8 +98,7 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
             index k = 0;
             for (; k + group <= samples; k += group)
                 sums.add<group>(block.values + k * block.stride, block.stride, factors + k);
-            for (; k < samples; ++k)
-                sums.add<1>(block.values + k * block.stride, block.stride, factors + k);
+            for (; k < samples; ++k) sums.add<1>(block.values + k * block.stride, block.stride, factors + k);
         }
         for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + sums.features));

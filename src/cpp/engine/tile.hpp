@@ -47,8 +47,8 @@ inline void panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool ov
     constexpr index row_bytes = W * static_cast<index>(sizeof(T));
     constexpr index fetches_to_fill_a_panel = (row_bytes + cache_line - 1) / cache_line;
     for (index row = 0; row < left.vectors; row += R) {
-        const char* lines =
-            reinterpret_cast<const char*>(ahead) + row / R % fetches_to_fill_a_panel * coordinates * cache_line;
+        const char* lines = reinterpret_cast<const char*>(ahead) +
+                            row / R % fetches_to_fill_a_panel * coordinates * cache_line;
         const index first = diagonal ? row / N : 0, count = simd_vectors<T>(right.vectors) - first;
         const auto products =
             left.vectors - row > few_rows<T> ? inner_products<T, R> : inner_products<T, few_rows<T>>;
