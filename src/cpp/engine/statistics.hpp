@@ -16,6 +16,12 @@
 
 namespace fastcka::FASTCKA_LEVEL {
 
+// Up to whole SIMD vectors: loops over features have no remainder.
+constexpr index padded(index features) {
+    constexpr index N = lanes<double>;
+    return (features + N - 1) / N * N;
+}
+
 // Sums over samples of up to a line of features. Deviations from an origin (the first sample) are exactly zero for a
 // constant feature and lose nothing to a large common mean.
 struct FeatureSums {
@@ -24,7 +30,7 @@ struct FeatureSums {
     alignas(64) double sum[line_length] = {};
     alignas(64) double largest[line_length] = {};  // |deviation|
 
-    FeatureSums(const double* first, index count) : features(padded<double>(count)) {
+    FeatureSums(const double* first, index count) : features(padded(count)) {
         std::copy_n(first, count, origin);
     }
     // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
@@ -57,26 +63,26 @@ struct SampleBlock {
     alignas(64) double values[8 * line_length];
 
     explicit SampleBlock(const MatrixView& matrix) : view(matrix) {
-        if (!along_features)
-            std::fill(std::begin(values), std::end(values), 0.0);  // features that there are not
+        if (!along_features) std::fill(std::begin(values), std::end(values), 0.0);  // some may stay unread
     }
 
+    // `rows_to_come`: these, and those that will be read after them.
     void read(index first_row, index rows, index first_column, index columns, index rows_to_come) {
-        if (along_features) {
+        if (along_features)
             for (index i = 0; i < rows; ++i) {
                 const std::byte* const first = view.at(first_row + i, first_column);
-                if (most_samples + i <
-                    rows_to_come)  // a row is where the hardware does not foresee the next one
-                    fetch(first + most_samples * view.row_stride, columns * view.column_stride);
-                read_line<double>(view, first, view.column_stride, columns, values + i * stride);
+                const bool more = most_samples + i < rows_to_come;  // where the hardware does not foresee it
+                if (more) fetch(first + most_samples * view.row_stride, columns * view.column_stride);
+                double* const row = values + i * stride;
+                std::fill_n(row + padded(columns) - lanes<double>, lanes<double>, 0.0);
+                widen_line(view.element, first, view.column_stride, columns, row);
             }
-            return;
-        }
-        alignas(64) double line[line_length];
-        for (index j = 0; j < columns; ++j) {
-            read_line<double>(view, view.at(first_row, first_column + j), view.row_stride, rows, line);
-            for (index i = 0; i < rows; ++i) values[i * stride + j] = line[i];
-        }
+        else
+            for (index j = 0; j < columns; ++j) {
+                alignas(64) double column[line_length];
+                widen_line(view.element, view.at(first_row, first_column + j), view.row_stride, rows, column);
+                for (index i = 0; i < rows; ++i) values[i * stride + j] = column[i];
+            }
     }
 };
 
