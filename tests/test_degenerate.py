@@ -113,9 +113,11 @@ def test_samples_on_orthogonal_axes_have_no_unbiased_hsic(rng, dtype):
     assert 0 < fastcka.cka(X, np.eye(10, dtype=dtype)) < 1
 
 
-def test_parallel_samples_have_no_cosine_variation(rng):
-    X = rng.normal(size=(10, 3))
-    rays = np.outer(rng.uniform(1, 2, size=10), [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n_features", [3, 9, 13])
+def test_parallel_samples_have_no_cosine_variation(rng, n_features, order):
+    X = rng.normal(size=(50, 3))
+    rays = np.outer(rng.uniform(1, 2, size=50), 1 + np.arange(n_features)).copy(order)
     with pytest.warns(fastcka.DegenerateWarning, match="all samples have the same direction"):
         assert math.isnan(fastcka.cka(X, rays, kernel="cosine"))
     assert fastcka.cka(X, rays) > 0

@@ -9,7 +9,7 @@ from tolerances import TOLERANCE
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset, default_collate  # noqa: E402
 from torch_models import Broken, Encoder, Repeated, Residual, breaking, labelled, mlp, samples, texts  # noqa: E402
 
 import fastcka  # noqa: E402
@@ -128,6 +128,18 @@ def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monke
         seen.clear()
         compare(model, models()[0], loader, layers_b="0", method="minibatch")
         assert (taken, seen) == ([8, 8, 8, 10], before)
+
+
+@pytest.mark.parametrize(
+    "collate", [lambda rows: default_collate(rows + rows), lambda rows: default_collate(rows[:3])]
+)
+@pytest.mark.parametrize("n", [17, 21, 22, 29, 33, 36])
+def test_minibatch_with_a_loader_that_gives_more_or_fewer_samples_than_it_says(collate, n):
+    a, b = models()
+    loader = labelled(samples(n), 4, collate_fn=collate)
+    rows = sum(len(x) for x, _ in loader)
+    assert rows != n
+    assert compare(a, b, loader, method="minibatch").n_samples == rows
 
 
 def test_a_model_compared_with_itself_has_ones_on_the_diagonal_also_shuffled():

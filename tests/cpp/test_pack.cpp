@@ -241,12 +241,29 @@ TEST(centring_is_the_same_for_any_threads_and_level) {
 }
 
 TEST(centring_of_a_constant_is_exact) {
-    for (double value : {0.1, 1e4 / 3, -1e300, 0.0}) {
-        Team team(1);
-        const Stored stored = store(Matrix::Constant(301, 5, value), Element::f64);
-        const Centring centring = centring_of(stored.view, nullptr, {current_level(), team});
-        CHECK(centring.largest == 0);
-        for (double mean : centring.mean) CHECK(mean == value);
+    for (const Level* level : levels())
+        for (Layout layout : all_layouts)
+            for (double value : {0.1, 1e4 / 3, -1e300, 0.0})
+                for (index columns = 1; columns < 20; ++columns) {
+                    Team team(1);
+                    const Stored stored = store(Matrix::Constant(301, columns, value), Element::f64, layout);
+                    const Centring centring = centring_of(stored.view, nullptr, {*level, team});
+                    CHECK(centring.largest == 0);
+                    for (double mean : centring.mean) CHECK(mean == value);
+                }
+}
+
+TEST(centring_finds_the_largest_deviation_in_any_layout) {
+    Random random(6);
+    for (index columns : {1, 7, 9, 17, 129, 150}) {
+        const Matrix wanted = (random.normal(301, columns).array() + 1e4).matrix();
+        const double largest = (wanted.rowwise() - wanted.row(0)).cwiseAbs().maxCoeff();
+        for (const Level* level : levels())
+            for (Layout layout : all_layouts) {
+                Team team(1);
+                const Stored stored = store(wanted, Element::f64, layout);
+                CHECK(centring_of(stored.view, nullptr, {*level, team}).largest == largest);
+            }
     }
 }
 

@@ -104,14 +104,19 @@ void give_back(Header* header) noexcept {
     std::free(header);
 }
 
-// Gives back what has been idle for longest, until no more than that is kept.
-void keep(Pool& p, std::size_t bytes) noexcept {
-    auto first_kept = p.idle.begin();
-    for (; p.idle_bytes > bytes; ++first_kept) {
-        p.idle_bytes -= (*first_kept)->bytes;
-        give_back(*first_kept);
-    }
-    p.idle.erase(p.idle.begin(), first_kept);
+// What has been idle for longest, if more than so much is idle; or none.
+Header* take_oldest(std::size_t kept) {
+    Pool& p = pool();
+    const std::lock_guard lock(p.mutex);
+    if (p.idle_bytes <= kept) return nullptr;
+    Header* header = p.idle.front();
+    p.idle_bytes -= header->bytes;
+    p.idle.erase(p.idle.begin());
+    return header;
+}
+
+void keep(std::size_t bytes) noexcept {
+    while (Header* header = take_oldest(bytes)) give_back(header);
 }
 
 }  // namespace
@@ -135,21 +140,17 @@ void return_memory(void* memory) noexcept {
     if (memory == nullptr) return;
     Header* header = static_cast<Header*>(memory) - 1;
     if (header->bytes > kept_bytes) return give_back(header);
-    Pool& p = pool();
-    const std::lock_guard lock(p.mutex);
     try {
+        Pool& p = pool();
+        const std::lock_guard lock(p.mutex);
         p.idle.push_back(header);
+        p.idle_bytes += header->bytes;
     } catch (const std::bad_alloc&) {  // no room to remember it
-        return give_back(header);
+        give_back(header);
     }
-    p.idle_bytes += header->bytes;
-    keep(p, kept_bytes);
+    keep(kept_bytes);
 }
 
-void release_buffers(index kept) noexcept {
-    Pool& p = pool();
-    const std::lock_guard lock(p.mutex);
-    keep(p, static_cast<std::size_t>(std::max<index>(kept, 0)));
-}
+void release_buffers(index kept) noexcept { keep(static_cast<std::size_t>(std::max<index>(kept, 0))); }
 
 }  // namespace fastcka

@@ -57,7 +57,7 @@ inline void add_coordinate_sums(const T* panel, index coordinates, const double*
                                 double* out) {
     using Wide = typename Vector<double>::type;
     constexpr index W = panel_width<T>, N = lanes<double>;
-    alignas(Wide) double parts[N * N];  // of N coordinates, to be added up together
+    alignas(Wide) double parts[N * N] = {};  // of N coordinates, to be added up together
     for (index first = 0; first < coordinates; first += N) {
         const index count = std::min(N, coordinates - first);
         for (index k = 0; k < count; ++k) {

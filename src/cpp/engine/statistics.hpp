@@ -107,7 +107,7 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
             for (; k < samples; ++k) sums.add<1>(block.values + k * block.stride, block.stride, factors + k);
         }
         for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
-        *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + sums.features));
+        *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
     }
 }
 

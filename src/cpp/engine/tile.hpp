@@ -27,19 +27,19 @@ template <class T> constexpr index taken_rows(index vectors) {
 }
 
 template <class T, int R>
-inline void inner_products(index simd_vectors, const T* left, const T* right, index coordinates,
+inline void inner_products(index right_vectors, const T* left, const T* right, index coordinates,
                            bool overwrite, const char* ahead, T* out) {
     static_assert(vectors_per_panel == 3);
-    if (simd_vectors == 3)
+    if (right_vectors == 3)
         inner_products<T, R, 3>(left, right, coordinates, overwrite, ahead, out);
-    else if (simd_vectors == 2)
+    else if (right_vectors == 2)
         inner_products<T, R, 2>(left, right, coordinates, overwrite, ahead, out);
     else
         inner_products<T, R, 1>(left, right, coordinates, overwrite, ahead, out);
 }
 
 // One panel against another, or what of a panel against itself lies on or above the diagonal (and a little more). The
-// first groups of rows fetch the panel that starts `ahead`.
+// first groups of rows fetch the panel that starts `ahead`, or, where there are few of them, a part of it.
 template <class T>
 inline void panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool overwrite, bool diagonal,
                        const T* ahead, T* block) {
@@ -67,16 +67,16 @@ template <class T> inline void mirror(T* block) {
             });
 }
 
-// block (=, or +=) right' left, formed the other way round.
+// The same block out of right' left, transposed.
 template <class T>
 inline void transposed_panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool overwrite,
                                   const T* ahead, T* block) {
     constexpr index W = panel_width<T>, N = lanes<T>;
     alignas(64) T products[W * W];
-    const index rows = simd_vectors<T>(right.vectors) * N;
-    std::fill(products, products + rows * W, T(0));
+    const index formed = simd_vectors<T>(right.vectors) * N;
+    std::fill(products, products + formed * W, T(0));
     panel_pair(right, left, coordinates, true, false, ahead, products);
-    for (index row = 0; row < rows; row += N)
+    for (index row = 0; row < formed; row += N)
         for (index column = 0; column < W; column += N)
             transpose_square(products + row * W + column, W, [&](index i, auto values) {
                 T* const target = block + (column + i) * W + row;
@@ -104,8 +104,8 @@ void accumulate(const Operand<T>& left, const Operand<T>& right, index coordinat
             const T* ahead = b == 0   ? on_left.values + left.to_next
                              : a == 0 ? on_right.values + right.to_next
                                       : on_left.values;
-            const auto cost = [](Panel<T> rows, Panel<T> columns) {
-                return taken_rows<T>(rows.vectors) * simd_vectors<T>(columns.vectors);
+            const auto cost = [](Panel<T> broadcast, Panel<T> in_vectors) {
+                return taken_rows<T>(broadcast.vectors) * simd_vectors<T>(in_vectors.vectors);
             };
             if (ragged && cost(on_right, on_left) < cost(on_left, on_right)) {
                 transposed_panel_pair(on_left, on_right, coordinates, overwrite, ahead, block);

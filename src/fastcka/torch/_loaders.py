@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from .._arrays import _type_name
 from ._inputs import Inputs, Reader
@@ -49,9 +49,14 @@ def total_samples(loader: Any, in_batch: int, most: int | None) -> int | None:
 
 
 def samples_left(loader: Any, done: int, most: int | None) -> int | None:
-    """Return how many samples a pass will still give, up to `most` in all, where the loader knows it."""
+    """Return how many samples a pass will still give, up to `most` in all, where that is certain.
+
+    A collate function may leave samples out, or make several of one.
+    """
     total = exact_length(loader)
-    return None if total is None else max(0, min(total, most or total) - done)
+    if total is None or loader.collate_fn is not default_collate or done > total:
+        return None
+    return min(total, most or total) - done
 
 
 def batches(loader: Any, reader: Reader, most: int | None) -> Iterator[tuple[Any, Inputs, int]]:
