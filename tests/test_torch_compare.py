@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from tolerances import TOLERANCE
@@ -100,33 +102,36 @@ def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches(split, n, size, e
 
 
 def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monkeypatch):
-    update = fastcka.StreamingCKA.update
-    taken, seen = (
-        [],
-        [],
-    )  # samples of each batch taken in; batches taken in when the model begins with the next
+    update, empty_bytes = fastcka.StreamingCKA.update, fastcka._core.empty_bytes
+    taken = []  # samples of each batch taken in
+    seen = []  # their number when the model begins with the next one, and how many arrays are still there
+    arrays = []
 
-    def watched(self, a, b):
+    def watched_update(self, a, b):
         taken.append(len(a["0"]))
         update(self, a, b)
 
+    def watched_bytes(size):
+        memory = empty_bytes(size)
+        arrays.append(weakref.ref(memory))
+        return memory
+
     class Watching(nn.Sequential):
         def forward(self, x):
-            seen.append(len(taken))
+            seen.append((len(taken), sum(array() is not None for array in arrays)))
             return super().forward(x)
 
-    monkeypatch.setattr(fastcka.StreamingCKA, "update", watched)
+    monkeypatch.setattr(fastcka.StreamingCKA, "update", watched_update)
+    monkeypatch.setattr(fastcka._core, "empty_bytes", watched_bytes)
     model = Watching(nn.Linear(6, 4))
     for loader, before in (
-        (
-            labelled(samples(34), 8),
-            [0, 1, 2, 3, 3],
-        ),  # the last one has 2, and is waited for
-        (samples(34).split(8), [0, 0, 1, 2, 3]),  # each one waits
+        # One array of each model. The last batch has 2 samples, and the one before waits for it.
+        (labelled(samples(34), 8), [(0, 0), (1, 0), (2, 0), (3, 0), (3, 2)]),
+        (samples(34).split(8), [(0, 0), (0, 2), (1, 2), (2, 2), (3, 2)]),  # each one waits
     ):
         taken.clear()
         seen.clear()
-        compare(model, models()[0], loader, layers_b="0", method="minibatch")
+        compare(model, nn.Sequential(nn.Linear(6, 3)), loader, method="minibatch")
         assert (taken, seen) == ([8, 8, 8, 10], before)
 
 

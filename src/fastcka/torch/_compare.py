@@ -170,6 +170,7 @@ def compare(
             collected.add(*sides, samples_left(loader, done, most))
             if report:
                 report(done, max(done, total or done))
+            del rows_a, rows_b, sides  # their memory is for the next batch
     if collected is None:
         raise ValueError("loader gave no sample")
     return _result(collected, (a, b), non_finite)

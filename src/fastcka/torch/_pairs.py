@@ -79,6 +79,7 @@ class Pairs:
             )
             _check_positions(a, b)
             yield done, a, b
+            del a, b  # their memory is for the next batch
             done = stop
         finished = self.n_samples is None or done < self.n_samples
         if others is not None and finished and next(others, _END) is not _END:
