@@ -121,6 +121,7 @@ TEST(pairwise_is_the_formula) {
     Random random(71);
     for (index n : {5, 49, sanitized ? 60 : 170})
         for (double offset : {0.0, 3.0}) {
+            if (sanitized && offset == 0) continue;  // other numbers, the same places in memory
             const std::vector<Stored> a = layers_of(n, {3, 60}, offset, random),
                                       b = layers_of(n, {2, 25, 140}, -offset, random);
             const Sides two{views_of(a), views_of(b)}, one{views_of(b), {}};
@@ -228,6 +229,7 @@ TEST(pairwise_has_the_same_bits_for_any_threads) {
                     const Pairwise first = pairwise(sides, options);
                     CHECK(first.cka.allFinite());
                     for (int threads : {2, 3, 8}) {
+                        if (sanitized && threads != 3) continue;
                         options.threads = threads;
                         const Pairwise again = pairwise(sides, options);
                         CHECK(again.plan.threads > 1 || route == Route::feature);
