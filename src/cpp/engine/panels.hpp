@@ -20,12 +20,13 @@ template <class B> struct SplitMean {
 
 // source: `lines` rows of `line_length` values; target[k * panel_width + lane] = source[lane][k].
 template <class T> inline void transpose_strip(const T* source, index coordinates, T* target) {
+    using Vec = typename Vector<T>::type;
     constexpr index N = lanes<T>, W = panel_width<T>;
     index k = 0;
     for (; k + N <= coordinates; k += N)
         for (index lane = 0; lane < W; lane += N)
-            transpose_square(source + lane * line_length + k, line_length, [&](index i, auto values) {
-                Eigen::internal::pstoreu(target + (k + i) * W + lane, values);
+            transpose_square(source + lane * line_length + k, line_length, [&](index i, Vec values) {
+                *reinterpret_cast<Vec*>(target + (k + i) * W + lane) = values;
             });
     for (; k < coordinates; ++k)
         for (index lane = 0; lane < W; ++lane) target[k * W + lane] = source[lane * line_length + k];
@@ -70,7 +71,7 @@ inline void add_coordinate_sums(const T* panel, index coordinates, const double*
             *reinterpret_cast<Wide*>(parts + k * N) = sum;
         }
         Wide total = {};
-        transpose_square(parts, N, [&](index, auto part) { total += Wide(part); });
+        transpose_square(parts, N, [&](index, Wide part) { total += part; });
         for (index k = 0; k < count; ++k) out[first + k] += total[k];
     }
 }

@@ -59,11 +59,12 @@ inline void panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool ov
 
 // A block of a panel with itself is symmetric: what lies above the diagonal also goes below it.
 template <class T> inline void mirror(T* block) {
+    using Vec = typename Vector<T>::type;
     constexpr index W = panel_width<T>, N = lanes<T>;
     for (index row = 0; row < W; row += N)
         for (index column = row + N; column < W; column += N)
-            transpose_square(block + row * W + column, W, [&](index i, auto values) {
-                Eigen::internal::pstoreu(block + (column + i) * W + row, values);
+            transpose_square(block + row * W + column, W, [&](index i, Vec values) {
+                *reinterpret_cast<Vec*>(block + (column + i) * W + row) = values;
             });
 }
 
@@ -71,6 +72,7 @@ template <class T> inline void mirror(T* block) {
 template <class T>
 inline void transposed_panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool overwrite,
                                   const T* ahead, T* block) {
+    using Vec = typename Vector<T>::type;
     constexpr index W = panel_width<T>, N = lanes<T>;
     alignas(64) T products[W * W];
     const index formed = simd_vectors<T>(right.vectors) * N;
@@ -78,11 +80,9 @@ inline void transposed_panel_pair(Panel<T> left, Panel<T> right, index coordinat
     panel_pair(right, left, coordinates, true, false, ahead, products);
     for (index row = 0; row < formed; row += N)
         for (index column = 0; column < W; column += N)
-            transpose_square(products + row * W + column, W, [&](index i, auto values) {
-                T* const target = block + (column + i) * W + row;
-                if (!overwrite)
-                    values = Eigen::internal::padd(Eigen::internal::ploadu<decltype(values)>(target), values);
-                Eigen::internal::pstoreu(target, values);
+            transpose_square(products + row * W + column, W, [&](index i, Vec values) {
+                Vec& target = *reinterpret_cast<Vec*>(block + (column + i) * W + row);
+                target = overwrite ? values : target + values;
             });
 }
 
