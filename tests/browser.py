@@ -7,6 +7,7 @@ and events to descriptor 4, each ended by a zero byte.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -108,9 +109,16 @@ class Page:
             self._receive()
 
     def evaluate(self, expression: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait_until(self, condition: str) -> None:
+        """Evaluate an expression until it is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.evaluate(condition):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.02)
 
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Scroll an element into view and return its left, top, width and height."""
@@ -118,6 +126,26 @@ class Page:
             f"(e => (e.scrollIntoView({{block: 'center'}}), e = e.getBoundingClientRect(),"
             f" [e.left, e.top, e.width, e.height]))(document.querySelector({json.dumps(selector)}))"
         ))  # fmt: skip
+
+    def resize(self, width: int, height: int) -> None:
+        """Show the page in a window of this many pixels: with fewer than 600 across, on a phone."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
+        )  # fmt: skip
+        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def prefer(self, scheme: str) -> None:
+        """Be a reader who prefers "light" or "dark" pages."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def screenshot(self, path: Path) -> None:
+        """Save a picture of the whole page, scrolled as it is."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def type(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
 
     def move(self, x: float, y: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
@@ -131,9 +159,13 @@ class Page:
         left, top, width, height = self.box(selector)
         self.click(left + width / 2, top + height / 2)
 
-    def press(self, key: str) -> None:
+    def tap(self, x: float, y: float) -> None:
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def press(self, key: str, modifiers: int = 0) -> None:
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers)
 
     def _send(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         self._last_id += 1

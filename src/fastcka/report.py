@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write a `CKAMatrix` as one self-contained web page.
 
-The page is made by hand (``report.js``, ``report.css``) and not with plotly: it weighs some 20 kB beside its
-data where plotly.js alone is 4.8 MB, needs nothing but NumPy to write, and its curve can follow the column
-that is clicked in the heat map. It makes no request: a content security policy forbids every one, and lets
-no script run but the one written here, identified by its hash.
+The page is made by hand (``report.css`` and three scripts, joined into one) and not with plotly: it weighs
+some 40 kB beside its data where plotly.js alone is 4.8 MB, needs nothing but NumPy to write, and its curve
+can follow the column that is clicked in the heat map. It makes no request: a content security policy forbids
+every one, and lets no script run but the one written here, identified by its hash.
 
 Every name is data here: in the page by `html.escape`, in the script as JSON that is shown as text only.
 """
@@ -27,6 +27,8 @@ from ._text import axis_title, count_layers, short_names
 if TYPE_CHECKING:
     from .results import CKAMatrix
 
+_SCRIPTS = ("report.js", "heatmap.js", "tools.js")  # joined, in this order
+
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -45,21 +47,38 @@ style-src '{style_hash}'; script-src '{script_hash}'">
 {warnings}
 <noscript><p>The pictures need JavaScript; the best matches and the settings are below.</p></noscript>
 <h2>Every layer with every layer</h2>
-<p class="hint">Point at a cell for its value, or move with the arrow keys. A click on a cell, or Enter,
-chooses its column for the dashed curve below.</p>
-<div id="heatmap" tabindex="0" role="application" aria-label="Heat map of {name}"></div>
-<p><button id="csv" type="button">Download values as CSV</button></p>
+<p class="hint" id="map-hint">Point at a cell for its value, or move with the arrow keys, Home, End, Page Up
+and Page Down; Esc closes the box. A click on a cell, or Enter, adds the curve of its column below.</p>
+<div class="tools">
+<label>Find layers: <input id="search" type="search" autocomplete="off"></label>
+<output id="found" for="search"></output>
+<label><input id="mark" type="checkbox" autocomplete="off" checked> mark best matches</label>
+<span role="group" aria-label="Zoom">Zoom:
+<button id="smaller" type="button" aria-label="smaller" disabled>−</button>
+<button id="larger" type="button" aria-label="larger">+</button></span>
+<span role="group" aria-label="Colour scale"><label>Colours from
+<input id="low" type="number" step="0.05" value="0" autocomplete="off"></label> <label>to
+<input id="high" type="number" step="0.05" value="1" autocomplete="off"></label>
+<button id="whole" type="button">0 to 1</button> <button id="fit" type="button">Fit to values</button></span>
+</div>
+<div id="heatmap" tabindex="0" role="application" aria-label="Heat map of {name}"
+aria-describedby="map-hint"></div>
+<p class="tools"><button id="csv" type="button">Download values (CSV)</button>
+<button id="svg" type="button">Download map (SVG)</button></p>
+<details id="all"><summary>All values as a table</summary>
+<div id="table" class="scroll" tabindex="0"></div></details>
 <h2>Similarity over depth</h2>
-<p class="hint">Solid: each layer of {row_model} with {partner} in {column_model}.
-Dashed: with the chosen layer.</p>
-<p><label>Layer of {column_model}:
-<select id="reference"><option value="">none chosen</option></select></label></p>
+<ul id="legend"></ul>
+<p class="tools"><label>Add layer of {column_model}:
+<select id="reference" autocomplete="off"><option value="">none</option></select></label></p>
 <div id="curve"></div>
 <h2>Best matches</h2>
-<div id="matches">{matches}</div>
+<div id="matches" class="scroll">{matches}</div>
 <h2>Settings</h2>
 <dl>{settings}</dl>
-<div id="details" role="status" hidden></div>
+{provenance}
+<p id="spoken" role="status"></p>
+<div id="details" aria-hidden="true" hidden></div>
 <script type="application/json" id="data">{data}</script>
 <script>{script}</script>
 </body>
@@ -75,17 +94,16 @@ def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
 
 def page(matrix: CKAMatrix) -> str:
     """Return the page as HTML."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), "".join(_asset(name) for name in _SCRIPTS)
     row_model, column_model = matrix.models
     return _PAGE.format(
         name=escape(f"{row_model} × {column_model}"),
         summary=escape(f"{matrix.title}, {matrix.n_samples} samples"),
-        row_model=escape(row_model),
         column_model=escape(column_model),
-        partner="its counterpart" if len(matrix.rows) == len(matrix.columns) else "its best match",
         warnings=_warnings(matrix),
         matches=_matches(matrix),
-        settings="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _settings(matrix)),
+        settings=_described(_settings(matrix)),
+        provenance=_provenance(matrix),
         data=_data(matrix),
         style=style,
         style_hash=_hash(style),
@@ -117,36 +135,67 @@ def _hash(text: str) -> str:
 
 
 def _warnings(matrix: CKAMatrix) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in matrix.warnings)
+    items = "".join(f"<li>{escape(_with_network(text, matrix))}</li>" for text in matrix.warnings)
     return f'<ul class="warnings">{items}</ul>' if items else ""
+
+
+def _with_network(warning: str, matrix: CKAMatrix) -> str:
+    """Replace the argument that a warning names by its network."""
+    for argument, network in zip(("layers_a", "layers_b"), matrix.models, strict=True):
+        start, found, end = warning.partition(f" of {argument}: ")
+        if found:
+            return f"{start} of {network}: {end}"
+    return warning
+
+
+def _namesakes(matrix: CKAMatrix) -> list[int] | None:
+    """Return the column of the same name as each row; None unless both sides have the same names."""
+    if set(matrix.rows) != set(matrix.columns):
+        return None
+    return [matrix.columns.index(name) for name in matrix.rows]
 
 
 def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
     from . import __version__  # not at the top: fastcka is still being imported then
 
+    rows, columns = matrix.models
     shown = [
-        ("rows", f"{matrix.models[0]}, {count_layers(len(matrix.rows))}"),
-        ("columns", f"{matrix.models[1]}, {count_layers(len(matrix.columns))}"),
+        ("rows", f"{rows}, {count_layers(len(matrix.rows))}"),
+        ("columns", f"{columns}, {count_layers(len(matrix.columns))}"),
         ("kernel", matrix.kernel),
         ("estimator", matrix.estimator),
         ("method", matrix.method),
         ("samples", str(matrix.n_samples)),
         ("written by", f"fastcka {__version__}"),
     ]
-    if len(matrix.rows) == len(matrix.columns):
-        share = f"{matrix.identification_accuracy():.0%} of the rows have their own counterpart as best match"
+    if _namesakes(matrix) is not None:
+        share = f"{matrix.identification_accuracy():.0%} of the rows have their namesake as best match"
         shown.insert(-1, ("identified", share))
     return shown
+
+
+def _provenance(matrix: CKAMatrix) -> str:
+    """Return where the numbers come from, folded up; nothing where the matrix does not know."""
+    known = matrix.settings().get("provenance")
+    if not known:
+        return ""
+    entries = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in known.items()]
+    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl></details>"
+
+
+def _described(entries: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries)
 
 
 def _matches(matrix: CKAMatrix) -> str:
     """Return the table of best matches; the script makes it sortable."""
     head = ["layer", "best match", "CKA"]
     lines = [[m.row, m.column or "none", _number(m.value)] for m in matrix.best_matches()]
-    if len(matrix.rows) == len(matrix.columns):
-        head.append("CKA with its counterpart")
-        for i, (line, name) in enumerate(zip(lines, matrix.counterparts(), strict=True)):
-            line.append(_number(matrix.values[i, matrix.columns.index(name)]))
+    namesakes = _namesakes(matrix)
+    if namesakes is not None:
+        head.append("CKA with its namesake")
+        for i, j in enumerate(namesakes):
+            lines[i].append(_number(matrix.values[i, j]))
     rows, columns = matrix.models
     return html_table(f"{rows}: every layer and its best match in {columns}", [head, *lines])
 
@@ -158,9 +207,8 @@ def _number(value: float) -> str:
 def _data(matrix: CKAMatrix) -> str:
     """Return what the script draws, as JSON that cannot end the script element it stands in.
 
-    `fields` are what is known of each pair. The first is drawn; all are shown on hover and written as CSV.
+    `fields` are what is known of each pair. The first is drawn; all are shown on hover.
     """
-    square = len(matrix.rows) == len(matrix.columns)
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {
@@ -170,10 +218,17 @@ def _data(matrix: CKAMatrix) -> str:
         "rowLabels": row_labels,
         "columnLabels": column_labels,
         "axisTitles": [axis_title(matrix.models[0], row_prefix), axis_title(matrix.models[1], column_prefix)],
-        "counterparts": [matrix.columns.index(c) for c in matrix.counterparts()] if square else None,
+        "namesakes": _namesakes(matrix),
         "fields": [{"name": "CKA", "values": _nullable(matrix.values.tolist())}],
+        "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+
+
+def _csv_head(matrix: CKAMatrix) -> list[str]:
+    """Return the settings as comment lines."""
+    settings = matrix.settings().items()
+    return [f"# {key}: {json.dumps(value)}" for key, value in settings if key not in ("rows", "columns")]
 
 
 def _nullable(rows: list[list[float]]) -> list[list[float | None]]:
