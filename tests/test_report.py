@@ -88,8 +88,17 @@ def test_warnings_name_the_networks():
     with pytest.warns(DegenerateWarning):
         found = cka_matrix({"x": np.eye(9), "c": np.ones((9, 2))}, {"c": np.ones((9, 3)), "y": np.eye(9)})
     assert [re.search(r"of (\w+)", text)[1] for text in found.warnings] == ["layers_a", "layers_b"]
-    listed = re.search(r'<ul class="warnings">.*?</ul>', page(found.with_models("BERT", "a <b>")))[0]
-    assert re.findall(r"of (BERT|a &lt;b&gt;|layers_\w)", listed) == ["BERT", "a &lt;b&gt;"]
+    named = found.with_models("BERT", "a <b>")
+
+    def networks(m):
+        listed = re.search(r'<ul class="warnings">.*?</ul>', page(m))[0]
+        return re.findall(r"of (BERT|a &lt;b&gt;|\w+_[ab])", listed)
+
+    assert networks(named) == ["BERT", "a &lt;b&gt;"]
+    # A transposed matrix has its first argument in the columns.
+    one = matrix(rows=[f"row{i}" for i in range(6)], warnings=("layer 'row2' of batch_a: constant",))
+    assert networks(one.with_models("BERT", "a <b>")) == ["BERT"]
+    assert networks(one.with_models("BERT", "a <b>").T) == ["BERT"]
 
 
 def test_provenance_is_shown_where_it_is_known(monkeypatch):
@@ -98,6 +107,22 @@ def test_provenance_is_shown_where_it_is_known(monkeypatch):
     monkeypatch.setattr(CKAMatrix, "settings", lambda _: settings)
     html = page(matrix())
     assert "<dt>dtype</dt><dd>float32</dd><dt>widths</dt><dd>{&quot;&lt;i&gt;&quot;: [3, 4]}</dd>" in html
+
+
+def test_chance_stands_beside_the_values():
+    m = matrix()
+    chance = np.arange(36.0).reshape(6, 6) / 100
+    object.__setattr__(m, "chance", chance)
+    html = page(m)
+    assert [field["name"] for field in data(html)["fields"]] == ["CKA", "chance"]
+    np.testing.assert_array_equal(data(html)["fields"][1]["values"], chance)
+    assert "<th>stem</th><td>block5</td><td>0.0500</td><td>0.0500</td></tr>" in html
+    assert "<td>none</td><td>undefined</td><td>undefined</td></tr>" in html
+
+
+def test_names_may_hold_what_utf8_cannot(tmp_path):
+    matrix(models=("half \udc80", "B")).to_html(tmp_path / "page.html")
+    assert "half \\udc80 × B" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_page_names_no_other_address():

@@ -256,3 +256,5 @@ heatmap.at.addEventListener("pointerleave", () => heatmap.leave());
 heatmap.at.addEventListener("blur", () => heatmap.leave());
 heatmap.at.addEventListener("scroll", () => heatmap.stick());
 addEventListener("keydown", (event) => event.key === "Escape" && heatmap.leave());
+addEventListener("pointerdown", (event) => heatmap.at.contains(event.target) || heatmap.leave());
+addEventListener("touchmove", () => heatmap.leave(), { passive: true });

@@ -56,11 +56,11 @@ function label(parent, x, y, text, attributes = {}) {
   return svg("text", { x, y, dy: "0.35em", "text-anchor": "middle", ...attributes }, parent, text);
 }
 
-// Which of n layers have room for a name: every one, or every 2nd, 5th, 10th …; of `found` layers, these.
+// Which of n layers have room for a name: all, else those that were `found`, else every 2nd, 5th, 10th ….
 function named(n, spacing, found = []) {
   let step = 1;
   for (let k = 1; step * spacing < 14; k++) step = [1, 2, 5][k % 3] * 10 ** Math.floor(k / 3);
-  if (found.length === 0) return [...Array(n).keys()].filter((i) => i % step === 0);
+  if (step === 1 || found.length === 0) return [...Array(n).keys()].filter((i) => i % step === 0);
   const shown = [];
   for (const i of found) if (!shown.length || (i - shown.at(-1)) * spacing >= 14) shown.push(i);
   return shown;
@@ -256,8 +256,12 @@ function exact(value) {
   return Math.abs(value) < 1e-4 ? value.toExponential().replace(/e-(\d)$/, "e-0$1") : String(value);
 }
 
+// The file of CKAMatrix.to_csv.
 byId("csv").addEventListener("click", () => {
-  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = [["", ...columns.map(quoted)], ...rows.map((name, i) => [quoted(name), ...values[i].map(exact)])];
-  download([...data.csvHead, ...lines.map((line) => line.join(","))].join("\n") + "\n", "text/csv", "csv");
+  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  const list = (row) => `[${row.map((v) => (v === null ? "null" : exact(v))).join(", ")}]`;
+  const comments = fields.slice(1).map((field) => `# ${field.name}: [${field.values.map(list).join(", ")}]`);
+  const lines = [['""', ...columns.map(quoted)], ...rows.map((name, i) => [quoted(name), ...values[i].map(exact)])];
+  const text = [...data.csvHead, ...comments, ...lines.map((line) => line.join(","))];
+  download(text.join("\n") + "\n", "text/csv", "csv");
 });

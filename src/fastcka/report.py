@@ -16,10 +16,13 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ._files import atomic_write
 from ._text import axis_title, count_layers, short_names
@@ -89,7 +92,7 @@ aria-describedby="map-hint"></div>
 def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
     """Write the page of `matrix` to `path`, atomically."""
     with atomic_write(path) as file:
-        file.write(page(matrix).encode())
+        file.write(page(matrix).encode(errors="backslashreplace"))  # names may hold half a surrogate pair
 
 
 def page(matrix: CKAMatrix) -> str:
@@ -141,11 +144,19 @@ def _warnings(matrix: CKAMatrix) -> str:
 
 def _with_network(warning: str, matrix: CKAMatrix) -> str:
     """Replace the argument that a warning names by its network."""
-    for argument, network in zip(("layers_a", "layers_b"), matrix.models, strict=True):
-        start, found, end = warning.partition(f" of {argument}: ")
-        if found:
-            return f"{start} of {network}: {end}"
-    return warning
+    found = re.search(r" of (?:layers|batch)_([ab])(?=: )", warning)
+    if found is None:
+        return warning
+    layer, side = warning[: found.start()], "ab".index(found[1])
+    if layer in _undefined(matrix, 1 - side) and layer not in _undefined(matrix, side):
+        side = 1 - side  # the matrix was transposed
+    return f"{layer} of {matrix.models[side]}{warning[found.end() :]}"
+
+
+def _undefined(matrix: CKAMatrix, side: int) -> set[str]:
+    """Return the layers without values of the rows (side 0) or columns (1), as warnings name them."""
+    names, values = [(matrix.rows, matrix.values), (matrix.columns, matrix.values.T)][side]
+    return {f"layer {name!r}" for name, line in zip(names, values, strict=True) if np.isnan(line).all()}
 
 
 def _namesakes(matrix: CKAMatrix) -> list[int] | None:
@@ -196,6 +207,11 @@ def _matches(matrix: CKAMatrix) -> str:
         head.append("CKA with its namesake")
         for i, j in enumerate(namesakes):
             lines[i].append(_number(matrix.values[i, j]))
+    chance = getattr(matrix, "chance", None)
+    if chance is not None:
+        head.append("chance")
+        for line, values, level in zip(lines, matrix.values, chance, strict=True):
+            line.append(_number(np.nan if np.isnan(values).all() else level[np.nanargmax(values)]))
     rows, columns = matrix.models
     return html_table(f"{rows}: every layer and its best match in {columns}", [head, *lines])
 
@@ -209,6 +225,10 @@ def _data(matrix: CKAMatrix) -> str:
 
     `fields` are what is known of each pair. The first is drawn; all are shown on hover.
     """
+    fields = [{"name": "CKA", "values": _nullable(matrix.values.tolist())}]
+    chance = getattr(matrix, "chance", None)
+    if chance is not None:
+        fields.append({"name": "chance", "values": _nullable(chance.tolist())})
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {
@@ -219,14 +239,14 @@ def _data(matrix: CKAMatrix) -> str:
         "columnLabels": column_labels,
         "axisTitles": [axis_title(matrix.models[0], row_prefix), axis_title(matrix.models[1], column_prefix)],
         "namesakes": _namesakes(matrix),
-        "fields": [{"name": "CKA", "values": _nullable(matrix.values.tolist())}],
+        "fields": fields,
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
 def _csv_head(matrix: CKAMatrix) -> list[str]:
-    """Return the settings as comment lines."""
+    """Return the settings as the comment lines of `CKAMatrix.to_csv`."""
     settings = matrix.settings().items()
     return [f"# {key}: {json.dumps(value)}" for key, value in settings if key not in ("rows", "columns")]
 
