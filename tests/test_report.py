@@ -447,6 +447,20 @@ def test_light_and_dark(browser):
     assert brightness[1][0] < 150 < 650 < brightness[1][1]
 
 
+@needs_chromium
+def test_chance_is_shown_and_downloaded(tmp_path):
+    m = CKAMatrix([[0.5, np.nan]], ("a",), ("b", "c,d"), "linear", "biased", 9)
+    object.__setattr__(m, "chance", np.array([[1e-5, np.nan]]))
+    m.to_html(tmp_path / "page.html")
+    with Page(tmp_path / "page.html", tmp_path / "profile") as opened:
+        opened.evaluate("heatmap.visit(0, 0)")
+        assert details(opened) == ["a", "b", "0.5000", "1.00e-5"]
+        text = opened.evaluate("wideCsv()")
+    *comments, head, line, end = text.split("\n")
+    assert comments[-1] == "# chance: [[1e-05, null]]"
+    assert (head, line, end) == ('"","b","c,d"', '"a",0.5,nan', "")
+
+
 # What of the text of the pictures lies outside of them.
 OUTSIDE = """[...document.querySelectorAll('svg text')].filter(text => {
     const [a, b] = [text, text.closest('svg')].map(e => e.getBoundingClientRect());
@@ -497,6 +511,21 @@ def test_cells_stay_legible_on_a_phone(tmp_path, n, smallest):
         opened.tap(left + width / n / 2, top + height - height / n / 2)
         opened.wait_until("!document.getElementById('details').hidden")
         assert details(opened) == [names[0], names[0], "0.0000"]
+        opened.tap(left + width / 2, top - 30)
+        opened.wait_until("document.getElementById('details').hidden")
+
+
+@needs_chromium
+def test_a_huge_map_can_be_used(tmp_path):
+    values = np.linspace(0.25, 0.5, 500 * 500).reshape(500, 500)
+    names = tuple(map(str, range(500)))
+    CKAMatrix(values, names, names, "linear", "biased", 9).to_html(tmp_path / "page.html")
+    with Page(tmp_path / "page.html", tmp_path / "profile") as opened:
+        opened.click_on("#fit")
+        assert opened.evaluate("[heatmap.low, heatmap.high]") == [0.25, 0.5]
+        opened.evaluate("magnify(100)")
+        assert opened.evaluate("document.querySelectorAll('#heatmap text').length") < 1100  # no values
+        assert opened.complaints == []
 
 
 @needs_chromium
@@ -517,6 +546,13 @@ def test_a_large_map_is_magnified_and_scrolls(tmp_path):
             True,
             True,
         ]
+        # A search keeps the names of the others; a key that zooms keeps the cell.
+        opened.evaluate("document.getElementById('search').value = 'block7'; search()")
+        assert opened.evaluate("document.querySelectorAll('#heatmap .names text').length") == after[1]
+        opened.evaluate("heatmap.at.focus(), heatmap.visit(9, 150)")
+        opened.press("-")
+        assert details(opened)[:2] == [m.rows[9], m.columns[150]]
+        opened.press("+")
         # Names stay in sight while the map moves under them.
         opened.evaluate("heatmap.at.scrollTo(2000, 2000)")
         opened.wait_until(

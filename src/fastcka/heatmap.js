@@ -8,14 +8,14 @@ const MAGMA = ["#000004", "#0a0822", "#1d1147", "#36106b", "#51127c", "#6a1c81",
 const BELOW = "#2f9e9e";
 const ROUNDING = 1e-6; // a value this little outside the scale counts as on it
 const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+const STOPS = MAGMA.map(rgb);
 
 function color(value) {
   const { low, high } = heatmap;
   if (value < low - ROUNDING) return rgb(BELOW);
   const t = 16 * Math.min(Math.max((value - low) / (high - low), 0), 1);
   const k = Math.min(Math.floor(t), 15);
-  const [from, to] = [rgb(MAGMA[k]), rgb(MAGMA[k + 1])];
-  return from.map((c, i) => Math.round(c + (t - k) * (to[i] - c)));
+  return STOPS[k].map((c, i) => Math.round(c + (t - k) * (STOPS[k + 1][i] - c)));
 }
 
 function inkOn([r, g, b]) { // black or white, whichever stands out more (WCAG relative luminance)
@@ -36,6 +36,7 @@ function ticks(low, high) {
 
 const TOP = 8; // pixels above the map
 const SCALE_ROOM = 110; // pixels to its right, for the colour scale
+const MOST_WRITTEN = 40000; // values that a browser still draws at once as text
 const heatmap = {
   at: byId("heatmap"),
   i: 0, j: 0, // the cell last pointed at
@@ -60,10 +61,11 @@ heatmap.x = (j) => heatmap.left + j * heatmap.cell; // left end of a column
 heatmap.y = (i) => heatmap.bottom - (i + 1) * heatmap.cell; // upper end of a row: the first lies at the bottom
 
 heatmap.draw = function () {
+  byId("details").hidden = true;
   this.arrange();
   const picture = svg("svg", { "aria-hidden": "true" }, this.at);
   this.drawCells(picture);
-  if (this.cell >= 34) this.drawValues(picture);
+  if (this.cell >= 34 && rows.length * columns.length <= MOST_WRITTEN) this.drawValues(picture);
   if (byId("mark").checked) this.drawBest(picture);
   this.drawFound(picture);
   this.drawScale(picture);

@@ -256,12 +256,13 @@ function exact(value) {
   return Math.abs(value) < 1e-4 ? value.toExponential().replace(/e-(\d)$/, "e-0$1") : String(value);
 }
 
-// The file of CKAMatrix.to_csv.
-byId("csv").addEventListener("click", () => {
+// The text of CKAMatrix.to_csv.
+function wideCsv() {
   const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
   const list = (row) => `[${row.map((v) => (v === null ? "null" : exact(v))).join(", ")}]`;
   const comments = fields.slice(1).map((field) => `# ${field.name}: [${field.values.map(list).join(", ")}]`);
   const lines = [['""', ...columns.map(quoted)], ...rows.map((name, i) => [quoted(name), ...values[i].map(exact)])];
-  const text = [...data.csvHead, ...comments, ...lines.map((line) => line.join(","))];
-  download(text.join("\n") + "\n", "text/csv", "csv");
-});
+  return [...data.csvHead, ...comments, ...lines.map((line) => line.join(","))].map((line) => line + "\n").join("");
+}
+
+byId("csv").addEventListener("click", () => download(wideCsv(), "text/csv", "csv"));

@@ -4,6 +4,7 @@
 // Magnify the map, or make it smaller again, about the middle of what is seen of it.
 function magnify(factor) {
   const { at, cell } = heatmap;
+  const pointing = heatmap.cursor.getAttribute("visibility") === "visible";
   const [x, y] = [at.scrollLeft + at.clientWidth / 2 - heatmap.left, at.scrollTop + at.clientHeight / 2 - TOP];
   heatmap.zoom = Math.min(Math.max(1, heatmap.zoom * factor), Math.max(1, heatmap.zoom, (48 / cell) * heatmap.zoom));
   if (Math.abs(heatmap.zoom - 1) < 1e-3) heatmap.zoom = 1;
@@ -14,6 +15,7 @@ function magnify(factor) {
   heatmap.stick();
   byId("smaller").disabled = heatmap.zoom === 1;
   byId("larger").disabled = heatmap.cell >= 48;
+  if (pointing) heatmap.visit(heatmap.i, heatmap.j);
 }
 
 byId("larger").addEventListener("click", () => magnify(1.5));
@@ -39,9 +41,10 @@ for (const id of ["low", "high"]) {
 byId("whole").addEventListener("click", () => showRange(0, 1));
 byId("fit").addEventListener("click", () => {
   const defined = values.flat().filter((v) => v !== null);
-  const low = Math.floor(100 * Math.min(...defined) + ROUNDING) / 100;
-  const high = Math.ceil(100 * Math.max(...defined) - ROUNDING) / 100;
-  if (defined.length) showRange(low, high > low ? high : low + 0.01);
+  if (!defined.length) return;
+  const low = Math.floor(100 * defined.reduce((a, b) => Math.min(a, b)) + ROUNDING) / 100;
+  const high = Math.ceil(100 * defined.reduce((a, b) => Math.max(a, b)) - ROUNDING) / 100;
+  showRange(low, high > low ? high : low + 0.01);
 });
 
 // Search: names that hold the text are marked in the map, the table of best matches shows no others.
