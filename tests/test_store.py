@@ -21,9 +21,9 @@ import pytest
 from killed import content
 
 import fastcka
-from fastcka import _manifest, cli
-from fastcka._layer_file import LayerFile
-from fastcka.store import check_same_samples, is_store
+from fastcka import cli
+from fastcka.store import check_same_samples, creating, is_store, manifest
+from fastcka.store.layer_file import LayerFile
 
 DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
 
@@ -403,7 +403,7 @@ def test_failure_after_the_commit_keeps_the_batch_and_says_so(tmp_path, monkeypa
     with fastcka.create_store(tmp_path / "s") as writer:
         writer.append(some_layers(3), list("abc"))
         with monkeypatch.context() as patch:
-            patch.setattr(_manifest, "sync_folder", failing)
+            patch.setattr(manifest, "sync_folder", failing)
             with pytest.raises(
                 OSError, match="Input/output error: the batch was kept, 6 samples are committed"
             ):
@@ -579,16 +579,14 @@ def test_empty_place_is_used(tmp_path, mode):
 
 def test_store_made_in_between_is_not_touched(tmp_path, monkeypatch):
     """Two processes find no store and make one: the second, when the first has finished."""
-    from fastcka import _create_store
-
-    lock = _create_store.FolderLock
+    lock = creating.FolderLock
 
     def slowly(path):
-        monkeypatch.setattr(_create_store, "FolderLock", lock)
+        monkeypatch.setattr(creating, "FolderLock", lock)
         make(path)
         return lock(path)
 
-    monkeypatch.setattr(_create_store, "FolderLock", slowly)
+    monkeypatch.setattr(creating, "FolderLock", slowly)
     with pytest.raises(FileExistsError, match="is a store already"):
         fastcka.create_store(tmp_path / "s")
     assert_holds(fastcka.open_store(tmp_path / "s"), some_layers(12))
@@ -710,7 +708,7 @@ def test_manifest_that_contradicts_itself(tmp_path):
     ):
         changed = {**whole, **change}
         del changed["sha256"]
-        path.write_text(json.dumps({**changed, "sha256": _manifest._digest(changed)}))
+        path.write_text(json.dumps({**changed, "sha256": manifest._digest(changed)}))
         refused(tmp_path / "s", file, words)
 
 

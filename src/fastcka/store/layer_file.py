@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array
+from .._arrays import Array
 
 # By the names that the manifest uses; NumPy has no bfloat16.
 DTYPES = {

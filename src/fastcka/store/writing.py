@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, Layers, as_layers, layer_label
-from ._layer_file import LayerFile, dtype_name, is_layer_file
-from ._lock import FolderLock
-from ._manifest import IDS, Manifest, SampleId, is_temporary, parsed_ids, sync_folder
+from .._arrays import Array, Layers, as_layers, layer_label
+from .layer_file import LayerFile, dtype_name, is_layer_file
+from .lock import FolderLock
+from .manifest import IDS, Manifest, SampleId, is_temporary, parsed_ids, sync_folder
 
 
 class StoreWriter:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._files import atomic_write
-from ._layer_file import DTYPES, LayerFile, dtype_name
+from .._files import atomic_write
+from .layer_file import DTYPES, LayerFile, dtype_name
 
 FORMAT = "fastcka.Store"
 FORMAT_VERSION = 1
@@ -38,7 +38,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Commit, durably: a process killed at any moment leaves the old manifest or this one."""
-        from . import __version__  # not at the top: fastcka is still being imported then
+        from .. import __version__  # not at the top: fastcka is still being imported then
 
         content: dict[str, Any] = {
             "format": FORMAT,
