@@ -11,6 +11,9 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
@@ -479,6 +482,75 @@ def test_fork_neither_writes_nor_unlocks(tmp_path):
     refusal, locked = output.splitlines()
     assert refusal.endswith("is closed, or belongs to the parent of this process")
     assert locked == "still locked"
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_appends_from_several_threads_are_all_kept(tmp_path, with_ids):
+    """Rows say which thread and batch they are of: all are there, each batch in one piece, layers alike."""
+    n_threads, n_batches = 6, 20
+
+    def append(writer, thread):
+        for batch in range(n_batches):
+            rows = np.array([[thread, batch, row] for row in range(2)], dtype=np.int16)
+            ids = [f"{thread}.{batch}.{row}" for row in range(2)] if with_ids else None
+            writer.append({"a": rows, "b": rows[:, ::-1].astype(np.float32)}, ids)
+
+    with fastcka.create_store(tmp_path / "s") as writer:
+        with ThreadPoolExecutor(n_threads) as pool:
+            for done in [pool.submit(append, writer, thread) for thread in range(n_threads)]:
+                done.result()
+        assert writer.n_samples == 2 * n_threads * n_batches
+    store = fastcka.open_store(tmp_path / "s")
+    rows = [tuple(row) for row in store["a"].tolist()]
+    assert sorted(rows) == [
+        (t, b, row) for t in range(n_threads) for b in range(n_batches) for row in range(2)
+    ]
+    assert all(first[:2] == second[:2] for first, second in zip(rows[::2], rows[1::2], strict=True))
+    np.testing.assert_array_equal(store["b"], store["a"][:, ::-1])
+    assert store.ids == (tuple("{}.{}.{}".format(*row) for row in rows) if with_ids else None)
+
+
+def test_close_waits_for_the_batch_of_another_thread(tmp_path, monkeypatch):
+    write, started = LayerFile.write, threading.Event()
+
+    def slowly(self, folder, n_rows, batch):
+        started.set()
+        time.sleep(0.2)
+        write(self, folder, n_rows, batch)
+
+    monkeypatch.setattr(LayerFile, "write", slowly)
+    writer = fastcka.create_store(tmp_path / "s")
+    with ThreadPoolExecutor(1) as pool:
+        appended = pool.submit(writer.append, {"x": np.eye(3)})
+        started.wait()
+        writer.close()
+        assert fastcka.open_store(tmp_path / "s").n_samples == 3
+        appended.result()
+
+
+@pytest.mark.parametrize("target", ["file", "nothing"])
+def test_lock_that_is_a_symbolic_link_is_not_followed(tmp_path, target):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".lock").symlink_to(tmp_path / target)
+    with pytest.raises(OSError, match=rf"symbolic link.*{tmp_path}/s/\.lock"):
+        fastcka.create_store(tmp_path / "s")
+    assert (tmp_path / "file").read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "s" / ".lock").unlink()
+    make(tmp_path / "s")
+    (tmp_path / "s" / ".lock").unlink()
+    (tmp_path / "s" / ".lock").symlink_to(tmp_path / target)
+    for mode in ("append", "replace"):
+        with pytest.raises(OSError, match="symbolic link"):
+            fastcka.create_store(tmp_path / "s", if_exists=mode)
+    assert_holds(fastcka.open_store(tmp_path / "s"), some_layers(12))
+
+
+def test_lock_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(OSError, match=r"no regular file.*\.lock"):
+        fastcka.create_store(tmp_path)
 
 
 # ---------------------------------------------------------------------- batches that do not fit
