@@ -18,7 +18,7 @@ import numpy as np
 from .._arrays import Array, Layers, as_layers, layer_label
 from .layer_file import LayerFile, dtype_name, is_layer_file
 from .lock import FolderLock
-from .manifest import IDS, Manifest, SampleId, is_temporary, parsed_ids, sync_folder
+from .manifest import IDS, Manifest, SampleId, is_temporary, sync_folder
 
 
 class StoreWriter:
@@ -146,7 +146,7 @@ class StoreWriter:
         """Take up the state that the manifest describes, and cut off what was written after it."""
         manifest = Manifest.read(self._path)
         manifest.check_files(self._path)
-        ids = manifest.ids_text(self._path)
+        ids, text = manifest.read_ids(self._path), manifest.ids_text(self._path)
         for remnant in _leftovers(self._path, manifest):
             remnant.unlink()
         for layer in manifest.layers:
@@ -154,8 +154,8 @@ class StoreWriter:
         if manifest.ids_bytes is not None:
             _write_tail(self._path / IDS, manifest.ids_bytes, b"")
         self._manifest = manifest
-        self._digest = hashlib.sha256(ids)
-        self._rows = {x: row for row, x in enumerate(parsed_ids(ids))}
+        self._digest = hashlib.sha256(text)
+        self._rows = {x: row for row, x in enumerate(ids or ())}
 
     def _roll_back(self, error: BaseException) -> None:
         """After a failure, go back to the last commit, as the disk has it; close when even that fails."""
