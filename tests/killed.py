@@ -22,7 +22,7 @@ from fastcka.store import is_store
 FEATURES = {"conv/1": 5000, "fc": 3}  # the first is larger than a buffer of Python: it is not written at once
 N_BATCH, BATCHES = 2, 3
 OLD = {"old": np.eye(5)}  # what is there when a store is replaced
-WRITING = {f"{name}.py" for name in ("_create_store", "_files", "_layer_file", "_manifest", "_store_writer")}
+WRITING = {f"{name}.py" for name in ("creating", "_files", "layer_file", "manifest", "writing")}
 
 
 def layers(batch):

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
@@ -21,9 +26,10 @@ import pytest
 from killed import content
 
 import fastcka
-from fastcka import _manifest, cli
-from fastcka._layer_file import LayerFile
-from fastcka.store import check_same_samples, is_store
+from fastcka import cli
+from fastcka._headers import digest
+from fastcka.store import check_same_samples, creating, is_store, manifest
+from fastcka.store.layer_file import LayerFile
 
 DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
 
@@ -231,7 +237,7 @@ def test_what_is_a_store(tmp_path):
     for name in ("foreign", "foreign/x.npy", "nothing", "."):
         assert not is_store(tmp_path / name)
     assert list(fastcka.open_layers(tmp_path / "foreign")) == ["x"]
-    with pytest.raises(ValueError, match=r"manifest\.json is damaged: no valid JSON"):
+    with pytest.raises(ValueError, match=r"manifest\.json: damaged: no valid JSON"):
         fastcka.open_layers(tmp_path / "damaged")
 
 
@@ -403,7 +409,7 @@ def test_failure_after_the_commit_keeps_the_batch_and_says_so(tmp_path, monkeypa
     with fastcka.create_store(tmp_path / "s") as writer:
         writer.append(some_layers(3), list("abc"))
         with monkeypatch.context() as patch:
-            patch.setattr(_manifest, "sync_folder", failing)
+            patch.setattr(manifest, "sync_folder", failing)
             with pytest.raises(
                 OSError, match="Input/output error: the batch was kept, 6 samples are committed"
             ):
@@ -479,6 +485,75 @@ def test_fork_neither_writes_nor_unlocks(tmp_path):
     refusal, locked = output.splitlines()
     assert refusal.endswith("is closed, or belongs to the parent of this process")
     assert locked == "still locked"
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_appends_from_several_threads_are_all_kept(tmp_path, with_ids):
+    """Rows say which thread and batch they are of: all are there, each batch in one piece, layers alike."""
+    n_threads, n_batches = 6, 20
+
+    def append(writer, thread):
+        for batch in range(n_batches):
+            rows = np.array([[thread, batch, row] for row in range(2)], dtype=np.int16)
+            ids = [f"{thread}.{batch}.{row}" for row in range(2)] if with_ids else None
+            writer.append({"a": rows, "b": rows[:, ::-1].astype(np.float32)}, ids)
+
+    with fastcka.create_store(tmp_path / "s") as writer:
+        with ThreadPoolExecutor(n_threads) as pool:
+            for done in [pool.submit(append, writer, thread) for thread in range(n_threads)]:
+                done.result()
+        assert writer.n_samples == 2 * n_threads * n_batches
+    store = fastcka.open_store(tmp_path / "s")
+    rows = [tuple(row) for row in store["a"].tolist()]
+    assert sorted(rows) == [
+        (t, b, row) for t in range(n_threads) for b in range(n_batches) for row in range(2)
+    ]
+    assert all(first[:2] == second[:2] for first, second in zip(rows[::2], rows[1::2], strict=True))
+    np.testing.assert_array_equal(store["b"], store["a"][:, ::-1])
+    assert store.ids == (tuple("{}.{}.{}".format(*row) for row in rows) if with_ids else None)
+
+
+def test_close_waits_for_the_batch_of_another_thread(tmp_path, monkeypatch):
+    write, started = LayerFile.write, threading.Event()
+
+    def slowly(self, folder, n_rows, batch):
+        started.set()
+        time.sleep(0.2)
+        write(self, folder, n_rows, batch)
+
+    monkeypatch.setattr(LayerFile, "write", slowly)
+    writer = fastcka.create_store(tmp_path / "s")
+    with ThreadPoolExecutor(1) as pool:
+        appended = pool.submit(writer.append, {"x": np.eye(3)})
+        started.wait()
+        writer.close()
+        assert fastcka.open_store(tmp_path / "s").n_samples == 3
+        appended.result()
+
+
+@pytest.mark.parametrize("target", ["file", "nothing"])
+def test_lock_that_is_a_symbolic_link_is_not_followed(tmp_path, target):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".lock").symlink_to(tmp_path / target)
+    with pytest.raises(OSError, match=rf"symbolic link.*{tmp_path}/s/\.lock"):
+        fastcka.create_store(tmp_path / "s")
+    assert (tmp_path / "file").read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "s" / ".lock").unlink()
+    make(tmp_path / "s")
+    (tmp_path / "s" / ".lock").unlink()
+    (tmp_path / "s" / ".lock").symlink_to(tmp_path / target)
+    for mode in ("append", "replace"):
+        with pytest.raises(OSError, match="symbolic link"):
+            fastcka.create_store(tmp_path / "s", if_exists=mode)
+    assert_holds(fastcka.open_store(tmp_path / "s"), some_layers(12))
+
+
+def test_lock_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(OSError, match=r"no regular file.*\.lock"):
+        fastcka.create_store(tmp_path)
 
 
 # ---------------------------------------------------------------------- batches that do not fit
@@ -579,16 +654,14 @@ def test_empty_place_is_used(tmp_path, mode):
 
 def test_store_made_in_between_is_not_touched(tmp_path, monkeypatch):
     """Two processes find no store and make one: the second, when the first has finished."""
-    from fastcka import _create_store
-
-    lock = _create_store.FolderLock
+    lock = creating.FolderLock
 
     def slowly(path):
-        monkeypatch.setattr(_create_store, "FolderLock", lock)
+        monkeypatch.setattr(creating, "FolderLock", lock)
         make(path)
         return lock(path)
 
-    monkeypatch.setattr(_create_store, "FolderLock", slowly)
+    monkeypatch.setattr(creating, "FolderLock", slowly)
     with pytest.raises(FileExistsError, match="is a store already"):
         fastcka.create_store(tmp_path / "s")
     assert_holds(fastcka.open_store(tmp_path / "s"), some_layers(12))
@@ -663,7 +736,7 @@ def test_no_store(tmp_path):
 def test_manifest_of_another_program(tmp_path):
     for text, found in (('{"format": "other"}', "'other'"), ("[1]", "None"), ("{}", "None")):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(ValueError, match=f"manifest.json is not the manifest .*: its format is {found}"):
+        with pytest.raises(ValueError, match=f"manifest.json: not a Store .*; its format is {found}"):
             fastcka.open_store(tmp_path)
 
 
@@ -688,7 +761,7 @@ def test_manifest_cut_or_altered_anywhere(tmp_path):
             {"format_version": 2, "fastcka_version": "9.0"},
             "written by a newer fastcka (9.0, format version 2",
         ),
-        ({"format_version": "new"}, "is damaged: TypeError"),
+        ({"format_version": "new"}, "its format version is 'new'"),
     ],
 )
 def test_manifest_that_says_something_else(tmp_path, change, words):
@@ -697,21 +770,107 @@ def test_manifest_that_says_something_else(tmp_path, change, words):
     refused(tmp_path / "s", "manifest.json", words)
 
 
-def test_manifest_that_contradicts_itself(tmp_path):
+def crafted(path, **change):
+    """Change the manifest and make its check sum right: not damage, but somebody's work."""
+    header = {**json.loads((path / "manifest.json").read_text()), **change}
+    (path / "manifest.json").write_text(json.dumps({**header, "sha256": digest(header)}))
+    return path
+
+
+LAYER = {"name": "x", "file": "0000-x.npy", "n_features": 3, "dtype": "float64"}
+CRAFTED = {
+    "file elsewhere": {"layers": [{**LAYER, "file": "../x.npy"}]},
+    "file of another kind": {"layers": [{**LAYER, "file": "manifest.json"}]},
+    "file without name": {"layers": [{**LAYER, "file": None}]},
+    "dtype": {"layers": [{**LAYER, "dtype": "object"}]},
+    "dtype that is a list": {"layers": [{**LAYER, "dtype": []}]},
+    "name": {"layers": [{**LAYER, "name": 7}]},
+    "no features": {"layers": [{**LAYER, "n_features": 0}]},
+    "half a feature": {"layers": [{**LAYER, "n_features": 3.5}]},
+    "endless features": {"layers": [{**LAYER, "n_features": float("inf")}]},
+    "same name": {"layers": [LAYER, {**LAYER, "file": "0001-x.npy"}]},
+    "same file": {"layers": [LAYER, {**LAYER, "name": "y"}]},
+    "no layer": {"layers": []},
+    "layer that is a number": {"layers": [1]},
+    "layers that are none": {"layers": None},
+    "fractional samples": {"n_samples": 2.5},
+    "true samples": {"n_samples": True},
+    "negative samples": {"n_samples": -1},
+    "provenance": {"provenance": None},
+    "ids": {"ids": [1]},
+    "length of ids": {"ids": {"bytes": -1, "sha256": ""}},
+    "later version that is a list": {"format_version": [2]},
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_manifest_that_contradicts_itself(tmp_path, case):
     """Even with a check sum that fits, nothing outside of the folder is opened."""
-    path = make(tmp_path / "s", {"x": np.eye(3)}) / "manifest.json"
-    whole = json.loads(path.read_text())
-    shutil.copy(tmp_path / "s" / "0000-x.npy", tmp_path / "x.npy")
-    for change, file, words in (
-        ({"layers": [{**whole["layers"][0], "file": "../x.npy"}]}, "x.npy", "is missing"),
-        ({"layers": [{**whole["layers"][0], "dtype": "object"}]}, "manifest.json", "KeyError: 'object'"),
-        ({"layers": [1]}, "manifest.json", "is damaged: TypeError"),
-        ({"provenance": None}, "manifest.json", "is damaged: TypeError"),
+    path = make(tmp_path / "s", {"x": np.eye(3)})
+    shutil.copy(path / "0000-x.npy", tmp_path / "x.npy")
+    shutil.copy(path / "0000-x.npy", path / "0001-x.npy")
+    refused(crafted(path, **CRAFTED[case]), "manifest.json", "damaged")
+
+
+def test_more_features_than_any_file_has(tmp_path):
+    path = crafted(make(tmp_path / "s", {"x": np.eye(3)}), layers=[{**LAYER, "n_features": 10**30}])
+    refused(path, "0000-x.npy", "not the file of")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_manifest_that_is_nested_too_deeply(tmp_path, text):
+    path = make(tmp_path / "s")
+    (path / "manifest.json").write_text(text)
+    refused(path, "manifest.json", "damaged")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"1\n",
+        b"1\n2\n3\n4\n",
+        b"1\n2\n2\n",
+        b"1\n2\ntrue\n",
+        b"1\n2\n3.0\n",
+        b'1\n2\n{"a": 1}\n',
+        b"1\n2\n[3]\n",
+        b"1\n2\n]\n",
+        b"1\n2\n" + b"[" * 100_000 + b"\n",
+        b"1\n2\n" + b"9" * 5000 + b"\n",
+        b"1\n2\n\xff\n",
+    ],
+    ids=lambda lines: repr(lines[:16]),
+)
+def test_ids_that_no_writer_makes(tmp_path, lines):
+    path = make(tmp_path / "s", {"x": np.eye(3)}, ids=range(3))
+    (path / "ids.jsonl").write_bytes(lines)
+    crafted(path, ids={"bytes": len(lines), "sha256": hashlib.sha256(lines).hexdigest()})
+    store = fastcka.open_store(path)  # which does not read them
+    for reading in (
+        lambda: store.ids,
+        lambda: fastcka.cka_matrix(store, fastcka.open_store(path)),
+        lambda: fastcka.create_store(path, if_exists="append"),
     ):
-        changed = {**whole, **change}
-        del changed["sha256"]
-        path.write_text(json.dumps({**changed, "sha256": _manifest._digest(changed)}))
-        refused(tmp_path / "s", file, words)
+        with pytest.raises(ValueError, match=r"ids\.jsonl: damaged"):
+            reading()
+
+
+@pytest.mark.parametrize("file", ["0000-layer0.npy", "ids.jsonl", "manifest.json"])
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, monkeypatch, file, kind):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    path = make(Path("s"), ids=range(12))
+    (path / file).unlink()
+    if kind == "fifo":
+        os.mkfifo(path / file)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path / file))
+    else:
+        (path / file).symlink_to("/dev/zero")
+    for opening in (fastcka.open_store, lambda path: fastcka.create_store(path, if_exists="append")):
+        with pytest.raises(ValueError, match=re.escape(f"{path / file} is no regular file")):
+            opening(path)
 
 
 def test_damaged_layer_files(tmp_path):

@@ -12,8 +12,11 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <chrono>
+#include <cxxabi.h>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 namespace py = pybind11;
@@ -107,26 +110,72 @@ py::array_t<double> array_of(const Eigen::VectorXd& vector) {
     return py::array_t<double>(vector.size(), vector.data());
 }
 
+// While the interpreter ends, Python ends a thread that asks for its lock, by unwinding the stack. What that destroys on
+// its way, arrays among it, must not be touched without the lock, so the thread sleeps instead until the process is gone.
+template <class Call> auto or_sleep(Call&& call) {
+#ifdef __GLIBCXX__  // others end a thread without unwinding
+    try {
+        return call();
+    } catch (const abi::__forced_unwind&) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+#else
+    return call();
+#endif
+}
+
+thread_local PyThreadState* released = nullptr;  // of a thread without the GIL
+
+// Without the GIL as long as it lives.
+class WithoutGil {
+  public:
+    WithoutGil() { released = PyEval_SaveThread(); }
+    ~WithoutGil() {
+        or_sleep([] { PyEval_RestoreThread(released); });
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+};
+
+// With it again. py::gil_scoped_acquire looks into the thread state, which is gone after the interpreter.
+class WithGil {
+  public:
+    WithGil() : state_(released) {
+        or_sleep([this] { PyEval_RestoreThread(state_); });
+    }
+    ~WithGil() { released = PyEval_SaveThread(); }
+    WithGil(const WithGil&) = delete;
+    WithGil& operator=(const WithGil&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
 // Observers are called by the core without the GIL, on the caller's thread. This one looks for Ctrl-C.
 void interruptible(index, index) {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    const WithGil gil;
+    if (or_sleep([] { return PyErr_CheckSignals(); }) != 0) throw py::error_already_set();
 }
 
 // The same, and tells a callback of (done, total).
 Observer observer_of(const std::optional<py::function>& progress) {
     if (!progress) return interruptible;
-    return [&progress](index done, index total) {
+    return [callback = progress->ptr()](index done, index total) {
         interruptible(done, total);
-        const py::gil_scoped_acquire gil;
-        if (total > 0) (*progress)(done, total);
+        if (total == 0) return;
+        const WithGil gil;
+        const auto told = or_sleep([&] {
+            return PyObject_CallFunction(callback, "nn", Py_ssize_t{done}, Py_ssize_t{total});
+        });
+        if (!told) throw py::error_already_set();
+        Py_DECREF(told);
     };
 }
 
 template <class T> py::array gram_array(const MatrixView& view, const Kernel& kernel, int threads) {
     py::array_t<T> out({view.rows, view.rows});
     T* data = out.mutable_data();
-    const py::gil_scoped_release release;
+    const WithoutGil without_gil;
     gram(view, kernel, threads, interruptible, data);
     return out;
 }
@@ -134,7 +183,7 @@ template <class T> py::array gram_array(const MatrixView& view, const Kernel& ke
 template <class T> py::array center_array(const MatrixView& view, int threads) {
     py::array_t<T> out({view.rows, view.rows});
     T* data = out.mutable_data();
-    const py::gil_scoped_release release;
+    const WithoutGil without_gil;
     center(view, threads, interruptible, data);
     return out;
 }
@@ -176,19 +225,19 @@ class SharedStream {
 
     // use(stream) without the interpreter lock.
     template <class Use> auto apart(Use&& use) {
-        const py::gil_scoped_release release;
+        const WithoutGil without_gil;
         const std::lock_guard lock(mutex_);
         return use(stream_);
     }
     py::dict state(int threads) {
-        const py::gil_scoped_release release;
+        const WithoutGil without_gil;
         const std::lock_guard lock(mutex_);
         stream_.settle(threads, interruptible);
-        const py::gil_scoped_acquire gil;
+        const WithGil gil;
         return state_of(stream_);
     }
     void merge(SharedStream& other, int threads) {
-        const py::gil_scoped_release release;
+        const WithoutGil without_gil;
         if (this == &other) throw std::invalid_argument("a stream cannot be merged with itself");
         const std::scoped_lock lock(mutex_, other.mutex_);
         stream_.merge(other.stream_, threads);
@@ -220,6 +269,7 @@ py::dict config() {
 
 }  // namespace
 
+#define PyInit__core init_core  // the entry is at the end
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     static py::exception<NonFinite> non_finite(m, "NonFinite", PyExc_ValueError);
     static py::exception<UnusableLayer> unusable_layer(m, "UnusableLayer", PyExc_ValueError);
@@ -280,7 +330,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
             const PairwiseOptions options{kernel,    unbiased,  double_precision,
                                           n_threads, max_bytes, named(routes, route)};
             const Observer observer = observer_of(progress);
-            const py::gil_scoped_release release;
+            const WithoutGil without_gil;
             return pairwise(sides, options, observer);
         },
         py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
@@ -374,4 +424,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("empty_bytes", &empty_bytes, py::arg("n_bytes"));
 }
 
+#undef PyInit__core
+
 }  // namespace fastcka
+
+// pybind11 would wait for ever in a subinterpreter, before it calls anything of ours.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return fastcka::init_core();
+    PyErr_SetString(PyExc_ImportError, "fastcka cannot be imported in a subinterpreter: use threads or processes");
+    return nullptr;
+}

@@ -25,11 +25,12 @@ from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
-from .store import Store, create_store, open_store
+from .store import Store, open_store
 
 if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
+    from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
 
 __version__: str = _core.config()["version"]
@@ -64,7 +65,12 @@ __all__ = [
 
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
-_LATE = {"StreamingCKA": "streaming", "reference": "reference", "torch": "torch"}
+_LATE = {
+    "StreamingCKA": "streaming",
+    "create_store": "store.creating",
+    "reference": "reference",
+    "torch": "torch",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a file completely or not at all."""
+"""Write a file completely or not at all; refuse to read what is no file."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,3 +39,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a FIFO, a device, a socket or a folder: opening one may wait for ever, or do something.
+
+    Raises
+    ------
+    ValueError
+        That names it.
+    FileNotFoundError
+        If there is nothing.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is no regular file")

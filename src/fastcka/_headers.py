@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The header of a saved file: what it is, in which version of the format, and a check sum over all of it."""
+"""The header of a saved file: what it is, in which version of the format, and a check sum over all of it.
+
+A header is a JSON object. All saved files have one: results, streams and the manifest of a store.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,11 +32,31 @@ def new_header(kind: str, version: int, settings: dict[str, Any]) -> dict[str, A
     }
 
 
+def digest(header: dict[str, Any], contents: Iterable[bytes | memoryview] = ()) -> str:
+    """Return the check sum of a header, without its own ``sha256``, and of what else is in the file."""
+    text = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
+    total = hashlib.sha256(text.encode())
+    for content in contents:
+        total.update(content)
+    return total.hexdigest()
+
+
+def parsed(text: str | bytes) -> dict[str, Any]:
+    """Return the header in a JSON text."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"damaged: no valid JSON ({error})") from None
+    return header if isinstance(header, dict) else {}  # whose format is None
+
+
 def check_format(header: dict[str, Any], kind: str, version: int) -> None:
     """Refuse a header of another kind of file, or of a later version of the format."""
     if header.get("format") != f"fastcka.{kind}":
         raise Refused(f"not a {kind} saved by fastcka; its format is {header.get('format')!r}")
-    if (found := header["format_version"]) > version:
+    if not is_count(found := header["format_version"]):
+        raise Refused(f"damaged: its format version is {found!r}")
+    if found > version:
         raise Refused(
             f"written by a newer fastcka ({header.get('fastcka_version')}, format version {found}; "
             f"this one reads up to version {version}): upgrade fastcka to read it"
@@ -43,6 +68,11 @@ def checked_settings(header: dict[str, Any], sha256: str) -> dict[str, Any]:
     if header["sha256"] != sha256:
         raise Refused("damaged, or edited by hand: its check sum does not match its contents")
     return {key: value for key, value in header.items() if key not in _OWN}
+
+
+def is_count(value: object) -> bool:
+    """Return whether a value from JSON is a number of things: no float, no bool, not negative."""
+    return type(value) is int and value >= 0
 
 
 @contextmanager

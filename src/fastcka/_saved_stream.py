@@ -1,35 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The file of a saved stream: one ``.npz`` with the arrays of its state and a header, without pickle.
+"""The file of a saved stream: an archive of the arrays of its state, with its settings as the header.
 
-The header is one JSON string, ``header``: the settings of the stream, and a SHA-256 of them and all arrays.
+The check sum of the header covers the arrays. A file whose check sum is right may still have been made by
+somebody else: what `StreamingCKA.save` never writes is refused, so that loading cannot fail later on, nor
+broadcast an array of another shape.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import dataclasses
 import os
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import _archive
 from ._arrays import Array
-from ._files import atomic_write
-from ._headers import Refused, check_format, checked_settings, new_header, refusing
+from ._headers import Refused, checked_settings, digest, is_count, new_header, refusing
+from .kernels import resolve_kernel
+from .streaming import StreamingCKA
 
 FORMAT_VERSION = 1
+_BLOCK = 4096  # samples that an exact stream gathers before it folds them in
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], state: Mapping[str, Array]) -> None:
     """Write settings and state to `path`, atomically."""
     _check_suffix(path)
     header = new_header("StreamingCKA", FORMAT_VERSION, settings)
-    header["sha256"] = _digest(header, state)
-    with atomic_write(path) as file:
-        np.savez(file, header=np.array(json.dumps(header)), **dict[str, Any](state))
+    header["sha256"] = digest(header, _contents(state))
+    _archive.write(path, header, state)
 
 
 def read(
@@ -45,20 +48,16 @@ def read(
         If the file is damaged, is not a saved StreamingCKA, or was written by a newer fastcka.
     """
     _check_suffix(path)
+
+    def check(header: dict[str, Any]) -> None:
+        _check_settings(header)
+        accept(header)
+
     with open(path, "rb") as file, refusing(path, "a StreamingCKA saved as .npz"):
-        with zipfile.ZipFile(file) as archive:
-            # Its check sums first, so that no damaged length is believed.
-            if (member := archive.testzip()) is not None:
-                raise Refused(f"damaged: the check sum of {member} does not match")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            if "header" not in arrays.files:
-                raise Refused(f"not a StreamingCKA saved by fastcka; it holds the arrays {arrays.files}")
-            header = json.loads(str(arrays["header"]))
-            check_format(header, "StreamingCKA", FORMAT_VERSION)
-            accept(header)
-            state = {name: arrays[name] for name in arrays.files if name != "header"}
-        return checked_settings(header, _digest(header, state)), state
+        header, state = _archive.read(file, "StreamingCKA", FORMAT_VERSION, check)
+        settings = checked_settings(header, digest(header, _contents(state)))
+        _check_state(settings, state)
+        return settings, state
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> None:
@@ -66,11 +65,82 @@ def _check_suffix(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"path: expected a file name that ends in .npz, got {os.fspath(path)!r}")
 
 
-def _digest(header: Mapping[str, Any], state: Mapping[str, Array]) -> str:
-    text = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
-    digest = hashlib.sha256(text.encode())
+def _contents(state: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
     for name in sorted(state):
         array = np.ascontiguousarray(state[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data.cast("B") if array.size else b"")
-    return digest.hexdigest()
+        yield f"{name} {array.dtype.str} {array.shape}".encode()
+        yield array.data.cast("B") if array.size else b""
+
+
+# What can be in a file --------------------------------------------------------------------------------------
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings that no stream has."""
+    kernel, layout = settings["kernel"], settings["layout"]
+    StreamingCKA(
+        settings["method"],
+        dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
+        settings["estimator"],
+        weights=settings["weights"],
+        dtype=settings["dtype"],
+    )
+    for count in ("n_samples", "n_batches"):
+        if not is_count(settings[count]):
+            raise Refused(f"damaged: its {count} is {settings[count]!r}")
+    if layout is None:
+        return
+    names, widths = layout["names"], layout["widths"]
+    if type(layout["double_precision"]) is not bool or len(names) not in (1, 2) or len(names) != len(widths):
+        raise Refused("damaged: its layers make no sense")
+    for layers, features in zip(names, widths, strict=True):
+        named = all(isinstance(name, str) for name in layers) and len(set(layers)) == len(layers) > 0
+        sized = all(is_count(p) and (p > 0 or kernel["name"] == "precomputed") for p in features)
+        if not named or not sized or len(layers) != len(features):
+            raise Refused(f"damaged: its layers {layers!r} of {features!r} features make no sense")
+
+
+def _check_state(settings: dict[str, Any], state: dict[str, Array]) -> None:
+    """Refuse arrays of other names, types, shapes or values than a stream of these settings has."""
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {}
+    n = 0
+    if settings["layout"] is not None and settings["method"] == "minibatch":
+        a, b = (len(settings["layout"]["names"][side]) for side in (0, -1))
+        expected = {"hsic": (np.float64, (a, b)), "n_samples": (np.int64, ())}
+        for side, layers in (("a", a), ("b", b)):
+            expected[f"self_{side}"] = np.float64, (layers,)
+            expected[f"varies_{side}"] = expected[f"sound_{side}"] = np.bool_, (layers,)
+        n = state["n_samples"].tolist()
+    elif settings["layout"] is not None:
+        folded, pending = map(int, state["samples"].tolist())
+        expected = _exact_state(**settings["layout"], folded=folded, pending=pending)
+        n = folded + pending if folded >= 0 and 0 <= pending < _BLOCK else -1
+        if not (np.isfinite(state["scale"]) & (state["scale"] > 0)).all():
+            raise Refused("damaged: the scale of a layer is not a positive number")
+    found = {name: (array.dtype.type, array.shape) for name, array in state.items()}
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise Refused(f"damaged: its array {name!r} is not what its settings ask for")
+    if n != settings["n_samples"]:
+        raise Refused(f"damaged: its arrays are of {n} samples, its settings of {settings['n_samples']}")
+
+
+def _exact_state(
+    names: list[list[str]], widths: list[list[int]], double_precision: bool, folded: int, pending: int
+) -> dict[str, tuple[type, tuple[int, ...]]]:
+    """Return type and shape of the arrays of Moments::visit_arrays."""
+    sides = [side for side, layers in enumerate(widths) for _ in layers]
+    p = [width for side in widths for width in side]
+    sizes = {"scale": len(p), "r": len(p), "rr": len(p) ** 2}
+    for i, width in enumerate(p):
+        sizes |= {f"shift_{i}": width, f"z_{i}": width, f"zr_{i}": width * len(p)}
+    pairs = combinations_with_replacement(range(len(p)), 2)
+    wanted = [(i, j) for i, j in pairs if i == j or len(names) == 1 or sides[i] != sides[j]]
+    sizes |= {f"products_{k}": p[i] * p[j] * (folded > 0) for k, (i, j) in enumerate(wanted)}
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {
+        name: (np.float64, (size,)) for name, size in sizes.items()
+    }
+    expected["samples"] = np.int64, (2,)
+    for i, width in enumerate(p):
+        expected[f"pending_{i}"] = np.float64 if double_precision else np.float32, (pending * width,)
+    return expected

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from .._store_writer import StoreWriter
-from ..store import Store, create_store, is_store, open_store
+from ..store import Store, is_store, open_store
+from ..store.creating import create_store
+from ..store.writing import StoreWriter
 from ._capture import Capture
 from ._inputs import SampleId, SampleIds
 from ._memory import in_words

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._files import atomic_write
-from ._layer_file import DTYPES, LayerFile, dtype_name
+from .._files import atomic_write, check_regular
+from .._headers import Refused, check_format, checked_settings, digest, is_count, new_header, parsed, refusing
+from .layer_file import DTYPES, LayerFile, dtype_name, is_layer_file
 
-FORMAT = "fastcka.Store"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 IDS = "ids.jsonl"
@@ -38,12 +38,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Commit, durably: a process killed at any moment leaves the old manifest or this one."""
-        from . import __version__  # not at the top: fastcka is still being imported then
-
-        content: dict[str, Any] = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "fastcka_version": __version__,
+        settings: dict[str, Any] = {
             "n_samples": self.n_samples,
             "layers": [
                 {"name": x.name, "file": x.file, "n_features": x.n_features, "dtype": dtype_name(x.dtype)}
@@ -52,9 +47,10 @@ class Manifest:
             "ids": None if self.ids_bytes is None else {"bytes": self.ids_bytes, "sha256": self.ids_sha256},
             "provenance": self.provenance,
         }
-        content["sha256"] = _digest(content)
+        header = new_header("Store", FORMAT_VERSION, settings)
+        header["sha256"] = digest(header)
         with atomic_write(folder / MANIFEST) as file:
-            file.write(json.dumps(content, indent=1).encode())
+            file.write(json.dumps(header, indent=1).encode())
         sync_folder(folder)
 
     @classmethod
@@ -67,35 +63,30 @@ class Manifest:
             If it is damaged, not the manifest of a store, or of a newer fastcka.
         """
         path = folder / MANIFEST
-        try:
-            content = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: no valid JSON ({error})") from None
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"{path} is not the manifest of a fastcka store: its format is {found!r}")
-        try:
-            if (version := content["format_version"]) > FORMAT_VERSION:
-                raise ValueError(
-                    f"{path} was written by a newer fastcka ({content.get('fastcka_version')}, format "
-                    f"version {version}; this one reads up to version {FORMAT_VERSION}): upgrade fastcka"
-                )
-            if content.pop("sha256") != _digest(content):
-                raise ValueError(
-                    f"{path} is damaged, or was edited by hand: its check sum does not match its contents"
-                )
-            return cls._from(content)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        check_regular(path)
+        content = path.read_bytes()
+        with refusing(path, "the manifest of a store"):
+            header = parsed(content)
+            check_format(header, "Store", FORMAT_VERSION)
+            return cls._from(checked_settings(header, digest(header)))
 
     @classmethod
-    def _from(cls, content: dict[str, Any]) -> Manifest:
-        layers = tuple(
-            LayerFile(x["name"], os.path.basename(x["file"]), x["n_features"], DTYPES[x["dtype"]])
-            for x in content["layers"]
-        )
-        ids = content["ids"] or {"bytes": None, "sha256": None}
-        return cls(content["n_samples"], layers, dict(content["provenance"]), ids["bytes"], ids["sha256"])
+    def _from(cls, settings: dict[str, Any]) -> Manifest:
+        """Make sure of everything: a check sum that is right says nothing about who made the file."""
+        layers = tuple(map(_layer, settings["layers"]))
+        for what in ("name", "file"):
+            if len({getattr(layer, what) for layer in layers}) < len(layers):
+                raise Refused(f"damaged: two layers have the same {what}")
+        n, provenance = settings["n_samples"], settings["provenance"]
+        if not is_count(n) or (n > 0 and not layers):
+            raise Refused(f"damaged: {n!r} samples of {len(layers)} layers")
+        if not isinstance(provenance, dict):
+            raise Refused(f"damaged: its provenance is {provenance!r}")
+        if (ids := settings["ids"]) is None:
+            return cls(n, layers, provenance)
+        if not is_count(ids["bytes"]):
+            raise Refused(f"damaged: its ids have {ids['bytes']!r} bytes")
+        return cls(n, layers, provenance, ids["bytes"], ids["sha256"])
 
     def check_files(self, folder: Path) -> None:
         """Check that all files are there and long enough, without reading them."""
@@ -105,6 +96,7 @@ class Manifest:
             path = folder / IDS
             if not path.exists():
                 raise ValueError(f"{path} is missing: the manifest has ids of {self.n_samples} samples")
+            check_regular(path)
             if (size := path.stat().st_size) < self.ids_bytes:
                 raise ValueError(
                     f"{path} is cut short: the ids of {self.n_samples} samples end at byte {self.ids_bytes}, "
@@ -123,23 +115,40 @@ class Manifest:
 
     def read_ids(self, folder: Path) -> tuple[SampleId, ...] | None:
         """Return the ids of the samples, in order, or None where they have none."""
-        return None if self.ids_bytes is None else parsed_ids(self.ids_text(folder))
+        if self.ids_bytes is None:
+            return None
+        text = self.ids_text(folder)
+        with refusing(folder / IDS, "ids of samples"):
+            ids = tuple(json.loads(b"[" + b",".join(text.splitlines()) + b"]"))
+            if len(ids) != self.n_samples:
+                raise Refused(f"damaged: {len(ids)} ids of {self.n_samples} samples")
+            for x in ids:
+                if type(x) not in (str, int):
+                    raise Refused(f"damaged: {x!r} is no string and no integer")
+            if len(set(ids)) < len(ids):
+                raise Refused("damaged: two samples have the same id")
+            return ids
 
 
-def parsed_ids(text: bytes) -> tuple[SampleId, ...]:
-    """Return the ids in JSON Lines."""
-    return tuple(json.loads(b"[" + b",".join(text.splitlines()) + b"]"))
+def _layer(x: dict[str, Any]) -> LayerFile:
+    """Return a layer of the manifest, whose file cannot lie outside of the folder."""
+    name, file, n_features = x["name"], x["file"], x["n_features"]
+    if not isinstance(name, str) or not is_layer_file(file) or not is_count(n_features) or n_features == 0:
+        raise Refused(f"damaged: layer {name!r} cannot be {file!r} with {n_features!r} features")
+    return LayerFile(name, file, n_features, DTYPES[x["dtype"]])
 
 
 def is_manifest(folder: Path) -> bool:
     """Return whether `folder` has a manifest, be it a damaged one, that is not of another program."""
+    path = folder / MANIFEST
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        check_regular(path)
+        header = parsed(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError, RecursionError):
-        return True  # so that opening it says what is wrong, instead of taking it for a folder of arrays
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    except (OSError, ValueError, Refused):
+        return not path.is_dir()  # so that opening it says what is wrong: it is no folder of arrays
+    return header.get("format") == "fastcka.Store"
 
 
 def is_temporary(name: str) -> bool:
@@ -154,7 +163,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array
+from .._arrays import Array
+from .._files import check_regular
 
 # By the names that the manifest uses; NumPy has no bfloat16.
 DTYPES = {
@@ -86,6 +87,7 @@ class LayerFile:
         """
         path = folder / self.file
         try:
+            check_regular(path)
             with open(path, "rb") as file:
                 header, size = file.read(_HEADER), os.fstat(file.fileno()).st_size
         except FileNotFoundError:

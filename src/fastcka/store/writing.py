@@ -7,22 +7,27 @@ import hashlib
 import json
 import operator
 import os
+import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, Layers, as_layers, layer_label
-from ._layer_file import LayerFile, dtype_name, is_layer_file
-from ._lock import FolderLock
-from ._manifest import IDS, Manifest, SampleId, is_temporary, parsed_ids, sync_folder
+from .._arrays import Array, Layers, as_layers, layer_label
+from .layer_file import LayerFile, dtype_name, is_layer_file
+from .lock import FolderLock
+from .manifest import IDS, Manifest, SampleId, is_temporary, sync_folder
 
 
 class StoreWriter:
     """Appends batches to a store; made by :func:`fastcka.create_store`, and closed by ``with``.
 
     At any moment the store can be read with :func:`fastcka.open_store`, as of the last batch.
+
+    **Threads.** All methods may be called from several threads; one at a time writes. The rows of a batch
+    stay together, in all layers and in the ids; the batches of different threads come in any order.
     """
 
     _manifest: Manifest  # what is committed
@@ -32,6 +37,7 @@ class StoreWriter:
     def __init__(self, path: Path, lock: FolderLock) -> None:
         self._path = path
         self._lock = lock
+        self._writing = threading.Lock()
         self._recover()
 
     @property
@@ -76,24 +82,27 @@ class StoreWriter:
             When it could not be written (disk full). Nothing of the batch is kept then, and the writer can go
             on; or else the message says so.
         """
-        if not self._lock.held:
-            raise ValueError(
-                f"the writer of {self._path} is closed, or belongs to the parent of this process"
-            )
+        self._check_open()  # first: in a fork, a thread that is not there may have been writing
         names, arrays = as_layers(layers, "layers")
         batch = dict(zip(names, arrays, strict=True))
-        n_batch = _check_batch(batch, self._manifest.layers)
         new_ids = None if ids is None else _sample_ids(ids)
-        self._check_ids(new_ids, n_batch)
-        try:
-            self._write(batch, n_batch, new_ids)
-        except BaseException as error:
-            self._roll_back(error)
-            raise
+        with self._writing:
+            self._check_open()  # again: another thread may have closed it since
+            n_batch = _check_batch(batch, self._manifest.layers)
+            self._check_ids(new_ids, n_batch)
+            try:
+                self._write(batch, n_batch, new_ids)
+            except BaseException as error:
+                self._roll_back(error)
+                raise
 
     def close(self) -> None:
-        """Let others write to the store. Nothing is lost without it: every batch is committed already."""
-        self._lock.release()
+        """Let others write to the store, once an append in another thread has ended.
+
+        Nothing is lost without it: every batch is committed already.
+        """
+        with self._writing if self._lock.held else nullcontext():
+            self._lock.release()
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -137,7 +146,7 @@ class StoreWriter:
         """Take up the state that the manifest describes, and cut off what was written after it."""
         manifest = Manifest.read(self._path)
         manifest.check_files(self._path)
-        ids = manifest.ids_text(self._path)
+        ids, text = manifest.read_ids(self._path), manifest.ids_text(self._path)
         for remnant in _leftovers(self._path, manifest):
             remnant.unlink()
         for layer in manifest.layers:
@@ -145,8 +154,8 @@ class StoreWriter:
         if manifest.ids_bytes is not None:
             _write_tail(self._path / IDS, manifest.ids_bytes, b"")
         self._manifest = manifest
-        self._digest = hashlib.sha256(ids)
-        self._rows = {x: row for row, x in enumerate(parsed_ids(ids))}
+        self._digest = hashlib.sha256(text)
+        self._rows = {x: row for row, x in enumerate(ids or ())}
 
     def _roll_back(self, error: BaseException) -> None:
         """After a failure, go back to the last commit, as the disk has it; close when even that fails."""
@@ -156,7 +165,7 @@ class StoreWriter:
             kept = "kept" if self.n_samples > before else "not kept"
             state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can go on"
         except Exception as second:
-            self.close()
+            self._lock.release()
             state = (
                 f"{before} samples were committed before; the writer is closed ({second}), "
                 f'create_store with if_exists="append" goes on'
@@ -165,6 +174,12 @@ class StoreWriter:
             raise OSError(error.errno, f"{error.strerror}: {state}", str(self._path)) from error
 
     # ------------------------------------------------------------------ checks
+
+    def _check_open(self) -> None:
+        if not self._lock.held:
+            raise ValueError(
+                f"the writer of {self._path} is closed, or belongs to the parent of this process"
+            )
 
     def _check_ids(self, ids: list[SampleId] | None, n_batch: int) -> None:
         n = self.n_samples

@@ -1,25 +1,74 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Start a store, or go on with one: what is looked at before there is a writer."""
+"""Start a store, or resume one: what is checked before there is a writer."""
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ._arrays import unknown
-from ._lock import LOCK, FolderLock
-from ._manifest import Manifest, is_manifest, is_temporary
-from ._store_writer import StoreWriter
+from .._arrays import unknown
+from .lock import LOCK, FolderLock
+from .manifest import Manifest, is_manifest, is_temporary
+from .writing import StoreWriter
 
 
-def create(path: Path, provenance: Mapping[str, Any] | None, if_exists: str) -> StoreWriter:
-    """Return the writer of a store, as :func:`fastcka.create_store` describes it."""
+def create_store(
+    path: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    if_exists: Literal["error", "append", "replace"] = "error",
+) -> StoreWriter:
+    """Start a store of activations, or go on with one; return what appends to it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A folder. It is made where there is none, but not the folders above it.
+    provenance : mapping of str to what JSON can hold, optional
+        Where the data come from: network, data set, pooling, versions. It is kept with the data. When a store
+        is gone on with, it must be what is kept there.
+    if_exists : {"error", "append", "replace"}, default "error"
+        What to do with a store that is there already. "append" cuts off a batch that was not finished, and
+        goes on after the last that was: from sample ``writer.n_samples``. "replace" empties it first.
+
+    Returns
+    -------
+    StoreWriter
+        Its :meth:`~StoreWriter.append` takes a batch. Use it in a ``with`` block.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` is a file, a folder with anything else in it, or a store and `if_exists` is "error".
+    BlockingIOError
+        When another writer has the store open; the message says which process.
+    OSError
+        When the folder cannot be written.
+    TypeError, ValueError
+        When an argument is not as described, or the store is damaged.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, fastcka
+    >>> path = os.path.join(tempfile.mkdtemp(), "activations")
+    >>> rng = np.random.default_rng(0)
+    >>> with fastcka.create_store(path, provenance={"network": "resnet18"}) as writer:
+    ...     for batch in range(3):
+    ...         writer.append({"conv": rng.normal(size=(10, 8)), "fc": rng.normal(size=(10, 4))})
+    >>> store = fastcka.open_store(path)
+    >>> {name: X.shape for name, X in store.items()}
+    {'conv': (30, 8), 'fc': (30, 4)}
+    >>> store.provenance
+    {'network': 'resnet18'}
+    """
     choices = ("error", "append", "replace")
     if if_exists not in choices:
         raise unknown("if_exists", if_exists, choices)
+    path = Path(path)
     origin = _plain(provenance)
     _check_place(path, if_exists)
     path.mkdir(exist_ok=True)
