@@ -141,7 +141,7 @@ def test_one_float64_input_makes_the_arithmetic_float64(rng):
 
 
 def test_dtype_forces_the_arithmetic(rng):
-    X, Y = related(rng, 40, 15, 9)
+    X, Y = related(rng, 90, 15, 9)  # up to 64 samples are always float64
     X32, Y32 = X.astype(np.float32), Y.astype(np.float32)
     wide, expected = fastcka.cka(X32, Y32, dtype="float64"), reference.cka(X32, Y32)
     assert wide == pytest.approx(expected, abs=CKA["float64"])

@@ -318,6 +318,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_readonly("tiles", &Plan::tiles)
         .def_readonly("n_threads", &Plan::threads)
         .def_readonly("panel_width", &Plan::panel_width)
+        .def_readonly("double_precision", &Plan::double_precision)
         .def_property_readonly("simd_level", [](const Plan&) { return current_level().name; });
 
     m.def(
@@ -348,11 +349,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                                   one_sided ? std::vector<index>{} : std::move(*widths_b),
                                   one_sided,
                                   kernel,
-                                  double_precision,
+                                  double_precision || n <= few_samples,
                                   n_threads,
                                   max_bytes,
                                   named(routes, route)};
-            return make_plan(problem, panel_width_of(current_level(), double_precision));
+            return make_plan(problem, panel_width_of(current_level(), problem.double_precision));
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
         py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route") = "auto");

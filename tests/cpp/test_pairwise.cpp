@@ -422,29 +422,77 @@ TEST(non_finite_values_are_placed) {
         }
 }
 
-// Few samples and many layers: the order of the work changes, not the bits.
-TEST(layer_by_layer_gives_the_same_bits) {
+// With many layers the threads share blocks of the grid: one for few samples, several for more. Pair by pair the values
+// agree, and the bits do not depend on threads.
+TEST(many_layers_agree_with_each_pair_alone) {
     Random random(84);
-    const std::vector<Stored> a = layers_of(170, {3, 200, 70, 5, 140, 33}, 10, random),
-                              b = layers_of(170, {90, 8}, 10, random);
-    const Level& level = current_level();
-    for (const Case& one_case : cases())
-        for (bool one_sided : {false, true})
-            for (int threads : {1, 2, 3}) {
-                Sides sides{views_of(a), {}};
-                if (!one_sided) sides.b = views_of(b);
-                const PairwiseOptions options{one_case.kernel, true, false, threads, 0, Route::gram};
-                Plan plan = make_plan(problem_of(sides, options), level.float32.panel_width);
-                CHECK(plan.layer_by_layer && plan.tiles > 1);
-                Team team(threads);
-                const Engine engine{level, team};
-                const auto run = [&](bool layer_by_layer) {
-                    plan.layer_by_layer = layer_by_layer;
-                    return alignment_of(gram_route<float>(sides, one_case.kernel, plan, engine), true, false,
-                                        one_sided);
-                };
-                CHECK(same_bits(run(true), run(false)));
+    const index layers = 31;
+    for (index n : {70, 600}) {
+        std::vector<index> widths;
+        for (index l = 0; l < layers; ++l) widths.push_back(3 + 7 * l % 40);
+        const std::vector<Stored> all = layers_of(n, widths, 10, random);
+        const std::vector<MatrixView> views = views_of(all);
+        for (const Case& one_case : cases()) {
+            const KernelKind kind = one_case.kernel.kind;
+            if (kind == KernelKind::precomputed) continue;
+            if (n == 600 && kind != KernelKind::linear && kind != KernelKind::rbf) continue;  // the slow ones
+            for (index rows : {index{0}, index{12}}) {  // of one network, or of two
+                Sides sides{views, {}};
+                if (rows > 0)
+                    sides = {{views.begin(), views.begin() + rows}, {{views.begin() + rows, views.end()}}};
+                PairwiseOptions options{one_case.kernel, true, false, 1, 0, Route::gram};
+                const Pairwise one = pairwise(sides, options);
+                CHECK(one.plan.shared_block && one.plan.whole_tile == (n == 70));
+                options.threads = 3;
+                CHECK(same_bits(one, pairwise(sides, options)));
+                for (const auto& [i, j] : {std::pair<index, index>{0, 0}, {1, 17}, {11, 3}}) {
+                    const auto at = [&](index l) { return std::vector{views[static_cast<std::size_t>(l)]}; };
+                    const Pairwise alone = pairwise({at(i), {at(rows + j)}}, options);
+                    CHECK_CLOSE(one.cka(i, j), alone.cka(0, 0), 1e-6);
+                    CHECK_CLOSE(one.hsic(i, j), alone.hsic(0, 0),
+                                1e-5 * std::sqrt(alone.self_a(0) * alone.self_b(0)));
+                }
             }
+        }
+    }
+}
+
+TEST(a_massive_sample_or_a_narrow_bandwidth_is_computed_in_float64) {
+    Random random(86);
+    Matrix x = random.normal(257, 70);
+    const Matrix y = x.leftCols(40) + random.normal(257, 40);
+    const auto cka_of = [&](const Matrix& left, const Kernel& kernel, bool double_precision) {
+        const Stored a = store(left, Element::f32), b = store(y, Element::f32);
+        return pairwise({{a.view}, {{b.view}}}, {kernel, true, double_precision, 2, 0, Route::automatic});
+    };
+    Kernel narrow;
+    narrow.kind = KernelKind::rbf;
+    narrow.bandwidth = 0.1;  // exponents of about 50: exp(-50)^2 is no float32
+    const Pairwise ordinary = cka_of(x, {}, false), far_apart = cka_of(x, narrow, false);
+    CHECK(!ordinary.plan.double_precision && far_apart.plan.double_precision);
+    CHECK(same_bits(far_apart, cka_of(x, narrow, true)));
+    x(11, 2) = 3000;
+    for (KernelKind kind : {KernelKind::linear, KernelKind::rbf, KernelKind::distance}) {
+        Kernel kernel;
+        kernel.kind = kind;
+        const Pairwise massive = cka_of(x, kernel, false);
+        CHECK(massive.plan.double_precision && same_bits(massive, cka_of(x, kernel, true)));
+    }
+}
+
+// A feature that is active in one sample has an unbiased HSIC of zero with itself: never noise over noise.
+TEST(one_active_sample_has_no_unbiased_cka) {
+    for (index n : {20, 70, 170, 200, 333})
+        for (Element element : {Element::f32, Element::f64}) {
+            Matrix x = Matrix::Zero(n, 1);
+            x(n / 3, 0) = 1;
+            const Stored a = store(x, element);
+            for (Route route : {Route::gram, Route::feature}) {
+                const Pairwise out =
+                    pairwise({{a.view}, {}}, {{}, true, element == Element::f64, 2, 0, route});
+                CHECK(std::isnan(out.cka(0, 0)) && out.a[0].status == Status::nonpositive);
+            }
+        }
 }
 
 TEST(layer_by_layer_names_the_first_layer_that_is_not_finite) {

@@ -27,6 +27,10 @@ struct UnusableLayer : std::invalid_argument {
         : std::invalid_argument(reason), side(of_side), layer(of_layer) {}
 };
 
+// float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. The computation starts anew in
+// float64; nobody else sees this.
+struct NeedsDouble {};
+
 // The plan does not fit into the memory allowed.
 struct OverBudget : std::bad_alloc {
     std::string text;

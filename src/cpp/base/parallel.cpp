@@ -112,7 +112,7 @@ void Team::follow(int worker, unsigned seen) {
 
 void Team::run(index tasks, const std::function<void(index task, int worker)>& work, bool observed) {
     if (!together_ && tasks > 1 && threads_ > 1) return together([&] { run(tasks, work, observed); });
-    if (observed) {
+    if (observed && !expecting_) {
         done_ = 0;
         total_ = tasks;
     }
@@ -128,7 +128,7 @@ void Team::run(index tasks, const std::function<void(index task, int worker)>& w
     open_ = false;
     wait_for_others();
     if (failure_) std::rethrow_exception(failure_);
-    if (observed && observer_) observer_(tasks, tasks);
+    if (observed && observer_ && done_ == total_) observer_(total_, total_);
 }
 
 void Team::take_tasks(int worker) {

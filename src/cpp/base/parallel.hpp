@@ -36,6 +36,13 @@ class Team {
         run(tasks, work, true);
     }
 
+    // What follows is one computation of `tasks` observed tasks in several calls.
+    void expect(index tasks) {
+        done_ = 0;
+        total_ = tasks;
+        expecting_ = true;
+    }
+
     // To be called within long tasks: lets the observer look, and throws when another worker has failed.
     void poll(int worker);
 
@@ -51,6 +58,7 @@ class Team {
     Observer observer_;
     std::atomic<index> done_{0};
     index total_ = 0;
+    bool expecting_ = false;
     std::chrono::steady_clock::time_point last_look_ = std::chrono::steady_clock::now();
 
     bool together_ = false;            // whether the other threads are at hand

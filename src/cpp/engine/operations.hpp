@@ -30,7 +30,7 @@ template <class T> struct Packing {
     const double* mean;       // per feature, or null for 0
     double scale;             // a power of two, so that it costs no digits
     T* panels;                // coordinate block by coordinate block, see Panels
-    double* squared_norms;    // per sample: += sum over the packed coordinates of value^2
+    double* squared_norms;    // per sample: += sum over the packed coordinates of value^2; null: not wanted
     const double* direction;  // per feature, zero up to a whole panel; null: no projections
     double* projections;      // per sample: += sum of value * direction
 };

@@ -167,7 +167,7 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         }
     }
     if (!along_vectors) transpose_strip(strip, coordinates, target);
-    add_sample_sums(job, target, first_vector, used, first_coordinate, coordinates);
+    if (job.squared_norms) add_sample_sums(job, target, first_vector, used, first_coordinate, coordinates);
 }
 
 template <class T> void pack(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {

@@ -25,9 +25,21 @@ inline constexpr index wanted_tiles = 64;
 // Tiles of all layers that one thread holds at a time (bytes): little more than the L2 cache of a core, 1-2 MB on servers.
 inline constexpr index tile_bytes_per_thread = 4 << 20;
 
-// Tiles of all layers that are kept at most, where there are more layers than tiles in one: then each thread makes all
-// tiles of a layer while it has the layer in its cache (bytes).
-inline constexpr index stored_tile_bytes = 32 << 20;
+// With many layers that would leave tiles so small that all panels come from memory for each of them. Where a tile of this
+// side does not fit, all threads share one block of whole tiles instead.
+inline constexpr index least_tile_with_many_layers = 192;
+
+// Gram values of all layers in such a block (bytes), and samples on its side where one block covers all of them: then a
+// thread packs a layer, makes its tile and forgets its panels.
+inline constexpr index shared_block_bytes = 384 << 20;
+inline constexpr index largest_whole_tile = 528;
+
+// Products of pairs of layers over a shared block: Gram values packed at a time (bytes), after how many of them float32
+// sums are carried over into float64 (all terms of a self product have one sign, so fewer than carry_interval), and tasks
+// that the products are cut into, at least.
+inline constexpr index pair_slab_bytes = 32 << 20;
+inline constexpr index pair_carry_interval = 1024;
+inline constexpr index pair_tasks = 32;
 
 // Samples in a chunk of which feature sums are made apart, at least, and chunks at most: enough for many threads, and few
 // sums to keep.
@@ -41,6 +53,12 @@ inline constexpr index least_partials = 32;
 // block: for 24 layers of 768 features that takes a sixth of the time of the products of 2048 samples, and half of that
 // with twice as many.
 inline constexpr index stream_block = 2 * carry_interval;
+
+// float32 input is computed in float64 where that costs nothing (few samples), and where float32 would lose digits: when a
+// squared norm is this many times the mean of the others. Gaussian samples reach about 15 with one feature, less with more;
+// at 100 the unbiased estimator of float32 products is off by about 1e-6.
+inline constexpr index few_samples = 64;
+inline constexpr double massive_norm_ratio = 100;
 
 // Multiply-adds that pay for one more thread: starting and joining a team costs about 10 microseconds, in which a core
 // does about 5e5 of them.

@@ -11,13 +11,12 @@ namespace {
 
 using Reports = std::vector<LayerReport>;
 
-// A self-HSIC within a few roundings of zero, measured by the terms that it is the difference of, is zero.
+// A self-HSIC that is a tiny part of the terms that it is the difference of is zero: what they leave is rounding.
 void mark_degenerate(const Estimates& self, bool unbiased, bool double_precision, Reports& reports) {
-    const double unit =
-        double_precision ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+    const double part = double_precision ? 0x1p-40 : 8 * std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < reports.size(); ++l) {
         const auto entry = static_cast<index>(l);
-        const double zero = std::max(8 * unit * self.magnitude(entry), std::pow(reports[l].rounding, 2));
+        const double zero = std::max(part * self.magnitude(entry), std::pow(reports[l].rounding, 2));
         if (reports[l].status != Status::fine || self.value(entry) > zero) continue;
         reports[l].status = unbiased ? Status::nonpositive : Status::constant;
     }

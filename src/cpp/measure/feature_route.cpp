@@ -23,6 +23,7 @@ FeatureLayer<T> make_feature_layer(const MatrixView& view, const Kernel& kernel,
     if (centring.largest == 0) layer.report.status = Status::constant;
     layer.report.unit = 1 / (centring.scale * centring.scale);
     layer.panels = pack<T>(view, false, &centring, scaled, {}, layer.norms, engine);
+    if (sizeof(T) == 4 && has_massive_sample(layer.norms)) throw NeedsDouble{};
     return layer;
 }
 
@@ -93,15 +94,14 @@ template <class T> class FeatureSweep {
             for (index l = first; l < last; ++l) list.push_back(layers_[static_cast<std::size_t>(l)].report);
             return list;
         };
-        // ||X'Y||_F^2 = <K, L> with the diagonal; the sums leave it out.
         const index b = two_sided ? a : 0;  // the first layer of side b
         const Margins margins_a = margins(0, a), margins_b = margins(b, all);
         const Eigen::MatrixXd full = squares_.selfadjointView<Eigen::Upper>();
-        const Eigen::VectorXd self = full.diagonal() - norms.colwise().squaredNorm().transpose();
-        const Eigen::MatrixXd pairs =
-            full.block(0, b, a, all - b) - margins_a.diagonal.transpose() * margins_b.diagonal;
-        return {{static_cast<double>(samples_), pair_sums(pairs, margins_a, margins_b),
-                 self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b)},
+        const Eigen::VectorXd self = full.diagonal();
+        return {{static_cast<double>(samples_),
+                 pair_sums_of_full(full.block(0, b, a, all - b), margins_a, margins_b),
+                 self_sums_of_full(self.head(a), margins_a),
+                 self_sums_of_full(self.tail(all - b), margins_b)},
                 reports(0, a),
                 reports(b, all)};
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/gram_layer.hpp"
 
+#include "base/errors.hpp"
+
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -51,10 +53,9 @@ template <class T> Buffer<T> self_products(const Panels<T>& panels, const Engine
     return products;
 }
 
-template <class T> void resolve_distance(GramLayer<T>& layer, const Kernel& kernel, double largest_norm) {
+template <class T> void resolve_distance(GramLayer<T>& layer, const Kernel& kernel) {
     layer.map.exponent = kernel.exponent;
     layer.map.reference = layer.map.centred ? std::pow(layer.mean_distance, kernel.exponent / 2) : 0;
-    layer.bound = std::max(std::pow(4 * largest_norm, kernel.exponent / 2), layer.map.reference);
     layer.unit = std::pow(1 / layer.centring.scale, kernel.exponent);
 }
 
@@ -76,9 +77,9 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
         largest_term = std::max(largest_term, std::abs(term));
     }
     const double step = 2 * largest_term + std::abs(layer.map.rate) * largest_norm;
-    layer.bound = 2 * std::pow(std::abs(layer.map.reference) + step, kernel.degree);
-    if (layer.status == Status::constant) layer.bound = 1;
-    if (!(layer.bound < (sizeof(T) == 4 ? 1e18 : 1e150)))  // its square is summed
+    const double bound = 2 * std::pow(std::abs(layer.map.reference) + step, kernel.degree);
+    if (layer.status != Status::constant &&
+        !(bound < (sizeof(T) == 4 ? 1e18 : 1e150)))  // its square is summed
         throw std::invalid_argument(
             "the polynomial kernel overflows on these values; scale them or set gamma");
 }
@@ -121,6 +122,7 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
         for (double mean : layer.centring.mean) direction.push_back(mean * layer.centring.scale);
     layer.panels = pack<T>(view, true, &layer.centring, scaled, std::move(direction), layer.norms, engine);
     layer.unit = 1 / (layer.centring.scale * layer.centring.scale);
+    if (sizeof(T) == 4 && !definition && has_massive_sample(layer.norms)) throw NeedsDouble{};
 
     const std::vector<double>& squared = layer.norms.squared;
     const double largest_norm = *std::max_element(squared.begin(), squared.end());
@@ -130,7 +132,7 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
         layer.terms = self_products(layer.panels, engine);
         layer.unit = 1;
     }
-    if (kernel.kind == KernelKind::distance) resolve_distance(layer, kernel, largest_norm);
+    if (kernel.kind == KernelKind::distance) resolve_distance(layer, kernel);
     if (polynomial) {
         layer.unit = 1;
         layer.terms = Buffer<T>(layer.panels.count() * layer.panels.width());
@@ -146,18 +148,28 @@ template <class T> void set_sigma(GramLayer<T>& layer, double sigma) {
     const double packed = sigma * layer.centring.scale;
     const bool rbf = layer.map.kind == KernelKind::rbf;
     // Distances are about 1, or at least 1e-8 of that: beyond the largest rate all exponents are far below any that
-    // counts, and an infinite one would make NaN of distance zero.
-    constexpr double largest_rate = sizeof(T) == 4 ? 1e36 : 1e300;
-    layer.map.rate = std::min(rbf ? 1 / (2 * packed * packed) : 1 / packed, largest_rate);
+    // counts, and an infinite one would make NaN of distance zero. Below the smallest one exp(-t) - 1 is -t in float64,
+    // too, so that any rate that small gives the same values but for a factor.
+    constexpr double largest_rate = sizeof(T) == 4 ? 1e36 : 1e300, smallest_rate = 1e-20;
+    const double rate = rbf ? 1 / (2 * packed * packed) : 1 / packed;
+    layer.map.rate = std::min(rate, largest_rate);
     if (layer.definition) return;
+    layer.map.rate = std::max(layer.map.rate, smallest_rate);
     const double typical = layer.map.rate * (rbf ? layer.mean_distance : std::sqrt(layer.mean_distance));
+    if (sizeof(T) == 4 && typical > largest_shift) throw NeedsDouble{};
     layer.map.centred = typical < concentrated;
     layer.map.reference =
         static_cast<double>(static_cast<T>(std::min(typical, largest_shift)));  // as applied
     layer.map.level = std::exp(-layer.map.reference);
-    if (layer.map.centred) return;
-    layer.unit = layer.map.level;
-    layer.bound = std::exp(layer.map.reference);
+    if (!layer.map.centred) {
+        layer.unit = layer.map.level;
+        return;
+    }
+    // Values are about the typical exponent; a power of two brings them to about 1.
+    int exponent = 0;
+    std::frexp(std::min(typical, 1.0), &exponent);
+    layer.map.level = std::ldexp(layer.map.level, -exponent);
+    layer.unit = std::ldexp(std::min(rate / smallest_rate, 1.0), exponent);
 }
 
 template <class T>

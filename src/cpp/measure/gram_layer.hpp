@@ -24,7 +24,6 @@ template <class T> struct GramLayer {
     double rounding = 0;       // of the values of a precomputed Gram matrix, packed units
     double grand_mean = 0;     // of a precomputed Gram matrix
     double mean_distance = 0;  // mean squared distance between samples, packed units
-    double bound = 1;          // no |Gram value| is larger
 
     // Gram values of one tile, block by block; zero on and below the diagonal of a triangle, whose diagonal goes to
     // `diagonal` (indexed by sample). `wide` is a worker's memory for one tile.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measure/bandwidth.hpp"
+#include "measure/pair_products.hpp"
 #include "measure/routes.hpp"
+#include "measure/sum_tree.hpp"
 
-#include <atomic>
 #include <cmath>
 #include <exception>
 #include <memory>
@@ -10,57 +11,28 @@
 namespace fastcka {
 namespace {
 
-// Row sums gathered by many threads as integers: integers add up to the same sum in any order. A sum is kept in two of
-// them, multiples of a coarse and of a fine unit. `bound` is the largest |Gram value|, so that n of them fill at most 62
-// bits of the coarse one; the fine one takes a few thousand remainders of 47 bits, one for each tile of a row.
-class RowSums {
-  public:
-    RowSums(index samples, double bound)
-        : sums_(std::make_unique<Sum[]>(static_cast<std::size_t>(samples))), samples_(samples) {
-        std::frexp(static_cast<double>(samples) * bound, &coarse_exponent_);
-        coarse_exponent_ -= 62;
-    }
-    void add(index first, index count, const double* values) {
-        for (index i = 0; i < count; ++i) {
-            Sum& sum = sums_[static_cast<std::size_t>(first + i)];
-            const double coarse = std::nearbyint(std::ldexp(values[i], -coarse_exponent_));
-            const double rest = values[i] - std::ldexp(coarse, coarse_exponent_);
-            sum.coarse.fetch_add(static_cast<std::int64_t>(coarse), std::memory_order_relaxed);
-            sum.fine.fetch_add(std::llrint(std::ldexp(rest, fine_bits - coarse_exponent_)),
-                               std::memory_order_relaxed);
-        }
-    }
-    void copy_to(double* out) const {
-        for (index i = 0; i < samples_; ++i) {
-            const Sum& sum = sums_[static_cast<std::size_t>(i)];
-            out[i] = std::ldexp(static_cast<double>(sum.coarse.load()), coarse_exponent_) +
-                     std::ldexp(static_cast<double>(sum.fine.load()), coarse_exponent_ - fine_bits);
-        }
-    }
+// What the tiles of a block add up to.
+struct GramSums {
+    Eigen::VectorXd products;  // sum_{i < j} K_ij L_ij, an entry for each wanted pair
+    Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers; empty where all rows of K sum to zero
 
-  private:
-    static constexpr int fine_bits = 48;
-    struct Sum {
-        std::atomic<std::int64_t> coarse{0}, fine{0};
-    };
-    std::unique_ptr<Sum[]> sums_;
-    index samples_;
-    int coarse_exponent_ = 0;
+    void merge(const GramSums& right) {
+        products += right.products;
+        row_sums += right.row_sums;
+    }
 };
 
-// A worker's memory: one tile of every layer, unless all tiles are at hand, and row sums of one.
+// A worker's memory: one tile of every layer, unless the team shares a block of them, and row sums of one.
 template <class T> struct Workspace {
     std::vector<Buffer<T>> tiles;
     std::vector<const T*> pointers;
     Buffer<double> wide;
     std::vector<double> row, column;
 
-    Workspace(std::size_t layers, bool owns_tiles, index side, index values)
-        : pointers(layers), wide(sizeof(T) == 4 && owns_tiles ? values : 1),
-          row(static_cast<std::size_t>(side)), column(static_cast<std::size_t>(side)) {
-        for (std::size_t l = 0; owns_tiles && l < layers; ++l) {
-            tiles.emplace_back(values);
-            pointers[l] = tiles.back().data();
+    Workspace(std::size_t layers, index tile_values) : wide(sizeof(T) == 4 ? tile_values : 1) {
+        for (std::size_t l = 0; l < layers; ++l) {
+            tiles.emplace_back(tile_values);
+            pointers.push_back(tiles.back().data());
         }
     }
 };
@@ -71,43 +43,33 @@ template <class T> class GramSweep {
     GramSweep(const Sides& sides, const Kernel& kernel, const Plan& plan, const Engine& engine)
         : engine_(engine), plan_(plan), centred_(kernel.is_centred()), n_(sides.a.front().rows),
           grid_(n_, plan.tile), tile_values_(grid_.tile_values(engine.operations<T>().panel_width)),
-          layers_(static_cast<std::size_t>(sides.layers())), layers_a_(sides.layers_a()) {
+          layers_(static_cast<std::size_t>(sides.layers())), layers_a_(sides.layers_a()),
+          workspaces_(static_cast<std::size_t>(engine.team.threads())) {
         diagonals_.setZero(n_, sides.layers());
-        if (plan.layer_by_layer)
+        // For one pair, the products of both with both are as cheap as the three that are needed.
+        joint_ = !sides.b || layers_.size() == 2;
+        if (plan.shared_block) block_ = Buffer<T>(layers() * tile_values_);
+        if (plan.whole_tile)
             form_layer_by_layer(sides, kernel);
         else
             sides.for_each_layer(
                 [&](index l, const MatrixView& view) { layer(l) = make_layer(l, view, kernel, engine_); });
-        if (!centred_)
-            for (const GramLayer<T>& layer : layers_) row_sums_.emplace_back(n_, layer.bound);
-        // For one pair, the products of both with both are as cheap as the three that are needed.
-        joint_ = !sides.b || layers_.size() == 2;
     }
 
     void run() {
-        const index stride = layers();
-        const index entries = joint_ ? stride * stride : layers_a_ * (stride - layers_a_) + stride;
-        std::vector<double> partials(static_cast<std::size_t>(plan_.partials * entries), 0.0);
-        std::vector<std::unique_ptr<Workspace<T>>> workspaces(
-            static_cast<std::size_t>(engine_.team.threads()));
-        const auto fold_part = [&](index part, int worker) {
-            auto& workspace = workspaces[static_cast<std::size_t>(worker)];
-            if (!workspace)
-                workspace = std::make_unique<Workspace<T>>(layers_.size(), !plan_.layer_by_layer, plan_.tile,
-                                                           tile_values_);
-            const index first = part * grid_.tiles() / plan_.partials,
-                        last = (part + 1) * grid_.tiles() / plan_.partials;
-            for (index number = first; number < last; ++number)
-                fold(number, *workspace, partials.data() + part * entries, worker);
-        };
-        if (plan_.layer_by_layer)  // which was the main loop
-            engine_.team.for_each(plan_.partials, fold_part);
+        SumTree<GramSums> tree(plan_.partials);
+        if (plan_.shared_block)
+            share_blocks(tree);
         else
-            engine_.team.for_each_observed(plan_.partials, fold_part);
-        products_.setZero(entries);
-        for (index part = 0; part < plan_.partials; ++part)
-            products_ += Eigen::Map<const Eigen::VectorXd>(partials.data() + part * entries, entries);
-        products_ *= 2;  // tiles hold what is above the diagonal
+            engine_.team.for_each_observed(plan_.partials, [&](index part, int worker) {
+                GramSums sums = no_sums();
+                Workspace<T>& mine = workspace(worker, layers_.size());
+                for (index number = first_tile(part); number < first_tile(part + 1); ++number)
+                    fold(number, mine, sums, worker);
+                tree.add(part, std::move(sums));
+            });
+        sums_ = tree.root();
+        sums_.products *= 2;  // tiles hold what is above the diagonal
     }
 
     RouteResult result(bool two_sided) const {
@@ -116,13 +78,13 @@ template <class T> class GramSweep {
         Eigen::MatrixXd pairs;
         Eigen::VectorXd self;
         if (joint_) {
-            pairs = Eigen::Map<const RowMajor>(products_.data(), all, all)
+            pairs = Eigen::Map<const RowMajor>(sums_.products.data(), all, all)
                         .template selfadjointView<Eigen::Upper>();
             self = pairs.diagonal();
             if (two_sided) pairs = Eigen::MatrixXd(pairs.topRightCorner(a, all - a));
         } else {
-            pairs = Eigen::Map<const RowMajor>(products_.data(), a, all - a);
-            self = products_.tail(all);
+            pairs = Eigen::Map<const RowMajor>(sums_.products.data(), a, all - a);
+            self = sums_.products.tail(all);
         }
         const index b = two_sided ? a : 0;  // the first layer of side b
         const Margins margins_a = margins(0, a), margins_b = margins(b, all);
@@ -157,14 +119,12 @@ template <class T> class GramSweep {
         return layer;
     }
 
-    // Few samples, many layers: a thread makes all tiles of a layer while its panels are in the cache, and forgets them.
+    // Few samples, many layers: a thread makes the one tile of a layer while its panels are in the cache, and forgets them.
     void form_layer_by_layer(const Sides& sides, const Kernel& kernel) {
-        tiles_ = Buffer<T>(layers() * grid_.tiles() * tile_values_);
         std::vector<std::exception_ptr> failures(layers_.size());
         engine_.team.for_each_observed(layers(), [&](index l, int worker) {
             Team alone(1, [&](index, index) { engine_.team.poll(worker); });
             const Engine engine{engine_.level, alone};
-            const Buffer<double> wide(sizeof(T) == 4 ? tile_values_ : 1);
             try {
                 sides.at_layer(l, [&](index, const MatrixView& view) {
                     layer(l) = make_layer(l, view, kernel, engine);
@@ -173,9 +133,8 @@ template <class T> class GramSweep {
                 failures[static_cast<std::size_t>(l)] = std::current_exception();
                 return;
             }
-            for (index number = 0; number < grid_.tiles(); ++number)
-                layer(l).fill(grid_, number, stored_tile(l, number), wide.data(), diagonals_.col(l).data(),
-                              engine, 0);
+            layer(l).fill(grid_, 0, shared_tile(l), workspace(worker, 0).wide.data(),
+                          diagonals_.col(l).data(), engine, 0);
             layer(l).panels = {};
             layer(l).kept = {};
             layer(l).centring.mean = {};
@@ -184,27 +143,70 @@ template <class T> class GramSweep {
             if (failure) std::rethrow_exception(failure);
     }
 
-    T* stored_tile(index layer, index number) const {
-        return tiles_.data() + (layer * grid_.tiles() + number) * tile_values_;
+    // Many layers: the team makes whole tiles of one block of the grid, each thread those of some layers, and then all
+    // products of pairs of layers over that block.
+    void share_blocks(SumTree<GramSums>& tree) {
+        const index width = engine_.operations<T>().panel_width;
+        PairProducts<T> pairs(layer_block(), tile_values_, engine_);
+        if (!plan_.whole_tile) engine_.team.expect(grid_.tiles() * layers());
+        for (index part = 0; part < plan_.partials; ++part) {
+            GramSums sums = no_sums();
+            for (index number = first_tile(part); number < first_tile(part + 1); ++number) {
+                const TileRange range = grid_[number];
+                const index length = range.blocks(width) * width * width;
+                const auto add_layer = [&](index l, int worker) {
+                    Workspace<T>& mine = workspace(worker, 0);
+                    if (!plan_.whole_tile)
+                        layer(l).fill(grid_, number, shared_tile(l), mine.wide.data(),
+                                      diagonals_.col(l).data(), engine_, worker);
+                    if (!centred_) add_row_sums(range, shared_tile(l), mine, sums.row_sums.col(l).data());
+                    if (!joint_)
+                        sums.products(layer_block().entries() + l) +=
+                            engine_.operations<T>().sum_of_squares(shared_tile(l), length);
+                };
+                if (plan_.whole_tile)  // forming the tiles was the main loop
+                    engine_.team.for_each(layers(), add_layer);
+                else
+                    engine_.team.for_each_observed(layers(), add_layer);
+                pairs.add(block_.data(), tile_values_, length);
+            }
+            pairs.finish(sums.products.data());
+            tree.add(part, std::move(sums));
+        }
     }
 
-    // Forms the tile of every layer, or finds it, and folds all their products into `out`.
-    void fold(index number, Workspace<T>& workspace, double* out, int worker) {
+    LayerBlock layer_block() const { return {layers(), joint_ ? 0 : layers_a_}; }
+    T* shared_tile(index layer) const { return block_.data() + layer * tile_values_; }
+    index first_tile(index part) const { return part * grid_.tiles() / plan_.partials; }
+
+    GramSums no_sums() const {
+        const index entries = layer_block().entries() + (joint_ ? 0 : layers());
+        return {Eigen::VectorXd::Zero(entries),
+                Eigen::MatrixXd::Zero(centred_ ? 0 : n_, centred_ ? 0 : layers())};
+    }
+
+    Workspace<T>& workspace(int worker, std::size_t tiles) {
+        auto& mine = workspaces_[static_cast<std::size_t>(worker)];
+        if (!mine) mine = std::make_unique<Workspace<T>>(tiles, tile_values_);
+        return *mine;
+    }
+
+    // Forms the tile of every layer, and folds all their products into `sums`.
+    void fold(index number, Workspace<T>& workspace, GramSums& sums, int worker) {
         const auto& operations = engine_.operations<T>();
         const index width = operations.panel_width;
         const TileRange range = grid_[number];
         for (index l = 0; l < layers(); ++l) {
             const auto at = static_cast<std::size_t>(l);
-            if (plan_.layer_by_layer)
-                workspace.pointers[at] = stored_tile(l, number);
-            else
-                layers_[at].fill(grid_, number, workspace.tiles[at].data(), workspace.wide.data(),
-                                 diagonals_.col(l).data(), engine_, worker);
-            if (!centred_) add_row_sums(range, workspace.pointers[at], workspace, row_sums_[at]);
+            layers_[at].fill(grid_, number, workspace.tiles[at].data(), workspace.wide.data(),
+                             diagonals_.col(l).data(), engine_, worker);
+            if (!centred_)
+                add_row_sums(range, workspace.pointers[at], workspace, sums.row_sums.col(l).data());
         }
         const index length = range.blocks(width) * width * width;
         const index all = layers(), a = layers_a_;
         const T* const* tiles = workspace.pointers.data();
+        double* const out = sums.products.data();
         if (joint_) {
             constexpr index rows = 4;  // of the upper half at a time
             for (index i = 0; i < all; i += rows)
@@ -217,7 +219,7 @@ template <class T> class GramSweep {
         }
     }
 
-    void add_row_sums(const TileRange& range, const T* tile, Workspace<T>& workspace, RowSums& sums) {
+    void add_row_sums(const TileRange& range, const T* tile, Workspace<T>& workspace, double* sums) {
         const auto& operations = engine_.operations<T>();
         const index width = operations.panel_width;
         workspace.row.assign(static_cast<std::size_t>(range.row_panels(width) * width), 0.0);
@@ -226,8 +228,10 @@ template <class T> class GramSweep {
             operations.block_sums(tile + block * width * width, workspace.row.data() + row - range.first_row,
                                   workspace.column.data() + column - range.first_column);
         });
-        sums.add(range.first_row, range.rows, workspace.row.data());
-        sums.add(range.first_column, range.columns, workspace.column.data());
+        for (index i = 0; i < range.rows; ++i)
+            sums[range.first_row + i] += workspace.row[static_cast<std::size_t>(i)];
+        for (index j = 0; j < range.columns; ++j)
+            sums[range.first_column + j] += workspace.column[static_cast<std::size_t>(j)];
     }
 
     Margins margins(index first, index last) const {
@@ -241,7 +245,7 @@ template <class T> class GramSweep {
             if (centred_)
                 margins.row_sums.col(l - first) = -margins.diagonal.col(l - first);
             else
-                row_sums_[static_cast<std::size_t>(l)].copy_to(margins.row_sums.col(l - first).data());
+                margins.row_sums.col(l - first) = sums_.row_sums.col(l);
         }
         return margins;
     }
@@ -264,10 +268,10 @@ template <class T> class GramSweep {
     index tile_values_;
     std::vector<GramLayer<T>> layers_;
     index layers_a_;
-    Buffer<T> tiles_;  // of all layers, layer by layer; or empty
-    std::vector<RowSums> row_sums_;
+    Buffer<T> block_;  // a tile of every layer, which the team shares; or empty
+    std::vector<std::unique_ptr<Workspace<T>>> workspaces_;  // per thread
     Eigen::MatrixXd diagonals_;
-    Eigen::VectorXd products_;
+    GramSums sums_;
 };
 
 }  // namespace

@@ -23,8 +23,7 @@ Estimates unbiased_hsic(const PairSums& sums, double n) {
     const ArrayXXd rows = sums.rows * (2 / (n - 2));
 
     const double scale = 1 / (n * (n - 3));
-    return {scale * (sums.products + totals - rows),
-            scale * (sums.products.abs() + totals.abs() + rows.abs())};
+    return {scale * (sums.products + totals - rows), scale * (sums.magnitudes + totals.abs() + rows.abs())};
 }
 
 }  // namespace fastcka

@@ -304,7 +304,8 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
                         diagonals_of_pairs.array(),
                         totals.array(),
                         zero,
-                        zero};
+                        zero,
+                        squares_of_pairs.array().abs() + diagonals_of_pairs.array().abs()};
     };
     const MatrixXd full = inner.selfadjointView<Eigen::Upper>(),
                    full_diagonals = diagonals.selfadjointView<Eigen::Upper>();

@@ -3,6 +3,7 @@
 
 #include "base/buffer.hpp"
 #include "engine/dispatch.hpp"
+#include "engine/tuning.hpp"
 
 #include <stdexcept>
 #include <utility>
@@ -44,7 +45,9 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
     return problem;
 }
 
-Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Observer& observer) {
+namespace {
+
+Pairwise planned(const Sides& sides, const PairwiseOptions& options, const Observer& observer) {
     const Level& level = current_level();
     const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.double_precision));
     if (options.max_bytes > 0) release_buffers(options.max_bytes - plan.bytes);  // what idles counts, too
@@ -57,6 +60,19 @@ Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Obse
     RouteResult result;
     team.together([&] { result = route(sides, options.kernel, plan, engine); });
     return {alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b), plan};
+}
+
+}  // namespace
+
+Pairwise pairwise(const Sides& sides, const PairwiseOptions& wanted, const Observer& observer) {
+    PairwiseOptions options = wanted;
+    if (!sides.a.empty() && sides.a.front().rows <= few_samples) options.double_precision = true;
+    try {
+        return planned(sides, options, observer);
+    } catch (const NeedsDouble&) {
+        options.double_precision = true;
+        return planned(sides, options, observer);
+    }
 }
 
 }  // namespace fastcka

@@ -5,6 +5,8 @@
 #include "base/errors.hpp"
 #include "engine/tuning.hpp"
 #include "measure/feature_tiles.hpp"
+#include "measure/pair_products.hpp"
+#include "measure/sum_tree.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -69,6 +71,29 @@ double kept_bytes(const Sizes& s, const Plan& plan) {
     return static_cast<double>(plan.tiles) * static_cast<double>(side * side * s.element);
 }
 
+// Samples on the side of a block that all threads share: all of them, or parts of equal size that fit.
+index shared_tile_side(const Sizes& s) {
+    const index of_a_layer = shared_block_bytes / (s.layers * s.element);
+    const index whole = s.whole_panels(s.n), panels = whole / s.width;
+    if (whole <= largest_whole_tile && panels * (panels + 1) / 2 * s.width * s.width <= of_a_layer)
+        return whole;
+    const index limit =
+        std::min(largest_tile, static_cast<index>(std::sqrt(static_cast<double>(of_a_layer))));
+    const index most = std::max(limit / s.width, index{1});
+    return ceil_divide(panels, ceil_divide(panels, most)) * s.width;
+}
+
+struct PairProductsSize {
+    index bytes, side;
+};
+PairProductsSize pair_products_size(const LayerBlock& pairs, index values, const Sizes& s) {
+    if (s.element == 4)
+        return {PairProducts<float>::bytes(pairs, values, s.width),
+                PairProducts<float>::tile_side(pairs, s.width)};
+    return {PairProducts<double>::bytes(pairs, values, s.width),
+            PairProducts<double>::tile_side(pairs, s.width)};
+}
+
 Plan plan_gram(const Problem& problem, const Sizes& s) {
     const index tile_limit = static_cast<index>(
         std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
@@ -76,11 +101,18 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     Plan plan{};
     plan.route = Route::gram;
     plan.panel_width = s.width;
-    plan.tile = tile_side(s.width, tile_limit, tiles_of);
+    plan.double_precision = problem.double_precision;
+    plan.shared_block = tile_limit < least_tile_with_many_layers;
+    plan.tile = plan.shared_block ? shared_tile_side(s) : tile_side(s.width, tile_limit, tiles_of);
     plan.tiles = tiles_of(plan.tile);
+    plan.whole_tile = plan.shared_block && plan.tiles == 1;
     plan.segments = 1;
-    const index entries = problem.one_sided || s.layers == 2 ? s.layers * s.layers : s.pairs;
-    plan.partials = std::min(plan.tiles, std::max(least_partials, partial_bytes / (8 * entries)));
+    const bool joint = problem.one_sided || s.layers == 2;
+    const LayerBlock pairs_of_layers{s.layers, joint ? 0 : static_cast<index>(problem.widths_a.size())};
+    const index entries = joint ? s.layers * s.layers : s.pairs;
+    plan.partials =
+        std::min(plan.tiles, plan.shared_block ? least_partials
+                                               : std::max(least_partials, partial_bytes / (8 * entries)));
 
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
@@ -94,29 +126,34 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         }
     plan.flops = 2 * multiply_adds;
 
-    const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
-    const index tiles_of_all = s.layers * tile_values * s.element;  // one of each layer
-    plan.layer_by_layer = s.layers > plan.tiles && plan.tiles * tiles_of_all <= stored_tile_bytes;
-    index per_thread = tile_values * 8 + 4 * 8 * plan.tile;
-    index shared = plan.partials * 8 * entries + s.vectors_bytes() + s.results_bytes();
-    const index all_tiles_of_one = plan.tiles * tile_values * s.element;
-    if (plan.layer_by_layer) {
-        shared += plan.tiles * tiles_of_all;
-        per_thread += largest_panels + s.chunk_bytes();
+    const index tile_values = TileGrid(s.n, plan.tile).tile_values(s.width);
+    const index sums_bytes = 8 * (entries + (problem.kernel.is_centred() ? 0 : s.n * s.layers));
+    // Sums of blocks wait for their sibling; each thread makes those of one.
+    index per_thread = tile_values * 8 + 4 * 8 * plan.tile + (plan.shared_block ? 0 : sums_bytes);
+    index shared =
+        (SumTree<int>::most_waiting(plan.partials) + 2) * sums_bytes + s.vectors_bytes() + s.results_bytes();
+    if (plan.shared_block) {
+        const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
+        shared += acquired_bytes(s.layers * tile_values * s.element) + bytes;
+        per_thread += side * side * s.element;
     } else {
-        shared += panels;
-        per_thread += tiles_of_all;
+        per_thread += s.layers * tile_values * s.element;
     }
+    if (plan.whole_tile)
+        per_thread += largest_panels + s.chunk_bytes();
+    else
+        shared += panels;
+    const index all_tiles_of_one = plan.tiles * tile_values * s.element;
     if (problem.kernel.needs_median()) {
         // What is collected grows to twice its size, and is copied once.
         const index collected = std::min(median_collected_bytes, 3 * all_tiles_of_one);
         per_thread += median_histogram_bytes;
-        if (plan.layer_by_layer)  // as many searches as threads, each with a tile of its own
+        if (plan.whole_tile)  // as many searches as threads, each with a tile of its own
             per_thread += median_histogram_bytes + tile_values * (s.element + 8) + collected;
         else
             shared += median_histogram_bytes + collected;
     }
-    const index tasks = plan.layer_by_layer ? std::max(s.layers, plan.partials) : plan.partials;
+    const index tasks = plan.shared_block ? s.layers : plan.partials;
     choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);
     if (problem.kernel.needs_median()) {
         const double one = kept_bytes(s, plan);
@@ -135,6 +172,7 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     Plan plan{};
     plan.route = Route::feature;
     plan.panel_width = s.width;
+    plan.double_precision = problem.double_precision;
     plan.tile = tile_side(s.width, largest_tile, tiles_of);
     plan.tiles = tiles_of(plan.tile);
     plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval),

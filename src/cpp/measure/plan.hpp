@@ -30,11 +30,14 @@ struct Plan {
     index tile;         // vectors on a side
     index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
     index segments;     // feature route: parts of the samples that are summed apart and added in order
-    index partials;     // results kept apart until they are added in order
+    index partials;     // blocks of tiles whose sums are added along a tree, or tiles and segments
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
-    bool layer_by_layer;  // Gram route: all tiles of a layer at a time, by one thread, and kept
+    bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
+    bool
+        whole_tile;  // ... which covers all samples: the panels of a layer are forgotten once its tile is made
     int threads;
     index panel_width;
+    bool double_precision;  // float64 arithmetic
 };
 
 // Throws OverBudget, with the numbers in its text, when no route fits into max_bytes.

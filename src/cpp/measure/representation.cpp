@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace fastcka {
 namespace {
@@ -90,6 +91,13 @@ std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engi
         value = value > 0 ? 1 / value : 0;
     }
     return scale;
+}
+
+bool has_massive_sample(const SampleSums& norms) {
+    const double largest = *std::max_element(norms.squared.begin(), norms.squared.end());
+    const double others = std::accumulate(norms.squared.begin(), norms.squared.end(), -largest) /
+                          static_cast<double>(norms.squared.size() - 1);
+    return largest > massive_norm_ratio * std::max(others, 0.0) && others < largest;
 }
 
 template <class T>

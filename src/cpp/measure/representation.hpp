@@ -18,14 +18,18 @@ template <class T> class Panels {
   public:
     Panels() = default;
     Panels(index vectors, index coordinates, index width)
-        : vectors_(vectors), coordinates_(coordinates), width_(width), panels_((vectors + width - 1) / width),
-          values_(size_product(panels_ * width, coordinates)) {}
+        : vectors_(vectors), coordinates_(coordinates), capacity_(coordinates), width_(width),
+          panels_((vectors + width - 1) / width), values_(size_product(panels_ * width, coordinates)) {}
 
     index vectors() const { return vectors_; }
     index coordinates() const { return coordinates_; }
     index width() const { return width_; }
     index count() const { return panels_; }
     T* data() const { return values_.data(); }
+
+    // Fewer coordinates than there is room for: the same memory, laid out for them.
+    index capacity() const { return capacity_; }
+    void set_coordinates(index coordinates) { coordinates_ = coordinates; }
 
     static index block_size(index first_coordinate, index last_coordinate) {
         return std::min(coordinate_block, last_coordinate - first_coordinate);
@@ -42,7 +46,7 @@ template <class T> class Panels {
     }
 
   private:
-    index vectors_ = 0, coordinates_ = 0, width_ = 1, panels_ = 0;
+    index vectors_ = 0, coordinates_ = 0, capacity_ = 0, width_ = 1, panels_ = 0;
     Buffer<T> values_;
 };
 
@@ -71,6 +75,9 @@ struct SampleSums {
     std::vector<double> squared;      // |x_i|^2 of the packed values
     std::vector<double> projections;  // <x_i, direction>; empty unless asked for
 };
+
+// Whether one sample outweighs the others so much that float32 products with it drown theirs.
+bool has_massive_sample(const SampleSums& norms);
 
 // `centring` null: values as they are. `row_scale` null: 1. `direction`: per feature, in packed units, or empty.
 template <class T>

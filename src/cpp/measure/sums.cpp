@@ -17,6 +17,7 @@ PairSums pair_sums(const MatrixXd& products, const Margins& k, const Margins& l)
         .totals = totals(k.row_sums, l.row_sums).array(),
         .full_rows = (k_full.transpose() * l_full).array(),
         .full_totals = totals(k_full, l_full).array(),
+        .magnitudes = products.array().abs(),
     };
 }
 
@@ -29,7 +30,26 @@ PairSums self_sums(const Eigen::VectorXd& products, const Margins& k) {
         .totals = k.row_sums.colwise().sum().transpose().array().square(),
         .full_rows = full.colwise().squaredNorm().transpose().array(),
         .full_totals = full.colwise().sum().transpose().array().square(),
+        .magnitudes = products.array().abs(),
     };
+}
+
+namespace {
+
+PairSums without_diagonal(PairSums full) {
+    full.magnitudes += full.diagonals.abs();
+    full.products -= full.diagonals;
+    return full;
+}
+
+}  // namespace
+
+PairSums pair_sums_of_full(const MatrixXd& full_products, const Margins& k, const Margins& l) {
+    return without_diagonal(pair_sums(full_products, k, l));
+}
+
+PairSums self_sums_of_full(const Eigen::VectorXd& full_products, const Margins& k) {
+    return without_diagonal(self_sums(full_products, k));
 }
 
 }  // namespace fastcka

@@ -16,6 +16,7 @@ struct PairSums {
     Eigen::ArrayXXd totals;     // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
     Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
     Eigen::ArrayXXd full_totals;
+    Eigen::ArrayXXd magnitudes;  // of the terms that `products` is a sum or a difference of
 };
 
 struct Sums {
@@ -33,5 +34,8 @@ struct Margins {
 // The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
 PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);
 PairSums self_sums(const Eigen::VectorXd& products, const Margins& k);
+// The same of products that include the diagonal, which is taken off: ||X'Y||^2 = <K, L>.
+PairSums pair_sums_of_full(const Eigen::MatrixXd& full_products, const Margins& k, const Margins& l);
+PairSums self_sums_of_full(const Eigen::VectorXd& full_products, const Margins& k);
 
 }  // namespace fastcka

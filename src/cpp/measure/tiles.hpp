@@ -35,8 +35,8 @@ class TileGrid {
     index tiles() const { return across_ * (across_ + 1) / 2; }
     // Values of a whole tile in blocks of width x width.
     index tile_values(index width) const {
-        const index vectors = (std::min(side_, vectors_) + width - 1) / width * width;
-        return vectors * vectors;
+        const index panels = (std::min(side_, vectors_) + width - 1) / width;
+        return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
     }
     TileRange operator[](index tile) const {
         index i = 0, left = tile;
