@@ -16,6 +16,7 @@
 #include <cxxabi.h>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -164,9 +165,8 @@ Observer observer_of(const std::optional<py::function>& progress) {
         interruptible(done, total);
         if (total == 0) return;
         const WithGil gil;
-        const auto told = or_sleep([&] {
-            return PyObject_CallFunction(callback, "nn", Py_ssize_t{done}, Py_ssize_t{total});
-        });
+        const auto told = or_sleep(
+            [&] { return PyObject_CallFunction(callback, "nn", Py_ssize_t{done}, Py_ssize_t{total}); });
         if (!told) throw py::error_already_set();
         Py_DECREF(told);
     };
@@ -254,6 +254,9 @@ LayerPairs pairs_of(std::vector<index> widths, const std::optional<std::vector<i
     return {std::move(widths), layers_a, !widths_b};
 }
 
+bool in_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterState_Main(); }
+constexpr const char* not_here = "fastcka cannot be imported in a subinterpreter: use threads or processes";
+
 py::dict config() {
     py::dict dict;
     dict["version"] = FASTCKA_VERSION;
@@ -271,6 +274,8 @@ py::dict config() {
 
 #define PyInit__core init_core  // the entry is at the end
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    if (!in_main_interpreter())
+        throw std::runtime_error(not_here);  // Python 3.13 calls the entry in the main one
     static py::exception<NonFinite> non_finite(m, "NonFinite", PyExc_ValueError);
     static py::exception<UnusableLayer> unusable_layer(m, "UnusableLayer", PyExc_ValueError);
     py::register_exception_translator([](std::exception_ptr pointer) {
@@ -431,7 +436,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
 // pybind11 would wait for ever in a subinterpreter, before it calls anything of ours.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
-    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return fastcka::init_core();
-    PyErr_SetString(PyExc_ImportError, "fastcka cannot be imported in a subinterpreter: use threads or processes");
+    if (fastcka::in_main_interpreter()) return fastcka::init_core();
+    PyErr_SetString(PyExc_ImportError, fastcka::not_here);
     return nullptr;
 }
