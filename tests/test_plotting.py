@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fastcka import CKAMatrix
-from fastcka.plotting import BELOW
+from fastcka.results.plotting import BELOW
 
 BERT = ("attention.self.query", "attention.self.key", "attention.output.dense", "output.dense")
 

@@ -11,8 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from fastcka import CKAMatrix, _saved
+from fastcka import CKAMatrix
 from fastcka._files import atomic_write
+from fastcka.results import saved
 
 VALUES = [[0.9, 0.2, -0.05], [0.1 + 0.2, 1 / 3, np.nan], [np.nan, np.nan, np.nan]]
 
@@ -183,8 +184,8 @@ def test_to_xarray():
 )
 def test_a_missing_extra_is_named(monkeypatch, module, method, extra):
     monkeypatch.setitem(sys.modules, module, None)  # import then fails
-    monkeypatch.delitem(sys.modules, "fastcka.plotting", raising=False)
-    monkeypatch.delattr("fastcka.plotting", raising=False)
+    monkeypatch.delitem(sys.modules, "fastcka.results.plotting", raising=False)
+    monkeypatch.delattr("fastcka.results.plotting", raising=False)
     with pytest.raises(ImportError, match=rf'pip install "fastcka\[{extra}\]"'):
         getattr(matrix(), method)()
 
@@ -305,7 +306,7 @@ def test_files_from_before_there_was_a_method_are_exact(tmp_path):
     settings = matrix().settings()
     del settings["method"]
     for suffix in (".npz", ".json"):
-        _saved.write(tmp_path / f"old{suffix}", settings, np.array(VALUES))
+        saved.write(tmp_path / f"old{suffix}", settings, np.array(VALUES))
         assert_same(CKAMatrix.load(tmp_path / f"old{suffix}"), matrix())
 
 
@@ -313,7 +314,7 @@ def test_files_from_before_there_was_a_method_are_exact(tmp_path):
 def test_newer_files_are_refused(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"future{suffix}"
     with monkeypatch.context() as later:
-        later.setattr(_saved, "FORMAT_VERSION", 2)
+        later.setattr(saved, "FORMAT_VERSION", 2)
         matrix().save(path)
     with pytest.raises(ValueError, match=rf"future\{suffix}: written by a newer fastcka .*format version 2"):
         CKAMatrix.load(path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .results import CKAMatrix
+    from .comparison import Comparison
 
 LONGEST_NAME = 28  # characters of a layer name on an axis
 LONGEST_TABLE = 12  # layers on a side of a printed table
@@ -40,7 +40,7 @@ def axis_title(model: str, prefix: str) -> str:
     return f"{model} ({prefix}*)" if prefix else model
 
 
-def table(matrix: CKAMatrix) -> list[list[str]]:
+def table(matrix: Comparison) -> list[list[str]]:
     """Return the column names, then each row's name and values; of more than 12, the first and last five."""
 
     def shown(names: tuple[str, ...]) -> list[int | None]:

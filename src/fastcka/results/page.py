@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write a `CKAMatrix` as one self-contained web page.
 
-The page is made by hand (``report.js``, ``report.css``) and not with plotly: it weighs some 20 kB beside its
+The page is made by hand (``page.js``, ``page.css``) and not with plotly: it weighs some 20 kB beside its
 data where plotly.js alone is 4.8 MB, needs nothing but NumPy to write, and its curve can follow the column
 that is clicked in the heat map. It makes no request: a content security policy forbids every one, and lets
 no script run but the one written here, identified by its hash.
@@ -21,11 +21,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._files import atomic_write
-from ._text import axis_title, count_layers, short_names
+from .._files import atomic_write
+from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
-    from .results import CKAMatrix
+    from .comparison import Comparison as CKAMatrix
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -75,7 +75,7 @@ def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
 
 def page(matrix: CKAMatrix) -> str:
     """Return the page as HTML."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("page.css"), _asset("page.js")
     row_model, column_model = matrix.models
     return _PAGE.format(
         name=escape(f"{row_model} × {column_model}"),
@@ -122,7 +122,7 @@ def _warnings(matrix: CKAMatrix) -> str:
 
 
 def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
-    from . import __version__  # not at the top: fastcka is still being imported then
+    from .. import __version__  # not at the top: fastcka is still being imported then
 
     shown = [
         ("rows", f"{matrix.models[0]}, {count_layers(len(matrix.rows))}"),

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import atomic_write
-from ._headers import Refused, check_format, checked_settings, new_header, refusing
+from .._files import atomic_write
+from .._headers import Refused, check_format, checked_settings, new_header, refusing
 
 FORMAT_VERSION = 1
 

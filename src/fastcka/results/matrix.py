@@ -1,37 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The result of comparing layers with layers: `CKAMatrix`, and the warning that some of it is undefined."""
+"""`CKAMatrix`, the result of comparing layers with layers: it prints, draws, converts and saves itself."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._text import aligned, count_layers, table
+from .comparison import Comparison
+from .labels import aligned, count_layers, table
 
 if TYPE_CHECKING:
     import pandas
     import xarray
     from matplotlib.axes import Axes
-    from numpy.typing import DTypeLike, NDArray
 
 
-class DegenerateWarning(UserWarning):
-    """A representation for which CKA is not defined, and why; its values are nan, all others are unharmed."""
-
-
-class BestMatch(NamedTuple):
-    """The most similar column layer of one row layer; `column` is None where the whole row is nan."""
-
-    row: str
-    column: str | None
-    value: float
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CKAMatrix:
+class CKAMatrix(Comparison):
     """CKA of every row layer with every column layer.
 
     Attributes
@@ -73,109 +59,7 @@ class CKAMatrix:
     1.0
     """
 
-    values: NDArray[np.float64]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    kernel: str
-    estimator: str
-    n_samples: int
-    models: tuple[str, str] = ("A", "B")
-    warnings: tuple[str, ...] = ()
-    method: str = "exact"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
-        for field in ("rows", "columns", "models", "warnings"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-        if self.values.shape != (len(self.rows), len(self.columns)):
-            raise ValueError(
-                f"values: expected shape {(len(self.rows), len(self.columns))}, from the numbers of row "
-                f"and column names, got {self.values.shape}"
-            )
-        if len(self.models) != 2:
-            raise ValueError(f"models: expected two names (of rows, of columns), got {self.models!r}")
-
-    def with_models(self, row_model: str, column_model: str) -> CKAMatrix:
-        """Return a copy whose axes carry these names of the two networks."""
-        return dataclasses.replace(self, models=(row_model, column_model))
-
-    @property
-    def T(self) -> CKAMatrix:
-        """The same comparison with rows and columns exchanged."""
-        return dataclasses.replace(
-            self, values=self.values.T, rows=self.columns, columns=self.rows, models=self.models[::-1]
-        )
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is None:  # as NumPy 1 always, which does not know the argument
-            return np.asarray(self.values, dtype=dtype)
-        return np.array(self.values, dtype=dtype, copy=copy)
-
-    # What the matrix says -----------------------------------------------------------------------------------
-
-    def best_matches(self) -> tuple[BestMatch, ...]:
-        """Return, for each row layer, the column layer with the highest value.
-
-        nan values are passed over; of equal values the first column wins. A row that is nan throughout
-        has no match: its `column` is None and its `value` nan.
-        """
-        matches = []
-        for name, values in zip(self.rows, self.values, strict=True):
-            if np.isnan(values).all():
-                matches.append(BestMatch(name, None, float("nan")))
-            else:
-                best = int(np.nanargmax(values))
-                matches.append(BestMatch(name, self.columns[best], float(values[best])))
-        return tuple(matches)
-
-    def counterparts(self) -> tuple[str, ...]:
-        """Return, for each row layer, the name of the column layer that is its counterpart.
-
-        When both sides have the same names, in whatever order, a layer's counterpart is its namesake.
-        Otherwise, when both sides have equally many layers, it is the layer at the same position.
-
-        Raises
-        ------
-        ValueError
-            If the two sides have different numbers of layers.
-        """
-        if set(self.rows) == set(self.columns):
-            return self.rows
-        if len(self.rows) == len(self.columns):
-            return self.columns
-        raise ValueError(
-            f"layers have counterparts only when both networks have the same number of them: "
-            f"{self.models[0]} has {len(self.rows)}, {self.models[1]} has {len(self.columns)}"
-        )
-
-    def identification_accuracy(self) -> float:
-        """Return the share of row layers whose best match is their own counterpart.
-
-        The sanity check of Kornblith et al. (2019), section 6.1: of two networks of one architecture,
-        trained from different seeds, each layer should be most similar to the same layer of the other.
-        Matches are those of `best_matches`, counterparts those of `counterparts`; a row that is nan
-        throughout counts as not identified. This looks from the rows to the columns. The paper averages
-        over ordered pairs of networks, so over ``m`` and ``m.T``.
-
-        Raises
-        ------
-        ValueError
-            If the two sides have different numbers of layers.
-        """
-        pairs = zip(self.best_matches(), self.counterparts(), strict=True)
-        return float(np.mean([match.column == own for match, own in pairs]))
-
     # Text ---------------------------------------------------------------------------------------------------
-
-    @property
-    def title(self) -> str:
-        """What the numbers are, such as ``"CKA, linear"`` or ``"unbiased CKA, RBF(bandwidth=0.5)"``."""
-        unbiased = "unbiased " if self.estimator == "unbiased" else ""
-        return f"{unbiased}CKA, {self.kernel}{self._unless_exact}"
-
-    @property
-    def _unless_exact(self) -> str:
-        return "" if self.method == "exact" else f", {self.method}"
 
     def __repr__(self) -> str:
         sides = (f"{m}: {count_layers(n)}" for m, n in zip(self.models, self.values.shape, strict=True))
@@ -195,9 +79,9 @@ class CKAMatrix:
         return "\n".join([title, *aligned(table(self))])
 
     def _repr_html_(self) -> str:
-        from . import report
+        from . import page
 
-        return report.html_table(self.title, table(self))
+        return page.html_table(self.title, table(self))
 
     # Pictures -----------------------------------------------------------------------------------------------
 
@@ -276,24 +160,11 @@ class CKAMatrix:
 
         The page needs no network and no other file. It is written atomically.
         """
-        from . import report
+        from . import page
 
-        report.write(self, path)
+        page.write(self, path)
 
     # Other containers and files -----------------------------------------------------------------------------
-
-    def settings(self) -> dict[str, Any]:
-        """Return everything but the values, as strings, numbers and lists."""
-        return {
-            "rows": list(self.rows),
-            "columns": list(self.columns),
-            "kernel": self.kernel,
-            "estimator": self.estimator,
-            "n_samples": int(self.n_samples),
-            "models": list(self.models),
-            "warnings": list(self.warnings),
-            "method": self.method,
-        }
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame, rows × columns, the two networks as axis names, the settings in ``attrs``."""
@@ -333,9 +204,9 @@ class CKAMatrix:
         ValueError
             If `path` has another suffix.
         """
-        from . import _saved
+        from . import saved
 
-        _saved.write(path, self.settings(), self.values)
+        saved.write(path, self.settings(), self.values)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
@@ -347,9 +218,9 @@ class CKAMatrix:
             If `path` has another suffix than ``.npz`` or ``.json``, or the file is damaged, is not a
             saved CKAMatrix, or was written by a newer fastcka than this one can read.
         """
-        from . import _saved
+        from . import saved
 
-        settings, values = _saved.read(path)
+        settings, values = saved.read(path)
         return cls(values, **settings)
 
 
