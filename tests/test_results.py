@@ -135,7 +135,8 @@ def test_a_mini_batch_value_says_so_everywhere():
     assert matrix().method == "exact"
 
 
-def test_str_and_html_elide_the_middle_of_many_layers():
+def test_str_and_html_elide_the_middle_of_many_layers(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     many = matrix(np.full((3, 40), 0.5), columns=[f"layer{i}" for i in range(40)])
     head = str(many).splitlines()[1]
     assert head.split() == [*(f"layer{i}" for i in range(5)), "...", *(f"layer{i}" for i in range(35, 40))]

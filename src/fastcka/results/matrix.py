@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .comparison import Comparison
-from .labels import aligned, count_layers, table
+from .labels import count_layers
+from .table import printed, table
 
 if TYPE_CHECKING:
     import pandas
@@ -73,10 +74,8 @@ class CKAMatrix(Comparison):
         )
 
     def __str__(self) -> str:
-        """Return the values as a table; of more than 12 layers, the first and last five."""
-        rows, columns = self.models
-        title = f"{self.title}; rows: {rows}, columns: {columns}; {self.n_samples} samples"
-        return "\n".join([title, *aligned(table(self))])
+        """Return the values as a table that fits the terminal; of more than 12 layers, the outer ten."""
+        return printed(self)
 
     def _repr_html_(self) -> str:
         from . import page
