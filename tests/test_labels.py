@@ -183,3 +183,12 @@ def test_wide_and_odd_characters_keep_columns_aligned(monkeypatch):
     lines = printed(monkeypatch, 80, ["名前", "a\nb", "\udcff"])
     assert len({_width(line) for line in lines[1:]}) == 1
     assert aligned([["", "x"], ["名", "1"]]) == ["    x", "名  1"]
+
+
+def test_chance_and_provenance_are_printed(monkeypatch):
+    provenance = {"version": "0.1.0", "sigma": {"a": 0.5}, "pooling": "mean"}
+    lines = printed(monkeypatch, 120, ["a", "b"], chance=[[0.25, 0.5], [0.75, np.nan]], provenance=provenance)
+    assert lines[0].endswith("; 9 samples; chance level in parentheses")
+    assert lines[2] == "a  0.000 (0.250)  0.001 (0.500)"
+    assert lines[3] == "b  0.002 (0.750)    0.003 (nan)"
+    assert lines[4:] == ["provenance: version 0.1.0, pooling mean"]

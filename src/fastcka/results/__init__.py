@@ -4,6 +4,7 @@
 labels.py       names of layers and networks that can be told apart in little room
 comparison.py   `Comparison`: values and settings, and what can be read from them
 table.py        the values as text, no wider than the terminal
+containers.py   pandas, xarray and CSV
 matrix.py       `CKAMatrix`: a `Comparison` that prints, draws, converts and saves itself
 saved.py        .npz and .json files
 plotting.py     heat map and curves, with matplotlib

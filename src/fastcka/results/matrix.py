@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import containers
 from .comparison import Comparison
 from .labels import count_layers
 from .table import printed, table
@@ -41,6 +42,17 @@ class CKAMatrix(Comparison):
     method : str
         How the samples were taken: ``"exact"``, all of them together, or ``"minibatch"``, sums of HSIC within
         batches (see `StreamingCKA`), with its weights when they are not equal.
+    chance : (La, Lb) float64 ndarray, optional
+        The mean of each value when the samples of one side are permuted; None where it is not known.
+    provenance : mapping of str to what JSON can hold
+        Where the values come from, as far as it is known: version, dtype of the arithmetic, widths of the
+        layers, sigma of the kernels, pooling, sources, a digest of the sample ids.
+
+    Notes
+    -----
+    Immutable: arrays are read-only copies. ``m["conv1", "fc"]`` is the value of two layers, and
+    ``m[["conv1", "conv2"], :]`` the part of the matrix for some rows and all columns. Arithmetic, means over
+    matrices and other selections are those of xarray: `to_xarray`.
 
     Examples
     --------
@@ -52,6 +64,10 @@ class CKAMatrix(Comparison):
            conv     fc
     conv  0.900  0.200
     fc    0.400  0.800
+    >>> m["conv", "fc"]
+    0.2
+    >>> m[["fc"], :].rows
+    ('fc',)
     >>> for row, column, value in m.best_matches():
     ...     print(row, column, value)
     conv conv 0.9
@@ -165,36 +181,36 @@ class CKAMatrix(Comparison):
 
     # Other containers and files -----------------------------------------------------------------------------
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a DataFrame, rows × columns, the two networks as axis names, the settings in ``attrs``."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError('to_pandas() needs pandas: pip install "fastcka[io]"') from error
-        frame = pandas.DataFrame(
-            self.values.copy(),
-            index=pandas.Index(self.rows, name=self.models[0]),
-            columns=pandas.Index(self.columns, name=self.models[1]),
-        )
-        frame.attrs.update(_attributes(self))
-        return frame
+    def to_pandas(self, tidy: bool = False) -> pandas.DataFrame:
+        """Return a DataFrame, rows × columns, the two networks as axis names, the settings in ``attrs``.
+
+        Parameters
+        ----------
+        tidy : bool
+            Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
+            ``cka`` and, where it is known, ``chance``.
+        """
+        return containers.to_pandas(self, tidy)
 
     def to_xarray(self) -> xarray.DataArray:
-        """Return a DataArray with dimensions ``("row", "column")``, the settings in ``attrs``."""
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError('to_xarray() needs xarray: pip install "fastcka[io]"') from error
-        return xarray.DataArray(
-            self.values.copy(),
-            dims=("row", "column"),
-            coords={"row": list(self.rows), "column": list(self.columns)},
-            name="cka",
-            attrs=_attributes(self),
-        )
+        """Return a DataArray with dimensions ``("layer_a", "layer_b")``: for arithmetic, means, selection.
+
+        The names of layers and networks are coordinates (``layer_a``, ``layer_b``, ``model_a``, ``model_b``),
+        and so is `chance` where it is known. The settings are in ``attrs``, as strings and numbers that
+        netCDF can hold; `provenance` is JSON there.
+        """
+        return containers.to_xarray(self)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the values as a table with the names of rows and columns, atomically.
+
+        Lines that start with ``#`` come first, one for each setting, as JSON:
+        ``pandas.read_csv(path, comment="#", index_col=0)`` skips them. Every float64 bit is kept.
+        """
+        containers.to_csv(self, path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write values and settings to `path` (``.npz`` or ``.json``), atomically.
+        """Write everything to `path` (``.npz`` or ``.json``), atomically.
 
         Both formats keep every setting and every float64 bit (nan included) and hold no pickle.
 
@@ -205,7 +221,10 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        saved.write(path, self.settings(), self.values)
+        matrices = {"values": self.values}
+        if self.chance is not None:
+            matrices["chance"] = self.chance
+        saved.write(path, self.settings(), matrices)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
@@ -219,9 +238,4 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        settings, values = saved.read(path)
-        return cls(values, **settings)
-
-
-def _attributes(matrix: CKAMatrix) -> dict[str, Any]:
-    return {key: value for key, value in matrix.settings().items() if key not in ("rows", "columns")}
+        return saved.read(path, cls)

@@ -82,7 +82,7 @@ def page(matrix: CKAMatrix) -> str:
         summary=escape(f"{matrix.title}, {matrix.n_samples} samples"),
         row_model=escape(row_model),
         column_model=escape(column_model),
-        partner="its counterpart" if len(matrix.rows) == len(matrix.columns) else "its best match",
+        partner="its counterpart" if set(matrix.rows) == set(matrix.columns) else "its best match",
         warnings=_warnings(matrix),
         matches=_matches(matrix),
         settings="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _settings(matrix)),
@@ -133,7 +133,7 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
         ("samples", str(matrix.n_samples)),
         ("written by", f"fastcka {__version__}"),
     ]
-    if len(matrix.rows) == len(matrix.columns):
+    if set(matrix.rows) == set(matrix.columns):
         share = f"{matrix.identification_accuracy():.0%} of the rows have their own counterpart as best match"
         shown.insert(-1, ("identified", share))
     return shown
@@ -143,7 +143,7 @@ def _matches(matrix: CKAMatrix) -> str:
     """Return the table of best matches; the script makes it sortable."""
     head = ["layer", "best match", "CKA"]
     lines = [[m.row, m.column or "none", _number(m.value)] for m in matrix.best_matches()]
-    if len(matrix.rows) == len(matrix.columns):
+    if set(matrix.rows) == set(matrix.columns):
         head.append("CKA with its counterpart")
         for i, (line, name) in enumerate(zip(lines, matrix.counterparts(), strict=True)):
             line.append(_number(matrix.values[i, matrix.columns.index(name)]))
@@ -160,7 +160,7 @@ def _data(matrix: CKAMatrix) -> str:
 
     `fields` are what is known of each pair. The first is drawn; all are shown on hover and written as CSV.
     """
-    square = len(matrix.rows) == len(matrix.columns)
+    square = set(matrix.rows) == set(matrix.columns)
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {

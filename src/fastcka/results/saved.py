@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two file formats of a saved result: a header of plain settings and one float64 matrix.
+"""The two file formats of a saved result: a header of plain settings, and the values and chance in float64.
 
-``.npz`` holds the matrix as ``values`` and the header as one JSON string, ``header``: no pickle.
-``.json`` holds the header with the matrix as ``values``, a list of rows, nan written as null; Python writes
-the shortest decimal that reads back as the same float64, so both formats return the same bits.
+``.npz`` holds the matrices as ``values`` and ``chance`` and the header as one JSON string, ``header``: no
+pickle, no compression, so that no file asks for more memory than it is long.
+``.json`` holds the header with the matrices as lists of rows, nan written as null; Python writes the shortest
+decimal that reads back as the same float64, so both formats return the same bits.
 The header carries a SHA-256 of everything else, so a file that was cut, altered or mistaken is refused.
 """
 
@@ -15,8 +16,9 @@ import json
 import math
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +27,27 @@ from .._files import atomic_write
 from .._headers import Refused, check_format, checked_settings, new_header, refusing
 
 FORMAT_VERSION = 1
+MATRICES = ("values", "chance")  # the second only where it is known
+
+_Matrices = dict[str, NDArray[np.float64]]
+_Result = TypeVar("_Result")
 
 
-def write(path: str | os.PathLike[str], settings: dict[str, Any], values: NDArray[np.float64]) -> None:
-    """Write `settings` and `values` (La, Lb) to `path`, atomically, in the format of its suffix."""
+def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Matrices) -> None:
+    """Write `settings` and the (La, Lb) `matrices` to `path`, atomically, in the format of its suffix."""
     suffix = _suffix(path)
     header = new_header("CKAMatrix", FORMAT_VERSION, settings)
-    header["sha256"] = _digest(header, values)
+    header["sha256"] = _digest(header, matrices)
     with atomic_write(path) as file:
         if suffix == ".npz":
-            np.savez(file, header=np.array(json.dumps(header)), values=values)
+            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **matrices)
         else:
-            rows = [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
-            file.write(json.dumps({**header, "values": rows}, allow_nan=False).encode())
+            lists = {name: _nullable(matrix) for name, matrix in matrices.items()}
+            file.write(json.dumps({**header, **lists}, allow_nan=False).encode())
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Return the settings and values that `write` stored.
+def read(path: str | os.PathLike[str], make: Callable[..., _Result]) -> _Result:
+    """Return ``make(**settings, **matrices)`` from what `write` stored.
 
     Raises
     ------
@@ -49,11 +55,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], NDArray[np.float
         If the file is damaged, is not a saved CKAMatrix, or was written by a newer fastcka.
     """
     suffix = _suffix(path)
-    content = Path(path).read_bytes()
-    with refusing(path, f"a CKAMatrix saved as {suffix}"):
-        header, values = _read_npz(content) if suffix == ".npz" else _read_json(content)
-        check_format(header, "CKAMatrix", FORMAT_VERSION)
-        return checked_settings(header, _digest(header, values)), values
+    with open(path, "rb") as file, refusing(path, f"a CKAMatrix saved as {suffix}"):
+        header, matrices = _read_npz(file) if suffix == ".npz" else _read_json(file)
+        return make(**checked_settings(header, _digest(header, matrices)), **matrices)
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
@@ -63,25 +67,56 @@ def _suffix(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def _read_npz(content: bytes) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if (member := archive.testzip()) is not None:
-            raise Refused(f"damaged: the check sum of {member} does not match")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if not {"header", "values"} <= set(arrays.files):
-            raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {arrays.files}")
-        return json.loads(str(arrays["header"])), arrays["values"]
+def _read_npz(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
+    with zipfile.ZipFile(file) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if not {"header", "values"} <= set(names):
+            raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {names}")
+        header = json.loads(str(_array(archive, "header", "U", ())))
+        check_format(header, "CKAMatrix", FORMAT_VERSION)
+        shape = len(header["rows"]), len(header["columns"])
+        return header, {name: _array(archive, name, "f", shape) for name in MATRICES if name in names}
 
 
-def _read_json(content: bytes) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    header = json.loads(content)
+def _array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Read an array of this kind and shape, having checked that it takes no more memory than the file."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} is compressed")
+    file = io.BytesIO(archive.read(member))
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise Refused(f"damaged: its {name} is no array that fastcka writes")
+    found, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind != kind:
+        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} has dtype {dtype}")
+    if found != shape or dtype.itemsize * math.prod(shape) != len(file.getbuffer()) - file.tell():
+        raise Refused(f"damaged: its {name} has shape {found}, not {shape}, or another length than that")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _read_json(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
+    header = json.loads(file.read())
     if not isinstance(header, dict) or "values" not in header:
         raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
-    rows = header.pop("values")
-    return header, np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
+    check_format(header, "CKAMatrix", FORMAT_VERSION)
+    lists = {name: header.pop(name) for name in MATRICES if name in header}
+    shape = len(header["rows"]), len(header["columns"])
+    return header, {
+        name: np.array([[math.nan if v is None else v for v in row] for row in rows]).reshape(shape)
+        for name, rows in lists.items()
+    }
 
 
-def _digest(header: dict[str, Any], values: NDArray[np.float64]) -> str:
-    numbers = np.where(np.isnan(values), np.nan, values).astype("<f8")  # one nan: JSON keeps no nan bits
-    text = json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True)
-    return hashlib.sha256(text.encode() + numbers.tobytes()).hexdigest()
+def _nullable(matrix: NDArray[np.float64]) -> list[list[float | None]]:
+    return [[None if math.isnan(v) else v for v in row] for row in matrix.tolist()]
+
+
+def _digest(header: dict[str, Any], matrices: _Matrices) -> str:
+    digest = hashlib.sha256(
+        json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True).encode()
+    )
+    for matrix in matrices.values():
+        one_nan = np.where(np.isnan(matrix), np.nan, matrix)  # JSON keeps no nan bits
+        digest.update(one_nan.astype("<f8").tobytes())
+    return digest.hexdigest()

@@ -24,13 +24,15 @@ def table(matrix: Comparison) -> list[list[str]]:
     row_labels, column_labels = short_names(matrix.rows)[0], short_names(matrix.columns)[0]
     lines = [["", *(ELLIPSIS if j is None else column_labels[j] for j in columns)]]
     for i in rows:
-        cells = (ELLIPSIS if i is None or j is None else f"{matrix.values[i, j]:.3f}" for j in columns)
+        cells = (ELLIPSIS if i is None or j is None else _cell(matrix, i, j) for j in columns)
         lines.append([ELLIPSIS if i is None else row_labels[i], *cells])
     return lines
 
 
 def printed(matrix: Comparison) -> str:
     """Return the table under a title, in blocks of columns where the terminal is too narrow for all.
+
+    What is known of the provenance in one word or number follows.
 
     Where column labels are long, numbers stand for them and are listed below; so for rows, where it is very
     narrow.
@@ -41,6 +43,8 @@ def printed(matrix: Comparison) -> str:
         for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
     )
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
+    if matrix.chance is not None:
+        title += "; chance level in parentheses"
     lines = table(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
     names = _numbered(column_labels, len(matrix.columns))
@@ -55,6 +59,9 @@ def printed(matrix: Comparison) -> str:
         names = _numbered(row_labels, len(matrix.rows))
         lines[1:] = [[name, *line[1:]] for name, line in zip(names, lines[1:], strict=True)]
         keys.append(_key("rows", names, row_labels))
+    known = {name: value for name, value in matrix.provenance.items() if isinstance(value, str | int | float)}
+    if known:
+        keys.append("provenance: " + ", ".join(f"{name} {value}" for name, value in known.items()))
     blocks = ("\n".join(aligned(block)) for block in _blocks(lines, width))
     return "\n".join([_filled(title, width), "\n\n".join(blocks), *(_filled(key, width) for key in keys)])
 
@@ -69,6 +76,11 @@ def aligned(lines: list[list[str]]) -> list[str]:
         )
         for name, *cells in lines
     ]
+
+
+def _cell(matrix: Comparison, i: int, j: int) -> str:
+    value = f"{matrix.values[i, j]:.3f}"
+    return value if matrix.chance is None else f"{value} ({matrix.chance[i, j]:.3f})"
 
 
 def _shown(n: int) -> list[int | None]:
