@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fastcka import CKAMatrix
-from fastcka.plotting import BELOW
+from fastcka.results.plotting import BELOW
 
 BERT = ("attention.self.query", "attention.self.key", "attention.output.dense", "output.dense")
 
@@ -210,7 +210,7 @@ def test_every_layer_is_named_when_there_is_room():
 
 def test_names_without_a_common_prefix_lose_their_middle():
     ax = matrix(ramp(2), rows=("a" * 20 + "b" * 20, "c")).plot()
-    assert [name for name, _ in tick_labels(ax.yaxis)] == ["a" * 13 + "…" + "b" * 14, "c"]
+    assert [name for name, _ in tick_labels(ax.yaxis)] == ["a" * 14 + "…" + "b" * 15, "c"]
 
 
 @pytest.mark.parametrize("n", [5, 24, 150])

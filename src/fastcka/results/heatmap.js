@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The heat map of the page, with pointer and keys; follows report.js in the same script.
+// The heat map of the page, with pointer and keys; follows page.js in the same script.
 
 // Colours: matplotlib's magma at every sixteenth of the scale, and one for values below it -----------------------
 

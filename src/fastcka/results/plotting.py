@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._text import axis_title, short_names
+from .labels import axis_title, short_names
 
 try:
     import matplotlib
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
     from numpy.typing import NDArray
 
-    from .results import CKAMatrix
+    from .comparison import Comparison
 
 BELOW = "#2f9e9e"  # values below the scale: a hue that magma does not have
 UNDEFINED = {"facecolor": "0.93", "edgecolor": "0.6", "hatch": "////", "linewidth": 0.0}
@@ -48,7 +48,7 @@ CHARACTER = 0.6  # mean width of a character, in units of the font size
 
 
 def heatmap(
-    matrix: CKAMatrix,
+    matrix: Comparison,
     ax: Axes | None,
     *,
     vmin: float,
@@ -104,7 +104,7 @@ def heatmap(
     return ax
 
 
-def curve(matrix: CKAMatrix, ax: Axes | None, *, reference: str | None, label: str | None) -> Axes:
+def curve(matrix: Comparison, ax: Axes | None, *, reference: str | None, label: str | None) -> Axes:
     """Draw the curves of `CKAMatrix.plot_curve`."""
     n_rows, n_columns = matrix.values.shape
     if n_rows == n_columns:
@@ -140,14 +140,14 @@ def curve(matrix: CKAMatrix, ax: Axes | None, *, reference: str | None, label: s
     return ax
 
 
-def _column(matrix: CKAMatrix, name: str) -> int:
+def _column(matrix: Comparison, name: str) -> int:
     if name in matrix.columns:
         return matrix.columns.index(name)
     near = difflib.get_close_matches(name, matrix.columns) or matrix.columns[:5]
     raise ValueError(f"reference: {matrix.models[1]} has no layer {name!r}; it has {', '.join(near)}, ...")
 
 
-def _heatmap_figure(matrix: CKAMatrix) -> tuple[Axes, float]:
+def _heatmap_figure(matrix: Comparison) -> tuple[Axes, float]:
     """Make a figure that fits the heat map; return its Axes and the side of a cell in points."""
     n_rows, n_columns = matrix.values.shape
     longest = max(n_rows, n_columns)
@@ -162,7 +162,7 @@ def _heatmap_figure(matrix: CKAMatrix) -> tuple[Axes, float]:
     return ax, cell * 72
 
 
-def _curve_figure(matrix: CKAMatrix) -> tuple[Axes, float, float]:
+def _curve_figure(matrix: Comparison) -> tuple[Axes, float, float]:
     """Make a figure for a curve; return its Axes and their width and height in points."""
     n_rows = len(matrix.rows)
     width, height = min(6.0, max(3.2, 0.3 * n_rows)), 2.4  # inches, of the Axes
