@@ -36,7 +36,7 @@ function ticks(low, high) {
 
 const TOP = 8; // pixels above the map
 const SCALE_ROOM = 110; // pixels to its right, for the colour scale
-const MOST_WRITTEN = 40000; // values that a browser still draws at once as text
+const MOST_WRITTEN = 10000; // values that a browser draws as text without delay
 const heatmap = {
   at: byId("heatmap"),
   i: 0, j: 0, // the cell last pointed at
@@ -70,11 +70,7 @@ heatmap.draw = function () {
   this.drawFound(picture);
   this.drawScale(picture);
   this.cursor = svg("rect", { class: "cursor", width: this.cell, height: this.cell, visibility: "hidden" }, picture);
-  const [right, below] = this.drawColumnNames(picture);
-  const lowest = this.drawRowNames(picture);
-  picture.setAttribute("width", Math.max(this.left + this.width + SCALE_ROOM, right));
-  picture.setAttribute("height", Math.max(below, lowest, this.bottom + 74));
-  this.at.style.scrollPadding = `0 0 ${this.sticks ? below - this.bottom : 0}px ${this.sticks ? this.left : 0}px`;
+  this.drawNames(picture);
 };
 
 // The image has one pixel a cell. Undefined cells are transparent: the hatching shows through.
@@ -125,36 +121,43 @@ heatmap.drawFound = function (picture) {
   for (const j of this.found.columns) svg("rect", { class: "found", x: this.x(j), y: TOP, width: cell, height }, picture);
 };
 
-// Names and title of the columns, which stay at the lower edge while a magnified map scrolls.
-heatmap.drawColumnNames = function (picture) {
-  const { left, bottom, width } = this;
-  const group = svg("g", { class: "names" }, picture);
-  const ground = svg("rect", { class: "ground", x: 0, y: bottom + 1, width: left + width }, group);
-  const below = bottom + 6 + nameAlong(group, columnLabels, this.cell, left, bottom + 6, this.found.columns);
-  const visible = Math.min(width, this.at.clientWidth - left - 8);
-  const [right, height] = titleBelow(group, left, visible, below + 10, axisTitles[1]);
-  ground.setAttribute("height", below + 8 + height - bottom);
-  this.columnNames = group;
-  return [right, below + 8 + height];
+// Names and titles. They stay in sight while the map scrolls, where they leave enough of it: each group says
+// in which directions it moves along, and covers what comes under it.
+heatmap.drawNames = function (picture) {
+  const { left, bottom, width, at } = this;
+  this.sticks = left <= at.clientWidth / 2;
+  const group = (moves) => svg("g", { class: "names", "data-moves": moves }, picture);
+  const [rowNames, columnNames, corner, rowTitle] = [group("x"), group("-y"), group("x -y"), group("x y")];
+  svg("rect", { class: "ground", x: 0, y: 0, width: left - 1, height: bottom + 1 }, rowNames);
+  this.drawRowNames(rowNames);
+  const ground = { class: "ground", x: 0, y: bottom + 1 };
+  const grounds = [svg("rect", { ...ground, width: left + width }, columnNames), svg("rect", { ...ground, width: left - 1 }, corner)];
+  const below = bottom + 6 + nameAlong(columnNames, columnLabels, this.cell, left, bottom + 6, this.found.columns);
+  const [right, high] = titleBelow(corner, left, Math.min(width, at.clientWidth - left - 8), below + 10, axisTitles[1]);
+  const end = below + 8 + high;
+  for (const rect of grounds) rect.setAttribute("height", end - bottom);
+  const visible = this.zoom > 1 ? Math.min(this.height, 0.9 * innerHeight - (end - bottom)) : this.height;
+  const lowest = this.drawRowTitle(rowTitle, visible);
+  picture.setAttribute("width", Math.max(left + width + SCALE_ROOM, right));
+  picture.setAttribute("height", Math.max(end, lowest, bottom + 74));
+  at.style.scrollPadding = this.sticks ? `0 0 ${end - bottom}px ${left}px` : "";
 };
 
-// Names and title of the rows, which stay at the left edge. Returns the lowest end of the title.
-heatmap.drawRowNames = function (picture) {
-  const { left, bottom, height, cell } = this;
-  const group = svg("g", { class: "names" }, picture);
-  svg("rect", { class: "ground", x: 0, y: 0, width: left - 1, height: bottom + 1 }, group);
-  for (const i of named(rows.length, cell, this.found.rows)) {
+heatmap.drawRowNames = function (parent) {
+  for (const i of named(rows.length, this.cell, this.found.rows)) {
     const style = this.found.rows.includes(i) ? { class: "found-name" } : {};
-    label(group, left - 6, this.y(i) + cell / 2, rowLabels[i], { "text-anchor": "end", ...style });
+    label(parent, this.left - 6, this.y(i) + this.cell / 2, rowLabels[i], { "text-anchor": "end", ...style });
   }
+};
+
+// Title the y axis in the middle of the `visible` pixels of it. Returns the lower end of the title.
+heatmap.drawRowTitle = function (parent, visible) {
   const longest = Math.max(...this.rowTitle.map(titleWidth));
-  const middle = TOP + Math.max(height, longest) / 2;
+  const middle = TOP + Math.max(visible, longest) / 2;
   this.rowTitle.forEach((line, k) => {
     const x = 10 + 17 * k;
-    label(group, x, middle, line.trim(), { class: "title", transform: `rotate(-90 ${x} ${middle})` });
+    label(parent, x, middle, line.trim(), { class: "title", transform: `rotate(-90 ${x} ${middle})` });
   });
-  this.rowNames = group;
-  this.sticks = left <= this.at.clientWidth / 2; // where enough of the map stays to be seen
   return middle + longest / 2 + 6;
 };
 
@@ -181,10 +184,14 @@ heatmap.drawScale = function (picture) {
 };
 
 heatmap.stick = function () {
-  const { scrollLeft, scrollTop, scrollHeight, clientHeight } = this.at;
   if (!this.sticks) return;
-  this.rowNames.setAttribute("transform", `translate(${scrollLeft} 0)`);
-  this.columnNames.setAttribute("transform", `translate(0 ${scrollTop + clientHeight - scrollHeight})`);
+  const { scrollLeft, scrollTop, scrollHeight, clientHeight } = this.at;
+  for (const group of this.at.querySelectorAll(".names")) {
+    const moves = group.dataset.moves.split(" ");
+    const x = moves.includes("x") ? scrollLeft : 0;
+    const y = moves.includes("y") ? scrollTop : moves.includes("-y") ? scrollTop + clientHeight - scrollHeight : 0;
+    group.setAttribute("transform", `translate(${x} ${y})`);
+  }
 };
 
 // Pointer and keys ---------------------------------------------------------------------------------------------

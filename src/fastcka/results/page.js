@@ -93,6 +93,7 @@ function redraw(...parts) {
     part.at.replaceChildren();
     part.draw();
     [part.at.scrollLeft, part.at.scrollTop] = [scrollLeft, scrollTop];
+    part.stick?.();
   }
 }
 

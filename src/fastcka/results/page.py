@@ -49,7 +49,7 @@ style-src '{style_hash}'; script-src '{script_hash}'">
 <p>{summary}</p>
 {warnings}
 <noscript><p>The pictures need JavaScript; the best matches and the settings are below.</p></noscript>
-<h2>Every layer with every layer</h2>
+<h2 class="drawn">Every layer with every layer</h2>
 <p class="hint" id="map-hint">Point at a cell, or tap it, for its value. Or move with the arrow keys, Home,
 End, Page Up and Page Down; Esc closes the box, + and − zoom. A click, or Enter, adds the curve of its column
 below.</p>
@@ -71,7 +71,7 @@ aria-describedby="map-hint"></div>
 <button id="svg" type="button">Download map (SVG)</button></p>
 <details id="all"><summary>All values as a table</summary>
 <div id="table" class="scroll" tabindex="0" role="region" aria-label="All values"></div></details>
-<h2>Similarity over depth</h2>
+<h2 class="drawn">Similarity over depth</h2>
 <ul id="legend"></ul>
 <p class="tools"><label>Add layer of {column_model}:
 <select id="reference" autocomplete="off"><option value="">none</option></select></label></p>

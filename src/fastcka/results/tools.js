@@ -12,7 +12,6 @@ function magnify(factor) {
   redraw(heatmap);
   const grown = heatmap.cell / cell;
   at.scrollTo(x * grown + heatmap.left - at.clientWidth / 2, y * grown + TOP - at.clientHeight / 2);
-  heatmap.stick();
   byId("smaller").disabled = heatmap.zoom === 1;
   byId("larger").disabled = heatmap.cell >= 48;
   if (pointing) heatmap.visit(heatmap.i, heatmap.j);
