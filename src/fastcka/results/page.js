@@ -12,7 +12,7 @@ const other = data.counterparts ?? values.map((row) => row.indexOf(Math.max(...r
 
 const MAGMA = ["#000004", "#0a0822", "#1d1147", "#36106b", "#51127c", "#6a1c81", "#832681", "#9c2e7f", "#b73779",
   "#cf4070", "#e55064", "#f4695c", "#fb8761", "#fea571", "#fec287", "#fde0a1", "#fcfdbf"];
-const BELOW = "#2f9e9e";
+const BELOW = "#6ec6ff";
 const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
 
 function color(value) {
