@@ -13,8 +13,8 @@ import pytest
 from browser import Page, find_chromium
 
 from fastcka import CKAMatrix, DegenerateWarning, cka_matrix
+from fastcka.results.heatmap import BELOW
 from fastcka.results.page import page
-from fastcka.results.plotting import BELOW
 
 EVIL = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a comparison returns. Each file imports only those above it; the last three when a method needs them.
+"""What a comparison returns. Each file imports only those above it; a method loads those after matrix.py.
 
 labels.py       names of layers and networks that can be told apart in little room
 comparison.py   `Comparison`: values and settings, and what can be read from them
@@ -7,7 +7,9 @@ table.py        the values as text, no wider than the terminal
 containers.py   pandas, xarray and CSV
 matrix.py       `CKAMatrix`: a `Comparison` that prints, draws, converts and saves itself
 saved.py        .npz and .json files
-plotting.py     heat map and curves, with matplotlib
+axes.py         axes with names of layers, for the two pictures with matplotlib:
+heatmap.py      the heat map
+curve.py        similarity over depth
 page.py         the web page, with page.css and three scripts: page.js, heatmap.js, tools.js
 """
 

@@ -5,7 +5,7 @@
 
 const MAGMA = ["#000004", "#0a0822", "#1d1147", "#36106b", "#51127c", "#6a1c81", "#832681", "#9c2e7f", "#b73779",
   "#cf4070", "#e55064", "#f4695c", "#fb8761", "#fea571", "#fec287", "#fde0a1", "#fcfdbf"];
-const BELOW = "#2f9e9e";
+const BELOW = "#6ec6ff";
 const ROUNDING = 1e-6; // a value this little outside the scale counts as on it
 const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
 const STOPS = MAGMA.map(rgb);

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from .labels import count_layers
 from .table import printed, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas
     import xarray
     from matplotlib.axes import Axes
@@ -104,58 +106,45 @@ class CKAMatrix(Comparison):
         self,
         ax: Axes | None = None,
         *,
-        vmin: float = 0.0,
+        vmin: float | Literal["auto"] = 0.0,
         vmax: float = 1.0,
         cmap: str = "magma",
         annotate: bool | None = None,
+        fmt: str | None = None,
+        highlight: Literal["best"] | None = None,
+        title: str | None = None,
+        label: str | None = None,
         colorbar: bool = True,
     ) -> Axes:
         """Draw the heat map: rows upwards, columns to the right, the first layers in the lower left corner.
 
-        Needs matplotlib (``pip install "fastcka[plot]"``). Changes no global setting of matplotlib.
+        Needs matplotlib (``pip install "fastcka[plot]"``). Changes no global setting of matplotlib. To write
+        a file: ``matrix.plot().figure.savefig("heatmap.pdf")``.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; its place and size are kept. Without it a figure of fitting size is made.
         vmin, vmax : float
-            The ends of the colour scale: fixed, so that pictures can be compared. Values below `vmin` (an
-            unbiased value may be negative) get a colour of their own, shown at the end of the colour bar.
+            The ends of the colour scale: fixed, so that pictures can be compared. ``vmin="auto"`` starts it
+            at the lowest value, rounded down to a multiple of 0.05. Values below `vmin` (an unbiased value
+            may be negative) have a colour of their own, shown at the end of the colour bar.
         cmap : str
-            Name of a matplotlib colour map.
+            Name of a matplotlib colour map. The default has blues below zero where `vmin` is negative.
         annotate : bool, optional
-            Write the value into each cell; None: when there are at most 12 × 12 of them.
+            Write the value into each cell, with the chance level in parentheses where it is known; None: when
+            there are at most 12 × 12 of them.
+        fmt : str, optional
+            How to write them, such as ``".3f"``; None: two decimals, or as many up to four as tell the framed
+            values from the others of their row.
+        highlight : {"best"}, optional
+            Frame the highest value of each row (see `best_matches`).
+        title : str, optional
+            Title of the Axes.
+        label : str, optional
+            Label of the colour bar; None: `title` of the matrix, its kernel and estimator.
         colorbar : bool
             Draw the colour bar to the right of the heat map.
-
-        Returns
-        -------
-        matplotlib Axes
-        """
-        from . import plotting
-
-        return plotting.heatmap(
-            self, ax, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, colorbar=colorbar
-        )
-
-    def plot_curve(
-        self, ax: Axes | None = None, *, reference: str | None = None, label: str | None = None
-    ) -> Axes:
-        """Draw similarity over depth: one point for each row layer.
-
-        The curve is the similarity of each row layer to its counterpart (see `counterparts`) or, when the
-        two sides have different numbers of layers, to its best match (see `best_matches`). With
-        `reference`, a second, dashed curve is its similarity to that one column layer. Needs matplotlib
-        (``pip install "fastcka[plot]"``).
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw. Curves of several comparisons may share one Axes.
-        reference : str, optional
-            Name of a column layer.
-        label : str, optional
-            What the legend calls this comparison; None: the names of the two networks.
 
         Returns
         -------
@@ -163,12 +152,74 @@ class CKAMatrix(Comparison):
 
         Raises
         ------
+        TypeError
+            If `ax` is not an Axes.
         ValueError
-            If `reference` is not a column layer.
+            If `vmin` is not below `vmax`, or `highlight` is unknown.
         """
-        from . import plotting
+        from .heatmap import heatmap
 
-        return plotting.curve(self, ax, reference=reference, label=label)
+        return heatmap(
+            self,
+            ax,
+            vmin=vmin,
+            vmax=vmax,
+            cmap=cmap,
+            annotate=annotate,
+            fmt=fmt,
+            highlight=highlight,
+            title=title,
+            label=label,
+            colorbar=colorbar,
+        )
+
+    def plot_curve(
+        self,
+        ax: Axes | None = None,
+        *,
+        others: Sequence[CKAMatrix] = (),
+        reference: str | None = None,
+        by: Literal["name", "position"] = "name",
+        depth: Literal["layers", "percent"] = "layers",
+        label: str | None = None,
+    ) -> Axes:
+        """Draw similarity over depth: one point for each row layer.
+
+        The curve is the similarity of each row layer to its namesake (see `counterparts`) or, when some have
+        none, to its best match (see `best_matches`); legend and y axis say which. A dotted curve is the
+        chance level, where it is known. Needs matplotlib (``pip install "fastcka[plot]"``).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. Curves of several comparisons may share one Axes: each has its marker and dashes.
+        others : sequence of CKAMatrix
+            More comparisons of the same layers, such as those of other seeds: the curve is the mean of all,
+            with a band from the lowest to the highest.
+        reference : str, optional
+            Name of a column layer: a second curve, with hollow markers, is the similarity to that one.
+        by : {"name", "position"}
+            ``"position"`` compares each layer with the one at its position in the other network.
+        depth : {"layers", "percent"}
+            What the x axis shows: names of layers, or depth in percent, for networks of unequal length.
+        label : str, optional
+            What the legend calls this comparison; None: with what the layers are compared.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        TypeError
+            If `ax` is not an Axes.
+        ValueError
+            If `reference` is not a column layer, `others` have other row layers, or there are no counterparts
+            by position.
+        """
+        from .curve import curve
+
+        return curve(self, ax, others=others, reference=reference, by=by, depth=depth, label=label)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page: interactive heat map, curve, settings, warnings, values as CSV.
