@@ -371,6 +371,13 @@ def test_the_colour_scale_has_a_range(browser):
     assert browser.evaluate("[color(0.1), color(0.3), color(0.09)]") == browser.evaluate(
         "[rgb(MAGMA[0]), rgb(MAGMA[16]), rgb(BELOW)]"
     )
+    browser.evaluate("showRange(-0.25, 0.5)")  # blues below zero, as in the figures
+    values = [-0.3, -0.25, -0.125, -1e-3, 0.0, 0.25, 0.5]
+    shown = matrix().plot(vmin=-0.25, vmax=0.5).collections[0]
+    expected = shown.cmap(shown.norm(values))[:, :3]
+    drawn = np.array(browser.evaluate(f"{values}.map(color)")) / 255
+    np.testing.assert_allclose(drawn, expected, atol=0.02)
+    browser.evaluate("showRange(0.1, 0.3)")
     browser.evaluate("showRange(0.5, 0.3)")  # not a scale: the last one stays
     assert scale()[:2] == [0.1, 0.3]
     assert browser.evaluate("document.getElementById('low').checkValidity()") is False
