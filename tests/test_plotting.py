@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fastcka import CKAMatrix
-from fastcka.plotting import BELOW
+from fastcka.results.heatmap import BELOW, NEGATIVE
 
 BERT = ("attention.self.query", "attention.self.key", "attention.output.dense", "output.dense")
 
@@ -127,6 +127,110 @@ def test_both_axes_and_the_colour_bar_are_titled():
     assert strip(ax).get_ylabel().replace("\n", " ") == "unbiased CKA, RBF(bandwidth=0.5)"
 
 
+def test_the_scale_starts_at_the_lowest_value_when_asked():
+    assert strip(matrix(0.63 + 0.3 * ramp(3)).plot(vmin="auto")).get_ylim() == pytest.approx((0.6, 1))
+    assert strip(matrix(0.6 + 0.4 * ramp(3)).plot(vmin="auto")).get_ylim() == pytest.approx((0.6, 1))
+    assert strip(matrix([[1.0, 1.0]]).plot(vmin="auto")).get_ylim() == pytest.approx((0.95, 1))
+    assert strip(matrix([[np.nan]]).plot(vmin="auto")).get_ylim() == pytest.approx((0.95, 1))
+    with pytest.raises(ValueError, match="vmin: expected a number or 'auto', got 'lowest'"):
+        matrix(ramp(3)).plot(vmin="lowest")
+
+
+def test_a_scale_that_starts_below_zero_has_blues_there():
+    ax = matrix([[-0.28, -0.02], [0.02, 0.9]]).plot(vmin="auto", annotate=False)
+    assert strip(ax).get_ylim() == pytest.approx((-0.3, 1))
+    assert ax.collections[0].colorbar.extend == "neither"
+    for x in (0, 1):
+        red, green, blue = color_at(ax, x, 0)
+        assert red < green < blue
+    assert color_at(ax, 0, 0)[0] > color_at(ax, 1, 0)[0] + 0.2  # lighter, the lower
+    assert color_at(ax, 0, 1) == pytest.approx(magma(0.02), abs=0.02)
+    assert color_at(ax, 1, 1) == pytest.approx(magma(0.9), abs=0.02)
+    plain = matrix([[-1.0, 1.0]]).plot(vmin=-1, cmap="coolwarm", annotate=False)
+    assert color_at(plain, 0, 0) == pytest.approx(matplotlib.colormaps["coolwarm"](0.0)[:3], abs=0.01)
+
+
+DEFICIENCIES = {  # Machado et al. (2009), severity 1: what an eye without one kind of cones sees
+    "none": np.eye(3),
+    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+}
+
+
+def lab(colors, deficiency):
+    """CIELAB of sRGB colours, as seen with a deficiency."""
+    colors = np.asarray(colors)[..., :3]
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(DEFICIENCIES[deficiency]), 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = seen @ np.transpose(to_xyz) / (0.9505, 1, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_negative_values_are_told_apart_by_every_eye(deficiency):
+    positive = lab(matplotlib.colormaps["magma"](np.linspace(0, 1, 256)), deficiency)
+    for color in (BELOW, *NEGATIVE):
+        assert np.linalg.norm(positive - lab(to_rgb(color), deficiency), axis=1).min() > 30
+
+
+def test_best_matches_are_framed():
+    values = np.array([[0.9, 0.2, 0.1], [0.3, np.nan, 0.8], [np.nan, np.nan, np.nan]])
+    ax = matrix(values).plot(highlight="best")
+    frames = [p for p in ax.patches if p.get_edgecolor()[:3] == (1, 1, 1)]
+    assert [(round(p.get_x() + 0.46), round(p.get_y() + 0.46)) for p in frames] == [(0, 0), (2, 1)]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["undefined", "best of its row"]
+    pixels(ax.figure)
+    with pytest.raises(ValueError, match="highlight: expected None or 'best', got 'worst'"):
+        matrix(values).plot(highlight="worst")
+
+
+def test_what_is_written_tells_the_best_from_the_others():
+    close = matrix([[0.9712, 0.9731], [0.5, 0.6]])
+    assert {t.get_text() for t in texts(close.plot())} == {"0.97", "0.50", "0.60"}
+    framed = {t.get_text() for t in texts(close.plot(highlight="best"))}
+    assert framed == {"0.971", "0.973", "0.500", "0.600"}
+    assert {len(t.get_text()) for t in texts(matrix([[0.5, 0.5]]).plot(highlight="best"))} == {6}  # a tie
+    assert {t.get_text() for t in texts(close.plot(fmt=".0%"))} == {"97%", "50%", "60%"}
+    assert {t.get_text() for t in texts(matrix([[-0.4, 0.4]]).plot(fmt="+.1f"))} == {"−0.4", "+0.4"}
+
+
+def test_chance_stands_below_the_value():
+    ax = matrix(ramp(3), chance=ramp(3) / 2).plot()
+    assert {t.get_text() for t in texts(ax)} >= {"0.50\n(0.25)", "1.00\n(0.50)"}
+    (x0, y0), (x1, y1) = ax.transData.transform([(0, 0), (1, 1)])
+    for text in texts(ax):
+        assert text.get_window_extent().width < x1 - x0
+        assert text.get_window_extent().height < y1 - y0
+
+
+def test_title_and_label_are_those_given():
+    ax = matrix(ramp(3)).plot(title="Two seeds", label="unbiased CKA")
+    assert (ax.get_title(), strip(ax).get_ylabel()) == ("Two seeds", "unbiased CKA")
+
+
+@pytest.mark.parametrize("draw", [CKAMatrix.plot, CKAMatrix.plot_curve])
+def test_a_file_name_is_told_how_to_save(draw):
+    with pytest.raises(TypeError, match=r"ax: .* got 'x\.png'.* \.figure\.savefig\('x\.png'\)"):
+        draw(matrix(ramp(3)), "x.png")
+    with pytest.raises(TypeError, match=r"ax: expected matplotlib Axes, got 3$"):
+        draw(matrix(ramp(3)), 3)
+
+
+def test_names_are_never_read_as_mathematics_or_broken():
+    names = ("$a_$", r"\\frac$", "\udcff", "line\nbreak")
+    m = matrix(ramp(4), rows=names).with_models("$x_$", "\udcff")
+    for ax in (
+        m.plot(),
+        m.T.plot(),
+        m.plot_curve(label="a"),
+        m.plot_curve(by="position", reference="layer0"),
+    ):
+        pixels(ax.figure)
+
+
 def test_negative_values_have_a_colour_of_their_own():
     ax = matrix([[0.5, -0.2], [0.0, -1e-9]]).plot(annotate=False)
     assert color_at(ax, 1, 0) == pytest.approx(to_rgb(BELOW), abs=0.01)
@@ -210,7 +314,7 @@ def test_every_layer_is_named_when_there_is_room():
 
 def test_names_without_a_common_prefix_lose_their_middle():
     ax = matrix(ramp(2), rows=("a" * 20 + "b" * 20, "c")).plot()
-    assert [name for name, _ in tick_labels(ax.yaxis)] == ["a" * 13 + "…" + "b" * 14, "c"]
+    assert [name for name, _ in tick_labels(ax.yaxis)] == ["a" * 14 + "…" + "b" * 15, "c"]
 
 
 @pytest.mark.parametrize("n", [5, 24, 150])
@@ -337,7 +441,65 @@ def test_curves_share_axes_and_limits():
     assert top > 1
     colors = [line.get_color() for line in ax.lines]
     assert colors[0] != colors[1] == colors[2]
+    assert ax.get_ylabel() == "CKA, linear\nwith the same layer"
+    assert (
+        len({line.get_marker() for line in ax.lines})
+        == len({str(line.get_linestyle()) for line in ax.lines})
+        == 2
+    )
+
+
+def test_curves_differ_by_more_than_colour():
+    ax = None
+    for i in range(8):
+        ax = matrix(ramp(4)).plot_curve(ax, label=str(i))
+    looks = {(line.get_marker(), str(line._dash_pattern)) for line in ax.lines}
+    assert len(looks) == 8
+    hollow = matrix(ramp(4)).plot_curve(reference="layer1").lines[1]
+    assert hollow.get_markerfacecolor() == "none"
+
+
+def test_curve_of_several_seeds_is_a_mean_with_a_band():
+    many = [matrix(v * ramp(3)) for v in (0.2, 0.4, 0.9)]
+    many[1] = matrix(np.where(np.eye(3, dtype=bool), np.nan, 0.5))  # has no say in the mean
+    ax = many[0].plot_curve(others=many[1:], label="seeds")
+    np.testing.assert_allclose(curves(ax)["seeds"], 0.55 * np.diag(ramp(3)))
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    for x, value in enumerate(np.diag(ramp(3))):
+        here = corners[corners[:, 0] == x, 1]
+        assert (here.min(), here.max()) == (pytest.approx(0.2 * value), pytest.approx(0.9 * value))
+    with pytest.raises(ValueError, match=r"others: .* same row layers"):
+        many[0].plot_curve(others=[matrix(ramp(4))])
+
+
+def test_curves_of_unequal_networks_share_an_axis_in_percent():
+    ax = matrix(ramp(3)).plot_curve(depth="percent", label="short")
+    matrix(ramp(5)).plot_curve(ax, depth="percent", label="long")
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[0, 50, 100], [0, 25, 50, 75, 100]]
+    assert ax.get_xlabel() == "depth (%)"
+    pixels(matrix([[0.5]]).plot_curve(depth="percent").figure)
+    with pytest.raises(ValueError, match=r"depth: .* got 'metres'"):
+        matrix(ramp(3)).plot_curve(depth="metres")
+
+
+def test_curves_say_with_what_layers_are_compared():
+    other = matrix(ramp(3), rows=("a", "b", "c"))
+    ax = other.plot_curve(label="ResNet")
+    assert list(curves(ax)) == ["ResNet, best match"]
     assert ax.get_ylabel() == "CKA, linear"
+    ax = other.plot_curve(by="position")
+    np.testing.assert_array_equal(curves(ax)["same position"], np.diag(ramp(3)))
+    with pytest.raises(ValueError, match="ResNet has 3, ViT has 4"):
+        matrix(ramp(3, 4)).plot_curve(by="position")
+
+
+def test_chance_is_a_dotted_curve():
+    ax = matrix(ramp(3), chance=ramp(3) / 4).plot_curve(label="trained")
+    matrix(ramp(3), chance=ramp(3) / 2).plot_curve(ax, label="untrained")
+    np.testing.assert_array_equal(curves(ax)["chance"], np.diag(ramp(3)) / 4)
+    assert [line.get_linestyle() for line in ax.lines].count(":") == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "chance", "untrained"]
 
 
 def test_curve_is_drawn_on_the_scale_from_0_to_1():

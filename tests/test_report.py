@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from xml.etree import ElementTree
@@ -14,8 +13,8 @@ import pytest
 from browser import Page, find_chromium
 
 from fastcka import CKAMatrix, DegenerateWarning, cka_matrix
-from fastcka.plotting import BELOW
-from fastcka.report import page
+from fastcka.results.heatmap import BELOW
+from fastcka.results.page import page
 
 EVIL = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
 
@@ -101,19 +100,15 @@ def test_warnings_name_the_networks():
     assert networks(one.with_models("BERT", "a <b>").T) == ["BERT"]
 
 
-def test_provenance_is_shown_where_it_is_known(monkeypatch):
+def test_provenance_is_shown_where_it_is_known():
     assert "Provenance" not in page(matrix())
-    settings = {**matrix().settings(), "provenance": {"dtype": "float32", "widths": {"<i>": [3, 4]}}}
-    monkeypatch.setattr(CKAMatrix, "settings", lambda _: settings)
-    html = page(matrix())
+    html = page(matrix(provenance={"dtype": "float32", "widths": {"<i>": [3, 4]}}))
     assert "<dt>dtype</dt><dd>float32</dd><dt>widths</dt><dd>{&quot;&lt;i&gt;&quot;: [3, 4]}</dd>" in html
 
 
 def test_chance_stands_beside_the_values():
-    m = matrix()
     chance = np.arange(36.0).reshape(6, 6) / 100
-    object.__setattr__(m, "chance", chance)
-    html = page(m)
+    html = page(matrix(chance=chance))
     assert [field["name"] for field in data(html)["fields"]] == ["CKA", "chance"]
     np.testing.assert_array_equal(data(html)["fields"][1]["values"], chance)
     assert "<th>stem</th><td>block5</td><td>0.0500</td><td>0.0500</td></tr>" in html
@@ -376,6 +371,13 @@ def test_the_colour_scale_has_a_range(browser):
     assert browser.evaluate("[color(0.1), color(0.3), color(0.09)]") == browser.evaluate(
         "[rgb(MAGMA[0]), rgb(MAGMA[16]), rgb(BELOW)]"
     )
+    browser.evaluate("showRange(-0.25, 0.5)")  # blues below zero, as in the figures
+    values = [-0.3, -0.25, -0.125, -1e-3, 0.0, 0.25, 0.5]
+    shown = matrix().plot(vmin=-0.25, vmax=0.5).collections[0]
+    expected = shown.cmap(shown.norm(values))[:, :3]
+    drawn = np.array(browser.evaluate(f"{values}.map(color)")) / 255
+    np.testing.assert_allclose(drawn, expected, atol=0.02)
+    browser.evaluate("showRange(0.1, 0.3)")
     browser.evaluate("showRange(0.5, 0.3)")  # not a scale: the last one stays
     assert scale()[:2] == [0.1, 0.3]
     assert browser.evaluate("document.getElementById('low').checkValidity()") is False
@@ -397,15 +399,8 @@ def downloads(browser):
 def test_the_csv_holds_every_bit_and_the_settings(browser, downloads):
     browser.click_on("#csv")
     browser.wait_for("Browser.downloadProgress", state="completed")
-    text = (downloads / "ResNet-co-ViT.csv").read_text(encoding="utf-8")
-    comments = [line for line in text.splitlines() if line.startswith("#")]
-    assert "# n_samples: 1234" in comments
-    assert text.startswith("\n".join(comments))
-    head, *lines = csv.reader(text.splitlines()[len(comments) :])
-    m = matrix()
-    assert head == ["", *m.columns]
-    assert [name for name, *_ in lines] == list(m.rows)
-    np.testing.assert_array_equal(np.array([line[1:] for line in lines], dtype=float), m.values)
+    matrix().to_csv(downloads / "expected.csv")
+    assert (downloads / "ResNet-co-ViT.csv").read_bytes() == (downloads / "expected.csv").read_bytes()
 
 
 @needs_chromium
@@ -449,16 +444,16 @@ def test_light_and_dark(browser):
 
 @needs_chromium
 def test_chance_is_shown_and_downloaded(tmp_path):
-    m = CKAMatrix([[0.5, np.nan]], ("a",), ("b", "c,d"), "linear", "biased", 9)
-    object.__setattr__(m, "chance", np.array([[1e-5, np.nan]]))
+    chance = [[1e-5, np.nan]]
+    m = CKAMatrix([[0.5, np.nan]], ("a",), ("b", "c,d"), "linear", "biased", 9, chance=chance)
     m.to_html(tmp_path / "page.html")
+    m.to_csv(tmp_path / "values.csv")
     with Page(tmp_path / "page.html", tmp_path / "profile") as opened:
         opened.evaluate("heatmap.visit(0, 0)")
         assert details(opened) == ["a", "b", "0.5000", "1.00e-5"]
         text = opened.evaluate("wideCsv()")
-    *comments, head, line, end = text.split("\n")
-    assert comments[-1] == "# chance: [[1e-05, null]]"
-    assert (head, line, end) == ('"","b","c,d"', '"a",0.5,nan', "")
+    assert "# chance: [[1e-05, null]]" in text
+    assert text == (tmp_path / "values.csv").read_text(encoding="utf-8")
 
 
 # What of the text of the pictures lies outside of them.

@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import io
 import json
 import os
+import pickle
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
+import pandas
 import pytest
+import xarray
 
-from fastcka import CKAMatrix, _saved
+from fastcka import CKAMatrix
 from fastcka._files import atomic_write
+from fastcka.results import saved
 
 VALUES = [[0.9, 0.2, -0.05], [0.1 + 0.2, 1 / 3, np.nan], [np.nan, np.nan, np.nan]]
 
@@ -28,6 +37,8 @@ def awkward():
     return CKAMatrix(
         np.array(values), ("höhe ∘ 1", 'a "b", <c>\n'), ("", "x", "y\\"), "RBF(bandwidth=0.5)", "unbiased", 7,
         models=("A & B", "名"), warnings=("layer 'x': constant",), method="minibatch",
+        chance=[[0.1, np.nan, 1 / 3], [0.0, 5e-324, 0.5]],
+        provenance={"version": "0.1.0", "widths": {"x": 3}, "sigma": [0.1, None], "pooling": "mean"},
     )  # fmt: skip
 
 
@@ -37,6 +48,7 @@ def assert_same(a, b):
     defined = ~np.isnan(a.values)
     assert a.values[defined].tobytes() == b.values[defined].tobytes()
     assert a.settings() == b.settings()
+    assert a.equals(b)
 
 
 # What it is -------------------------------------------------------------------------------------------------
@@ -47,6 +59,87 @@ def test_it_is_an_array_without_a_copy():
     assert np.asarray(m) is m.values or np.shares_memory(np.asarray(m), m.values)
     assert np.asarray(m, dtype=np.float32).dtype == np.float32
     assert not np.shares_memory(np.array(m), m.values)
+    assert m.shape == m.values.shape == (3, 3)
+
+
+def test_nothing_can_be_changed():
+    values, chance, provenance = np.array(VALUES), np.zeros((3, 3)), {"sources": ["a.npy"]}
+    m = matrix(values, chance=chance, provenance=provenance)
+    values[0, 0] = chance[0, 0] = 7.0
+    provenance["sources"].append("b.npy")
+    assert (m.values[0, 0], m.chance[0, 0], m.provenance["sources"]) == (0.9, 0.0, ["a.npy"])
+    for same in (m, m.T, copy.deepcopy(m), pickle.loads(pickle.dumps(m)), m[:, :]):
+        for array in (same.values, same.chance, np.asarray(same)):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0, 0] = 7.0
+        with pytest.raises(TypeError):
+            same.provenance["version"] = "2"
+    assert_same(pickle.loads(pickle.dumps(awkward())), awkward())
+
+
+def test_equals():
+    assert matrix().equals(matrix())
+    assert not matrix().equals(np.array(VALUES))
+    others = [matrix(np.array(VALUES) + 1e-16 + 1e-15), matrix(columns="abd"), matrix(kernel="cosine"),
+              matrix(chance=np.zeros((3, 3))), matrix(provenance={"version": "1"}), matrix(n_samples=99),
+              matrix().with_models("A", "C"), matrix(VALUES[:2], rows="ab")]  # fmt: skip
+    for other in others:
+        assert not matrix().equals(other)
+        assert not other.equals(matrix())
+    assert not matrix(chance=np.zeros((3, 3))).equals(matrix(chance=np.ones((3, 3))))
+
+
+def test_layers_are_chosen_by_name():
+    m = matrix(chance=np.arange(9).reshape(3, 3), models=("A", "B"), columns="xyz")
+    assert (m["a", "y"], type(m["a", "y"])) == (0.2, float)
+    part = m[["b", "a"], :]
+    np.testing.assert_array_equal(part.values, m.values[[1, 0]])
+    np.testing.assert_array_equal(part.chance, m.chance[[1, 0]])
+    assert (part.rows, part.columns, part.models) == (("b", "a"), ("x", "y", "z"), ("A", "B"))
+    assert m[["a", "c"], ["z"]].values.tolist() == [[-0.05], [pytest.approx(np.nan, nan_ok=True)]]
+    assert (m["a", :].shape, m[:, "x"].shape, m[:, :].equals(m)) == ((1, 3), (3, 1), True)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [0, (0, 1), "a", ("a",), ("a", "x", "y"), (slice(1), "x"), (["a", 1], "x"), ("a", ("x",)), (..., "x")],
+)
+def test_other_keys_point_to_the_values(key):
+    with pytest.raises(TypeError, match=r"by position in \.values"):
+        matrix(columns="xyz")[key]
+    with pytest.raises(TypeError, match=r"\.values"):
+        list(matrix())
+
+
+def test_unknown_names_are_named():
+    m = matrix(VALUES[:1], rows=["conv1"], columns=["fc1", "fc2", "fc3"], models=("ResNet", "ViT"))
+    with pytest.raises(KeyError, match=r"ResNet has no layer 'conv2'.* conv1\?"):
+        m["conv2", "fc1"]
+    with pytest.raises(KeyError, match=r"ViT has no layer 'fc'"):
+        m["conv1", ["fc1", "fc"]]
+    with pytest.raises(ValueError, match="at least one layer"):
+        m[[], :]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"values": np.full((3, 3), 1j)}, TypeError, "values: .*complex128"),
+        ({"values": np.full((3, 3), "0.5")}, TypeError, "values: .*<U3"),
+        ({"chance": np.full((3, 3), 1j)}, TypeError, "chance: .*complex128"),
+        ({"chance": np.zeros((3, 2))}, ValueError, r"chance: expected shape \(3, 3\).* got \(3, 2\)"),
+        ({"n_samples": "<script>"}, TypeError, "str"),
+        ({"n_samples": 7.5}, TypeError, "float"),
+        ({"n_samples": -1}, ValueError, "n_samples: .* -1"),
+        ({"kernel": None}, TypeError, "kernel: .* None"),
+        ({"rows": (1, 2, 3)}, TypeError, r"rows: .* \(1, 2, 3\)"),
+        ({"provenance": {"sigma": np.float32(1)}}, TypeError, "provenance: .*float32"),
+        ({"provenance": {"sigma": np.nan}}, TypeError, "provenance: .*JSON"),
+    ],
+)
+def test_fields_are_checked(settings, error, message):
+    with pytest.raises(error, match=message):
+        matrix(**settings)
 
 
 def test_lists_are_taken_and_float64_kept():
@@ -91,7 +184,12 @@ def test_best_match_of_equal_values_is_the_first():
 
 def test_counterparts_go_by_name_in_any_order():
     assert matrix(columns="cab").counterparts() == ("a", "b", "c")
-    assert matrix(columns="xyz").counterparts() == ("x", "y", "z")
+    assert matrix(columns="xyz").counterparts(by="position") == ("x", "y", "z")
+    assert matrix(VALUES[:2], rows="ba").counterparts() == ("b", "a")  # the third column is nobody's
+    with pytest.raises(ValueError, match=r"B has no layer 'a': of 3 layers of A, 2 have no namesake.* by="):
+        matrix(columns="xyc").counterparts()
+    with pytest.raises(ValueError, match="expected 'name' or 'position', got 'depth'"):
+        matrix().counterparts(by="depth")
 
 
 def test_identification_accuracy_counts_rows():
@@ -99,13 +197,13 @@ def test_identification_accuracy_counts_rows():
     assert matrix(crossed).identification_accuracy() == 2 / 3  # b looks like a
     assert matrix(crossed).T.identification_accuracy() == 1.0  # but no column of A is mistaken
     assert matrix(crossed[:, ::-1], columns="cba").identification_accuracy() == 2 / 3  # by name
-    assert matrix(crossed[:, ::-1], columns="xyz").identification_accuracy() == 0.0  # by position
+    assert matrix(crossed[:, ::-1], columns="xyz").identification_accuracy("position") == 0.0
     assert matrix().identification_accuracy() == 2 / 3  # a row of nan is not identified
 
 
 def test_identification_needs_counterparts():
     with pytest.raises(ValueError, match="ResNet has 2, ViT has 3"):
-        matrix(VALUES[:2], rows="ab", models=("ResNet", "ViT")).identification_accuracy()
+        matrix(VALUES[:2], rows="ab", models=("ResNet", "ViT")).identification_accuracy(by="position")
 
 
 def test_repr_is_one_informative_line():
@@ -134,7 +232,8 @@ def test_a_mini_batch_value_says_so_everywhere():
     assert matrix().method == "exact"
 
 
-def test_str_and_html_elide_the_middle_of_many_layers():
+def test_str_and_html_elide_the_middle_of_many_layers(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     many = matrix(np.full((3, 40), 0.5), columns=[f"layer{i}" for i in range(40)])
     head = str(many).splitlines()[1]
     assert head.split() == [*(f"layer{i}" for i in range(5)), "...", *(f"layer{i}" for i in range(35, 40))]
@@ -157,24 +256,67 @@ def test_to_pandas():
     assert (tuple(frame.index), tuple(frame.columns)) == (m.rows, m.columns)
     assert (frame.index.name, frame.columns.name) == m.models
     assert frame.attrs["kernel"] == "RBF(bandwidth=0.5)"
+    assert frame.attrs["provenance"]["widths"] == {"x": 3}
     frame.iloc[0, 1] = 7.0
     assert m.values[0, 1] == 0.0
+
+
+def test_tidy_pandas_has_a_line_for_each_pair():
+    m = awkward()
+    frame = m.to_pandas(tidy=True)
+    assert list(frame.columns) == ["model_a", "layer_a", "model_b", "layer_b", "cka", "chance"]
+    assert len(frame) == 6
+    line = frame[(frame["layer_a"] == "höhe ∘ 1") & (frame["layer_b"] == "y\\")].iloc[0]
+    assert (line["model_a"], line["model_b"], line["cka"], line["chance"]) == ("A & B", "名", 5e-324, 1 / 3)
+    assert frame.attrs["kernel"] == m.kernel
+    assert "chance" not in matrix().to_pandas(tidy=True)
+
+
+def test_csv_carries_its_settings(tmp_path):
+    path = tmp_path / "m.csv"
+    m = dataclasses.replace(awkward(), columns=("", "x # y", 'y,"z"'))
+    m.to_csv(path)
+    frame = pandas.read_csv(path, comment="#", index_col=0)
+    np.testing.assert_allclose(frame.to_numpy(), m.values, rtol=1e-15, atol=1e-300)
+    assert ",0.1\n" in path.read_text(encoding="utf-8")
+    assert tuple(frame.index) == m.rows
+    assert tuple(frame.columns)[1:] == m.columns[1:]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    found = {name: json.loads(value) for name, value in (line[2:].split(": ", 1) for line in lines)}
+    assert found.pop("chance") == [[0.1, None, 1 / 3], [0.0, 5e-324, 0.5]]
+    assert found == {k: v for k, v in m.settings().items() if k not in ("rows", "columns")}
+    matrix(rows=["a", "\udcff", "c"]).to_csv(path)
+    assert tuple(pandas.read_csv(path, comment="#", index_col=0).index) == ("a", r"\udcff", "c")
+    assert os.listdir(tmp_path) == ["m.csv"]
 
 
 def test_to_xarray():
     m = awkward()
     array = m.to_xarray()
     np.testing.assert_array_equal(array.values, m.values)
-    assert array.dims == ("row", "column")
-    assert float(array.sel(row="höhe ∘ 1", column="y\\")) == 5e-324
+    assert array.dims == ("layer_a", "layer_b")
+    assert float(array.sel(layer_a="höhe ∘ 1", layer_b="y\\")) == 5e-324
+    assert (array["model_a"].item(), array["model_b"].item()) == m.models
+    np.testing.assert_array_equal(array["chance"], m.chance)
+    assert json.loads(array.attrs.pop("provenance")) == m.provenance
     assert array.attrs == {
         "kernel": "RBF(bandwidth=0.5)",
         "estimator": "unbiased",
         "n_samples": 7,
-        "models": ["A & B", "名"],
-        "warnings": ["layer 'x': constant"],
+        "warnings": "layer 'x': constant",
         "method": "minibatch",
     }
+    assert "chance" not in matrix().to_xarray().coords
+
+
+@pytest.mark.parametrize("m", [awkward(), matrix()], ids=["awkward", "plain"])
+def test_xarray_can_be_written_to_netcdf(tmp_path, m):
+    pytest.importorskip("scipy")
+    array = m.to_xarray()
+    array.to_netcdf(tmp_path / "m.nc", engine="scipy")
+    with xarray.open_dataarray(tmp_path / "m.nc", engine="scipy") as found:
+        xarray.testing.assert_equal(found.load(), array)
+        assert found.attrs == array.attrs
 
 
 @pytest.mark.parametrize(
@@ -183,8 +325,8 @@ def test_to_xarray():
 )
 def test_a_missing_extra_is_named(monkeypatch, module, method, extra):
     monkeypatch.setitem(sys.modules, module, None)  # import then fails
-    monkeypatch.delitem(sys.modules, "fastcka.plotting", raising=False)
-    monkeypatch.delattr("fastcka.plotting", raising=False)
+    monkeypatch.delitem(sys.modules, "fastcka.results.axes", raising=False)
+    monkeypatch.delattr("fastcka.results.axes", raising=False)
     with pytest.raises(ImportError, match=rf'pip install "fastcka\[{extra}\]"'):
         getattr(matrix(), method)()
 
@@ -293,7 +435,7 @@ def test_foreign_npz_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"foreign\.npz: not a CKAMatrix.* holds the arrays \['x'\]"):
         CKAMatrix.load(path)
     np.savez(path, header=np.array({"format": "pickled"}), values=np.ones((1, 1)))
-    with pytest.raises(ValueError, match=r"foreign\.npz: damaged, or not .* allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"foreign\.npz: not a CKAMatrix .* dtype object"):
         CKAMatrix.load(path)
     with open(path, "wb") as file:
         np.save(file, np.ones(3))
@@ -303,17 +445,68 @@ def test_foreign_npz_is_refused(tmp_path):
 
 def test_files_from_before_there_was_a_method_are_exact(tmp_path):
     settings = matrix().settings()
-    del settings["method"]
+    del settings["method"], settings["provenance"]
     for suffix in (".npz", ".json"):
-        _saved.write(tmp_path / f"old{suffix}", settings, np.array(VALUES))
+        saved.write(tmp_path / f"old{suffix}", settings, {"values": np.array(VALUES)})
         assert_same(CKAMatrix.load(tmp_path / f"old{suffix}"), matrix())
+
+
+def test_no_file_asks_for_more_memory_than_it_is_long(tmp_path):
+    path = tmp_path / "bomb.npz"
+    matrix().save(path)
+    with np.load(path) as arrays:
+        header, values = arrays["header"], arrays["values"]
+
+    def peak(reason):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=rf"bomb\.npz: {reason}"):
+                CKAMatrix.load(path)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    np.savez_compressed(path, header=header, values=np.zeros(10**8 // 8))
+    assert path.stat().st_size < 1e6
+    assert peak("not a CKAMatrix saved by fastcka; its header is compressed") < 1e6
+    np.savez(path, header=header, values=values[:2])
+    assert peak(r"damaged: its values has shape \(2, 3\), not \(3, 3\)") < 1e6
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "<f8", "fortran_order": False, "shape": (3, 3)})
+    lying = json.loads(str(header)) | {"rows": ["a"] * 3}
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("header.npy", "w") as file:
+            np.save(file, np.array(json.dumps(lying)))
+        archive.writestr("values.npy", huge.getvalue())
+    assert peak(r"damaged: its values has shape \(3, 3\), not \(3, 3\), or another length") < 1e6
+
+
+@SUFFIXES
+@pytest.mark.parametrize(
+    ("name", "value"), [("n_samples", "<script>"), ("models", ["A"]), ("rows", [1, 2, 3]), ("future", 1)]
+)
+def test_bad_settings_name_the_file(tmp_path, suffix, name, value):
+    path = tmp_path / f"crafted{suffix}"
+    saved.write(path, matrix().settings() | {name: value}, {"values": np.array(VALUES)})
+    with pytest.raises(ValueError, match=rf"crafted\{suffix}: damaged, or not a CKAMatrix .*{name}|str"):
+        CKAMatrix.load(path)
+
+
+def test_complex_values_are_refused(tmp_path):
+    path = tmp_path / "crafted.npz"
+    matrix().save(path)
+    with np.load(path) as arrays:
+        header = arrays["header"]
+    np.savez(path, header=header, values=np.full((3, 3), 0.5 + 0j))
+    with pytest.raises(ValueError, match=r"crafted\.npz: .*complex128"):
+        CKAMatrix.load(path)
 
 
 @SUFFIXES
 def test_newer_files_are_refused(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"future{suffix}"
     with monkeypatch.context() as later:
-        later.setattr(_saved, "FORMAT_VERSION", 2)
+        later.setattr(saved, "FORMAT_VERSION", 2)
         matrix().save(path)
     with pytest.raises(ValueError, match=rf"future\{suffix}: written by a newer fastcka .*format version 2"):
         CKAMatrix.load(path)

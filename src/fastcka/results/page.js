@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The interactive part of the page that report.py writes: what its parts share, the curve, the tables and the
+// The interactive part of the page that page.py writes: what its parts share, the curve, the tables and the
 // downloads. heatmap.js and tools.js follow in the same script. Names reach the page as text only, never as markup.
 "use strict";
 
@@ -20,7 +20,7 @@ function format(value) {
 const withMinus = (text) => text.replace(/^-/, "−").replace(/^−(0\.0*)$/, "$1");
 
 const ruler = document.createElement("canvas").getContext("2d");
-ruler.font = "12px system-ui, sans-serif"; // that of svg text in report.css
+ruler.font = "12px system-ui, sans-serif"; // that of svg text in page.css
 const textWidth = (text) => ruler.measureText(text).width; // pixels
 const titleWidth = (text) => (14 / 12) * textWidth(text);
 const room = (labels) => Math.max(...labels.map(textWidth)) + 10;
@@ -121,7 +121,7 @@ function showDetails(entries, x, y) {
 
 const curve = { at: byId("curve"), left: 46, top: 10, height: 230 };
 
-// The curves, each with its name, its look in report.css and its marker of radius r as a path.
+// The curves, each with its name, its look in page.css and its marker of radius r as a path.
 curve.lines = function () {
   const reference = byId("reference").value;
   const how = data.namesakes ? "its namesake" : "its best match";

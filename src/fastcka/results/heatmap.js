@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The heat map of the page, with pointer and keys; follows report.js in the same script.
+// The heat map of the page, with pointer and keys; follows page.js in the same script.
 
-// Colours: matplotlib's magma at every sixteenth of the scale, and one for values below it -----------------------
+// Colours, as heatmap.py has them: matplotlib's magma at every sixteenth, from zero or a scale's later begin to its
+// end; two blues from a scale's begin to zero; and one for values below the scale ---------------------------------
 
 const MAGMA = ["#000004", "#0a0822", "#1d1147", "#36106b", "#51127c", "#6a1c81", "#832681", "#9c2e7f", "#b73779",
   "#cf4070", "#e55064", "#f4695c", "#fb8761", "#fea571", "#fec287", "#fde0a1", "#fcfdbf"];
-const BELOW = "#2f9e9e";
+const BELOW = "#6ec6ff";
 const ROUNDING = 1e-6; // a value this little outside the scale counts as on it
 const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
 const STOPS = MAGMA.map(rgb);
+const NEGATIVE = ["#a8e0ff", "#4db4ff"];
+const BLUES = NEGATIVE.map(rgb);
 
 function color(value) {
   const { low, high } = heatmap;
   if (value < low - ROUNDING) return rgb(BELOW);
-  const t = 16 * Math.min(Math.max((value - low) / (high - low), 0), 1);
-  const k = Math.min(Math.floor(t), 15);
-  return STOPS[k].map((c, i) => Math.round(c + (t - k) * (STOPS[k + 1][i] - c)));
+  if (low < 0 && (value < -ROUNDING || high <= 0)) return between(BLUES, (value - low) / (Math.min(high, 0) - low));
+  const begin = Math.max(low, 0);
+  return between(STOPS, (value - begin) / (high - begin));
+}
+
+// The colour at t, from 0 to 1, of evenly spaced ones.
+function between(stops, t) {
+  const place = (stops.length - 1) * Math.min(Math.max(t, 0), 1);
+  const k = Math.min(Math.floor(place), stops.length - 2);
+  return stops[k].map((c, i) => Math.round(c + (place - k) * (stops[k + 1][i] - c)));
 }
 
 function inkOn([r, g, b]) { // black or white, whichever stands out more (WCAG relative luminance)
@@ -166,7 +176,9 @@ heatmap.drawScale = function (picture) {
   const { low, high, height, bottom } = this;
   const x = this.left + this.width + 16;
   const gradient = svg("linearGradient", { id: "scale", x1: 0, y1: 1, x2: 0, y2: 0 }, picture);
-  MAGMA.forEach((c, k) => svg("stop", { offset: k / 16, "stop-color": c }, gradient));
+  const zero = Math.min(Math.max(-low / (high - low), 0), 1); // where it lies on the scale
+  if (zero > 0) NEGATIVE.forEach((c, k) => svg("stop", { offset: k * zero, "stop-color": c }, gradient));
+  MAGMA.forEach((c, k) => svg("stop", { offset: zero + ((1 - zero) * k) / 16, "stop-color": c }, gradient));
   svg("rect", { x, y: TOP, width: 14, height, fill: "url(#scale)" }, picture);
   for (const tick of height > 90 ? ticks(low, high) : [String(low), String(high)]) {
     const y = bottom - ((tick - low) / (high - low)) * height;
@@ -175,7 +187,7 @@ heatmap.drawScale = function (picture) {
   const flat = values.flat();
   const others = [];
   if (flat.some((v) => v !== null && v < low - ROUNDING)) others.push([BELOW, `below ${withMinus(String(low))}`]);
-  if (flat.some((v) => v > high + ROUNDING)) others.push([MAGMA[16], `above ${withMinus(String(high))}`]);
+  if (flat.some((v) => v > high + ROUNDING)) others.push([`rgb(${color(high)})`, `above ${withMinus(String(high))}`]);
   if (flat.includes(null)) others.push(["url(#hatch)", "undefined"]);
   others.forEach(([fill, text], k) => {
     svg("rect", { x, y: bottom + 14 + 20 * k, width: 14, height: 12, fill }, picture);

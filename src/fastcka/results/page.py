@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write a `CKAMatrix` as one self-contained web page.
 
-The page is made by hand (``report.css`` and three scripts, joined into one) and not with plotly: it weighs
+The page is made by hand (``page.css`` and three scripts, joined into one) and not with plotly: it weighs
 some 40 kB beside its data where plotly.js alone is 4.8 MB, needs nothing but NumPy to write, and its curve
 can follow the column that is clicked in the heat map. It makes no request: a content security policy forbids
 every one, and lets no script run but the one written here, identified by its hash.
@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._files import atomic_write
-from ._text import axis_title, count_layers, short_names
+from .._files import atomic_write
+from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
-    from .results import CKAMatrix
+    from .comparison import Comparison as CKAMatrix
 
-_SCRIPTS = ("report.js", "heatmap.js", "tools.js")  # joined, in this order
+_SCRIPTS = ("page.js", "heatmap.js", "tools.js")  # joined, in this order
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -98,7 +98,7 @@ def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
 
 def page(matrix: CKAMatrix) -> str:
     """Return the page as HTML."""
-    style, script = _asset("report.css"), "".join(_asset(name) for name in _SCRIPTS)
+    style, script = _asset("page.css"), "".join(_asset(name) for name in _SCRIPTS)
     row_model, column_model = matrix.models
     return _PAGE.format(
         name=escape(f"{row_model} × {column_model}"),
@@ -161,14 +161,14 @@ def _undefined(matrix: CKAMatrix, side: int) -> set[str]:
 
 
 def _namesakes(matrix: CKAMatrix) -> list[int] | None:
-    """Return the column of the same name as each row; None unless both sides have the same names."""
-    if set(matrix.rows) != set(matrix.columns):
+    """Return the column of the same name as each row; None unless every row has one."""
+    if not set(matrix.rows) <= set(matrix.columns):
         return None
     return [matrix.columns.index(name) for name in matrix.rows]
 
 
 def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
-    from . import __version__  # not at the top: fastcka is still being imported then
+    from .. import __version__  # not at the top: fastcka is still being imported then
 
     rows, columns = matrix.models
     shown = [
@@ -188,7 +188,7 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
 
 def _provenance(matrix: CKAMatrix) -> str:
     """Return where the numbers come from, folded up; nothing where the matrix does not know."""
-    known = matrix.settings().get("provenance")
+    known = matrix.provenance
     if not known:
         return ""
     entries = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in known.items()]
@@ -208,10 +208,9 @@ def _matches(matrix: CKAMatrix) -> str:
         head.append("CKA with its namesake")
         for i, j in enumerate(namesakes):
             lines[i].append(_number(matrix.values[i, j]))
-    chance = getattr(matrix, "chance", None)
-    if chance is not None:
+    if matrix.chance is not None:
         head.append("chance")
-        for line, values, level in zip(lines, matrix.values, chance, strict=True):
+        for line, values, level in zip(lines, matrix.values, matrix.chance, strict=True):
             line.append(_number(np.nan if np.isnan(values).all() else level[np.nanargmax(values)]))
     rows, columns = matrix.models
     return html_table(f"{rows}: every layer and its best match in {columns}", [head, *lines])
@@ -227,9 +226,8 @@ def _data(matrix: CKAMatrix) -> str:
     `fields` are what is known of each pair. The first is drawn; all are shown on hover.
     """
     fields = [{"name": "CKA", "values": _nullable(matrix.values.tolist())}]
-    chance = getattr(matrix, "chance", None)
-    if chance is not None:
-        fields.append({"name": "chance", "values": _nullable(chance.tolist())})
+    if matrix.chance is not None:
+        fields.append({"name": "chance", "values": _nullable(matrix.chance.tolist())})
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A `Comparison` in other containers: pandas, xarray and CSV, each with the settings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from .._files import atomic_write
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+    from .comparison import Comparison
+
+
+def to_pandas(matrix: Comparison, tidy: bool) -> pandas.DataFrame:
+    """Return the DataFrame of `CKAMatrix.to_pandas`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError('to_pandas() needs pandas: pip install "fastcka[io]"') from error
+    if tidy:
+        pairs = list(itertools.product(matrix.rows, matrix.columns))
+        frame = pandas.DataFrame(
+            {
+                "model_a": matrix.models[0],
+                "layer_a": [row for row, _ in pairs],
+                "model_b": matrix.models[1],
+                "layer_b": [column for _, column in pairs],
+                "cka": matrix.values.ravel(),
+            }
+        )
+        if matrix.chance is not None:
+            frame["chance"] = matrix.chance.ravel()
+    else:
+        frame = pandas.DataFrame(
+            matrix.values.copy(),
+            index=pandas.Index(matrix.rows, name=matrix.models[0]),
+            columns=pandas.Index(matrix.columns, name=matrix.models[1]),
+        )
+    frame.attrs.update(_without_names(matrix))
+    return frame
+
+
+def to_xarray(matrix: Comparison) -> xarray.DataArray:
+    """Return the DataArray of `CKAMatrix.to_xarray`."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError('to_xarray() needs xarray: pip install "fastcka[io]"') from error
+    dims = ("layer_a", "layer_b")
+    coords: dict[str, Any] = dict(zip(dims, (list(matrix.rows), list(matrix.columns)), strict=True))
+    coords.update(model_a=matrix.models[0], model_b=matrix.models[1])
+    if matrix.chance is not None:
+        coords["chance"] = (dims, matrix.chance.copy())
+    attributes = {
+        "kernel": matrix.kernel,
+        "estimator": matrix.estimator,
+        "n_samples": matrix.n_samples,
+        "method": matrix.method,
+        "warnings": "\n".join(matrix.warnings),
+        "provenance": json.dumps(dict(matrix.provenance)),
+    }
+    return xarray.DataArray(matrix.values.copy(), dims=dims, coords=coords, name="cka", attrs=attributes)
+
+
+def to_csv(matrix: Comparison, path: str | os.PathLike[str]) -> None:
+    """Write the file of `CKAMatrix.to_csv`."""
+    comments = _without_names(matrix)
+    if matrix.chance is not None:
+        comments["chance"] = [[None if v != v else v for v in row] for row in matrix.chance.tolist()]
+    text = io.StringIO()
+    for name, value in comments.items():
+        print(f"# {name}: {json.dumps(value)}", file=text)
+    table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    table.writerow(["", *matrix.columns])
+    table.writerows([name, *line] for name, line in zip(matrix.rows, matrix.values.tolist(), strict=True))
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def _without_names(matrix: Comparison) -> dict[str, Any]:
+    return {name: value for name, value in matrix.settings().items() if name not in ("rows", "columns")}
