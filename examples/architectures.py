@@ -35,6 +35,7 @@ def main() -> None:
             layers_a=digits.LAYERS[a],
             layers_b=digits.LAYERS[b],
             kernel=fastcka.RBF(bandwidth=0.5),
+            estimator="unbiased",
             progress=False,
         ).with_models(f"{a}, seed 0", f"{b}, seed 1")
         for a, b in PAIRS
@@ -54,8 +55,8 @@ def draw(matrices: list[fastcka.CKAMatrix]) -> digits.Figure:
     """Draw the three heat maps."""
     figure = digits.figure(12.6, 3.9)
     for ax, matrix, (a, b) in zip(figure.subplots(1, 3), matrices, PAIRS, strict=True):
-        matrix.plot(ax, colorbar=matrix is matrices[-1])
-        ax.set_title("within one kind" if a == b else "across kinds")
+        title = f"two {a} networks" if a == b else f"{a}, {b}"
+        matrix.plot(ax, colorbar=matrix is matrices[-1], title=title, vmin=0.6, highlight="best")
     figure.get_layout_engine().set(wspace=0.06)
     return figure
 

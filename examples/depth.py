@@ -7,46 +7,51 @@ that were never trained.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import digits
 import numpy as np
 
 import fastcka
 import fastcka.torch
 
-PAIRS = ("trained, two seeds", "after and before training", "untrained, two seeds")
+QUESTIONS = ("trained, two seeds", "after and before training", "untrained, two seeds")
 
 
 def main() -> None:
     """Train, compare, print a table and draw a figure."""
     arguments = digits.arguments(__doc__)
-    epochs = 1 if arguments.quick else 20
+    seeds, epochs = (2, 1) if arguments.quick else (4, 20)
     data = digits.load()
     held_out = digits.batches(data.images, data.labels)
 
-    found: dict[str, list[fastcka.CKAMatrix]] = {}
+    found: dict[str, list[list[fastcka.CKAMatrix]]] = {}
     rows = []
     for kind, layers in digits.LAYERS.items():
-        before = [digits.network(kind, seed) for seed in (0, 1)]
-        after = [digits.train(digits.network(kind, seed), data, epochs, seed) for seed in (0, 1)]
+        before = [digits.network(kind, seed) for seed in range(seeds)]
+        after = [digits.train(digits.network(kind, seed), data, epochs, seed) for seed in range(seeds)]
+        old, new = (
+            [fastcka.torch.extract(network, held_out, layers, progress=False) for network in networks]
+            for networks in (before, after)
+        )
+        pairs = (combinations(new, 2), zip(new, old, strict=True), combinations(old, 2))
         found[kind] = [
-            fastcka.torch.compare(
-                a, b, held_out, layers_a=layers, layers_b=layers, progress=False
-            ).with_models(kind, pair)
-            for pair, (a, b) in zip(PAIRS, (after, (after[0], before[0]), before), strict=True)
+            [fastcka.cka_matrix(a, b, estimator="unbiased").with_models(kind, question) for a, b in which]
+            for question, which in zip(QUESTIONS, pairs, strict=True)
         ]
-        same = [np.diag(matrix).tolist() for matrix in found[kind]]
-        rows += [[name, *values] for name, *values in zip(found[kind][0].rows, *same, strict=True)]
-    digits.table(["layer", *PAIRS], rows)
+        same = [np.mean([np.diag(m) for m in matrices], axis=0).tolist() for matrices in found[kind]]
+        rows += [[name, *values] for name, *values in zip(found[kind][0][0].rows, *same, strict=True)]
+    digits.table(["layer", *QUESTIONS], rows)
     digits.save(draw(found), arguments.out, "depth.png")
 
 
-def draw(found: dict[str, list[fastcka.CKAMatrix]]) -> digits.Figure:
-    """Draw three curves for each network."""
+def draw(found: dict[str, list[list[fastcka.CKAMatrix]]]) -> digits.Figure:
+    """Draw three curves for each network: the mean over pairs, in a band from the lowest to the highest."""
     figure = digits.figure(8.4, 3.4)
-    for ax, (kind, matrices) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
+    for ax, (kind, questions) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
         ax.set_prop_cycle(color=digits.COLORS)
-        for matrix in matrices:
-            matrix.plot_curve(ax, label=matrix.models[1])
+        for first, *others in questions:
+            first.plot_curve(ax, others=others, label=first.models[1])
         ax.set_title(kind)
         ax.set_xlabel("")  # the title says it
         ax.set_ylim(0, 1.03)

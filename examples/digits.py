@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
@@ -174,7 +173,6 @@ def figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, out: Path, name: str) -> None:
-    """Write a figure, with a palette of 256 colours to keep the file small, and say where."""
-    figure.savefig(out / name, dpi=160)
-    Image.open(out / name).convert("RGB").quantize(256).save(out / name, optimize=True)
+    """Write a figure and say where."""
+    figure.savefig(out / name, dpi=160, pil_kwargs={"optimize": True})
     print(f"\nWrote {out / name}")

@@ -12,6 +12,7 @@ import math
 import digits
 import numpy as np
 import torch
+from matplotlib import colormaps
 from torch import Tensor
 from torch.nn import functional
 
@@ -60,6 +61,7 @@ def main() -> None:
                     digits.batches(images, data.labels),
                     layers_a=layers,
                     layers_b=layers,
+                    estimator="unbiased",
                     progress=False,
                 ).with_models(kind, level)
                 found.setdefault((kind, how), []).append(matrix)
@@ -75,7 +77,7 @@ def draw(found: dict[tuple[str, str], list[fastcka.CKAMatrix]]) -> digits.Figure
     """Draw a curve for each amount, in a panel for each network and disturbance."""
     figure = digits.figure(8.4, 6)
     for ax, ((kind, how), matrices) in zip(figure.subplots(2, 2).flat, found.items(), strict=True):
-        ax.set_prop_cycle(color=digits.COLORS)
+        ax.set_prop_cycle(color=colormaps["viridis"]([0.75, 0.45, 0.1]))  # the darker, the more disturbed
         for matrix in matrices:
             matrix.plot_curve(ax, label=matrix.models[1])
         ax.set_title(f"{kind}: {how}")

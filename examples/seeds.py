@@ -53,9 +53,9 @@ def draw(found: dict[tuple[str, str], list[fastcka.CKAMatrix]]) -> digits.Figure
     figure = digits.figure(8.4, 8)
     for ax, ((_, kernel), pairs) in zip(figure.subplots(2, 2).flat, found.items(), strict=True):
         mean = replace(pairs[0], values=np.mean(pairs, axis=0))
-        mean.plot(ax, colorbar=kernel == "RBF")
         identified = np.mean([pair.identification_accuracy() for pair in pairs])
-        ax.set_title(f"{kernel} kernel: {identified:.0%} identified")
+        title = f"{kernel} kernel: {identified:.0%} identified"
+        mean.plot(ax, colorbar=kernel == "RBF", label="unbiased CKA", title=title)
     figure.suptitle(f"Two seeds, mean of {len(pairs)} ordered pairs")
     figure.get_layout_engine().set(wspace=0.04)
     return figure

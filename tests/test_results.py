@@ -325,8 +325,9 @@ def test_xarray_can_be_written_to_netcdf(tmp_path, m):
 )
 def test_a_missing_extra_is_named(monkeypatch, module, method, extra):
     monkeypatch.setitem(sys.modules, module, None)  # import then fails
-    monkeypatch.delitem(sys.modules, "fastcka.results.axes", raising=False)
-    monkeypatch.delattr("fastcka.results.axes", raising=False)
+    for name in ("axes", "heatmap"):
+        monkeypatch.delitem(sys.modules, f"fastcka.results.{name}", raising=False)
+        monkeypatch.delattr(f"fastcka.results.{name}", raising=False)
     with pytest.raises(ImportError, match=rf'pip install "fastcka\[{extra}\]"'):
         getattr(matrix(), method)()
 

@@ -98,7 +98,8 @@ def heatmap(
         ax.add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, zorder=0, **UNDEFINED))
         keys.append(Patch(label="undefined", **UNDEFINED))
     if highlight == "best":
-        keys += _frame_best(ax, matrix, cell)
+        key = _frame_best(ax, matrix, cell)
+        keys += [key] if colorbar else []  # above the cells it would meet the title
     if keys:
         where, anchor = ("upper left", (1, 0)) if colorbar else ("lower right", (1, 1))
         ax.legend(handles=keys, loc=where, bbox_to_anchor=anchor, fontsize="small", frameon=False)
@@ -145,10 +146,10 @@ def _colors(name: str, vmin: float, vmax: float) -> Colormap:
     return ListedColormap(np.concatenate([blues, colors(np.linspace(0, 1, n - below))]))
 
 
-def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> list[Patch]:
+def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> Patch:
     """Frame the best match of each row; return what the legend shows of it."""
-    line = max(0.8, min(2.0, cell / 12))
-    outline = [patheffects.withStroke(linewidth=2 * line, foreground="black")]
+    line = max(0.5, min(1.3, cell / 20))
+    outline = [patheffects.withStroke(linewidth=2.2 * line, foreground="black")]
     for i, best in enumerate(matrix.best_matches()):
         if best.column is not None:
             corner = matrix.columns.index(best.column) - 0.46, i - 0.46
@@ -157,7 +158,7 @@ def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> list[Patch]:
             ax.add_patch(frame)
     key = Patch(label="best of its row", fill=False, edgecolor="white", linewidth=line)
     key.set_path_effects(outline)
-    return [key]
+    return key
 
 
 def _decimals(matrix: Comparison, highlight: str | None) -> str:

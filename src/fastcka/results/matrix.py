@@ -138,7 +138,7 @@ class CKAMatrix(Comparison):
             How to write them, such as ``".3f"``; None: two decimals, or as many up to four as tell the framed
             values from the others of their row.
         highlight : {"best"}, optional
-            Frame the highest value of each row (see `best_matches`).
+            Frame the highest value of each row (see `best_matches`); a key stands below the colour bar.
         title : str, optional
             Title of the Axes.
         label : str, optional
