@@ -16,6 +16,7 @@ from ._inputs import Ids, Reader, SampleIds
 from ._kept import Kept
 from ._loaders import batches, check_loader, total_samples
 from ._memory import available_bytes
+from ._order import refuse_shuffled
 from ._pool import PoolLike
 from ._report import NonFinite, in_one_line, left_out
 from ._select import LayersLike, Module
@@ -99,7 +100,8 @@ def extract(
     ------
     ValueError
         When a name or pattern chooses nothing (with near matches), a layer chosen by its name gives nothing
-        usable, a layer changes its width, ids do not fit, or the store at `out` is of another run.
+        usable, a layer changes its width, ids do not fit, the loader is shuffled and there are no `ids`, or
+        the store at `out` is of another run.
     TypeError
         When model, loader or batches are not of the kinds above.
     MemoryError
@@ -121,6 +123,8 @@ def extract(
     {'0': (100, 8), '1': (100, 8)}
     """
     check_loader(loader, "loader")
+    if ids is None:
+        refuse_shuffled(loader)
     most = None if n_samples is None else positive_integer(n_samples, "n_samples")
     capture = Capture(model, layers, pool, dtype=as_dtype(dtype))
     reader, names = Reader(capture.model, device), SampleIds(ids, "ids")

@@ -10,7 +10,7 @@ from typing import Any
 from ._capture import Capture
 from ._inputs import Ids, Inputs, Reader, SampleIds
 from ._loaders import batches, exact_length
-from ._order import order_of
+from ._order import unsure
 from ._rows import Rows
 
 
@@ -46,14 +46,9 @@ class Pairs:
             "leave loader_b out (one loader is read once for both models), use shuffle=False, or give ids"
         )
         if not named:
-            orders = order_of(self.loader), order_of(self.loader_b)
-            for argument, order in zip(("loader", "loader_b"), orders, strict=True):
-                if order.change:
-                    raise ValueError(
-                        f"{argument} {order.change}, and cannot be paired with another one: {advice}"
-                    )
-            if orders[0].contradicts(orders[1]):
-                raise ValueError(f"loader and loader_b give the same indices in different orders: {advice}")
+            for argument, loader in (("loader", self.loader), ("loader_b", self.loader_b)):
+                if reason := unsure(loader):
+                    raise ValueError(f"{argument} {reason}, and cannot be paired with another one: {advice}")
         n, n_b = exact_length(self.loader), exact_length(self.loader_b)
         if n is None or n_b is None or n == n_b:
             return

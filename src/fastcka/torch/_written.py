@@ -17,7 +17,7 @@ from ..store import Store, create_store, is_store, open_store
 from ._capture import Capture
 from ._inputs import SampleId, SampleIds
 from ._memory import in_words
-from ._order import order_of
+from ._order import unsure
 from ._rows import Rows
 from ._select import Module, plain_name
 from ._types import as_array
@@ -80,9 +80,9 @@ class Written:
             self.n_samples = len(self.samples)
         elif store.ids is not None:
             self.samples = list(map(str, store.ids))
-        if self.n_samples and names.source is None and (change := order_of(loader).change):
+        if self.n_samples and names.source is None and (reason := unsure(loader)):
             raise ValueError(
-                f"out: cannot go on with {self.path}: the loader {change}, and without ids= its samples "
+                f"out: cannot go on with {self.path}: the loader {reason}, and without ids= its samples "
                 f"cannot be told from those on disk"
             )
         if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
