@@ -130,7 +130,7 @@ def test_two_loaders_are_paired_only_where_both_say_their_order(kind):
 def test_orderly_samplers_are_paired(kind):
     expected = compare(loader(), None)
     np.testing.assert_array_equal(compare(loader(), ORDERLY[kind]()), expected)
-    np.testing.assert_array_equal(compare(ORDERLY[kind](), loader()), expected)
+    np.testing.assert_allclose(compare(ORDERLY[kind](), loader()), expected, rtol=1e-6)  # sums or rows
 
 
 def test_an_attribute_shuffle_tells_of_samplers_of_others():
