@@ -31,8 +31,8 @@ import fastcka  # noqa: E402
 from fastcka.torch import _memory  # noqa: E402
 
 
-def extract(model, loader, *args, **options):
-    return fastcka.torch.extract(model, loader, *args, **{"progress": False, **options})
+def extract(model, loader, layers="*", pool="flatten", **options):
+    return fastcka.torch.extract(model, loader, layers, pool=pool, **{"progress": False, **options})
 
 
 def equal(found, expected):
@@ -427,7 +427,7 @@ def test_a_dict_without_the_models_inputs_is_explained():
 
 @pytest.mark.parametrize("ids", ["sample", lambda batch: batch["sample"], list(range(100, 112))])
 def test_ids_from_the_batches_or_a_list(ids):
-    found = extract(Encoder(), texts(), "pooler", ids=ids, n_samples=10)
+    found = extract(Encoder(), texts(), "pooler", ids=ids, max_samples=10)
     assert found.ids == tuple(range(100, 110))
 
 
@@ -446,7 +446,7 @@ def test_ids_that_do_not_fit_are_refused():
 
 def test_n_samples_cuts_the_last_batch_and_asks_for_no_more():
     x = samples()
-    found = extract(mlp(), breaking(x.split(8), after=2), n_samples=11)
+    found = extract(mlp(), breaking(x.split(8), after=2), max_samples=11)
     assert found["3"].shape == (11, 5)
     np.testing.assert_array_equal(found["3"], extract(mlp(), x.split(8))["3"][:11])
 
@@ -479,27 +479,49 @@ def test_model_must_be_a_module():
 
 
 class TimeFirst(nn.Module):
-    """Gives (positions, batch, features), and a number of windows that is not the batch."""
+    """Gives (positions, samples, features), and what nothing follows."""
 
-    def __init__(self):
+    def __init__(self, lost=False):
         super().__init__()
         self.body, self.turn = nn.Linear(6, 6), nn.Identity()
+        self.lost = lost
 
     def forward(self, x):
-        return self.turn(self.body(x).transpose(0, 1))
+        x = self.body(x)
+        return self.turn(torch.einsum("npf->pnf", x) if self.lost else x.transpose(0, 1))
+
+
+@pytest.mark.parametrize("n", [4, 5])
+def test_samples_are_followed_to_another_axis(n):
+    found = extract(TimeFirst(), [samples(n, 5, 6)])
+    np.testing.assert_array_equal(found["turn"], found["body"])
 
 
 def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warning():
     x = samples(4, 5, 6)
     reason = r"layer 'turn': its first dimension is not the batch: shape \(5, 4, 6\) for 4 samples"
     with pytest.warns(UserWarning, match=f"left out: {reason}"):
-        found = extract(TimeFirst(), [x])
+        found = extract(TimeFirst(lost=True), [x])
     assert list(found) == ["body"]
     assert "first dimension" in found.skipped["turn"]
     with pytest.raises(ValueError, match=reason):
-        extract(TimeFirst(), [x], ["body", "turn"])
-    turned = extract(TimeFirst(), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"})
+        extract(TimeFirst(lost=True), [x], ["body", "turn"])
+    turned = extract(
+        TimeFirst(lost=True), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"}
+    )
     np.testing.assert_array_equal(turned["turn"], turned["body"])
+    told = extract(TimeFirst(lost=True), [x], axes={"turn": "pnf"})
+    np.testing.assert_array_equal(told["turn"], told["body"])
+
+
+def test_samples_that_may_be_along_two_axes_are_never_mixed():
+    x = samples(5, 5, 6)
+    with pytest.raises(
+        ValueError, match=r"layer 'turn': which of its axes are the samples is not known.*axes="
+    ):
+        extract(TimeFirst(lost=True), [x], ["turn"])
+    told = extract(TimeFirst(lost=True), [x], axes={"turn": "pnf"})
+    np.testing.assert_array_equal(told["turn"], told["body"])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")

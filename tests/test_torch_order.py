@@ -110,7 +110,7 @@ def test_extract_refuses_a_shuffled_loader_without_ids(kind, out, tmp_path):
 def test_extract_accepts_an_order_that_cannot_be_known(kind, tmp_path):
     unknown = unknown_loaders()[kind]
     assert fastcka.torch.extract(mlp(), unknown, progress=False).n_samples == N
-    fastcka.torch.extract(mlp(), unknown, out=tmp_path / "s", n_samples=4, progress=False)
+    fastcka.torch.extract(mlp(), unknown, out=tmp_path / "s", max_samples=4, progress=False)
     with pytest.raises(ValueError, match=r"cannot go on with .*whose order is not known, and without ids="):
         fastcka.torch.extract(mlp(), unknown, out=tmp_path / "s", progress=False)
 
@@ -130,7 +130,9 @@ def test_two_loaders_are_paired_only_where_both_say_their_order(kind):
 def test_orderly_samplers_are_paired(kind):
     expected = compare(loader(), None)
     np.testing.assert_array_equal(compare(loader(), ORDERLY[kind]()), expected)
-    np.testing.assert_allclose(compare(ORDERLY[kind](), loader()), expected, rtol=1e-6)  # sums or rows
+    np.testing.assert_allclose(
+        compare(ORDERLY[kind](), loader()), expected, rtol=1e-4, atol=1e-5
+    )  # sums or rows
 
 
 def test_an_attribute_shuffle_tells_of_samplers_of_others():

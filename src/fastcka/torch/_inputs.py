@@ -28,14 +28,16 @@ class Inputs:
     kwargs: dict[str, Any]
     masks: Masks
     n_samples: int
+    named: dict[str, Any]  # the arguments by their names
 
 
 class Reader:
     """Turns the batches of a loader into calls of one model."""
 
-    def __init__(self, model: Module, device: object) -> None:
+    def __init__(self, model: Module, device: object, masks: tuple[str, ...] = ()) -> None:
         self.device = torch.device(device) if device is not None else device_of(model)
         parameters = parameters_of(model)  # without any, a model takes the first tensor
+        self.masks = masks  # names that the user gave
         self.name = type(model).__name__
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self.positional = [p.name for p in parameters if p.kind in positional]
@@ -54,7 +56,10 @@ class Reader:
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
         n = _n_samples([*args, *kwargs.values()], batch)
-        return Inputs(self._moved(args), self._moved(kwargs), masks_in(named, n), n)
+        args, kwargs = self._moved(args), self._moved(kwargs)
+        names = [*self.positional, *(f"input {k}" for k in range(len(self.positional), len(args)))]
+        masks = masks_in(named, n, self.masks)
+        return Inputs(args, kwargs, masks, n, {**dict(zip(names, args, strict=False)), **kwargs})
 
     def _arguments(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return as many entries of a tuple as the model requires; labels and the like come after them."""

@@ -26,10 +26,11 @@ class Pairs:
         ids: Ids,
         ids_b: Ids,
         n_samples: int | None,
+        device: object = None,
     ) -> None:
         self.captures, self.loader, self.loader_b = captures, loader, loader_b
         self.transform_b, self.n_samples = transform_b, n_samples
-        self.readers = [Reader(capture.model, None) for capture in captures]
+        self.readers = [Reader(c.model, device, c.masks.keys) for c in captures]
         if loader_b is None and (ids is not None or ids_b is not None):
             raise ValueError("ids are compared between loader and loader_b, and there is no loader_b")
         if ids_b is None and (isinstance(ids, str) or callable(ids)):
