@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import subprocess
@@ -161,7 +162,8 @@ def test_tuples_and_dicts():
     model = nn.ModuleDict({"lstm": nn.LSTM(6, 4, batch_first=True), "two": Two()})
     model.forward = lambda x: model["two"](model["lstm"](x[:, None])[0][:, 0])
     found = extract(model, [x], ["lstm", "two", "two:scores.0", "output:features"])
-    hidden = model["lstm"](x[:, None])[0][:, 0]
+    with torch.no_grad():  # with gradients another kernel runs, whose last bit may differ
+        hidden = model["lstm"](x[:, None])[0][:, 0]
     equal(found["lstm"], hidden)
     equal(found["two"], 2 * hidden)
     equal(found["two:scores.0"], hidden + 1)
@@ -419,10 +421,70 @@ def test_a_model_gets_as_many_inputs_as_it_requires():
 
 def test_a_dict_without_the_models_inputs_is_explained():
     batch = {"image": samples(), "label": torch.zeros(20)}
-    with pytest.raises(
-        ValueError, match=r"forward takes input; a batch has the entries image, label: name the"
-    ):
+    with pytest.raises(TypeError) as error:  # the model may take the whole dict
         extract(mlp(), [batch])
+    assert any("takes input; a batch has the entries image, label: name" in x for x in error.value.__notes__)
+    with pytest.raises(
+        ValueError, match="forward takes x, y; a batch has the entries image, label: name the"
+    ):
+        extract(Pair(), [batch])
+
+
+class Pair(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class WholeDict(nn.Module):
+    """As SentenceTransformer and Lightning have it; its output is a dataclass."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(6, 4)
+
+    def forward(self, batch):
+        return Output(self.body(batch["image"]), [batch["image"]])
+
+
+@dataclasses.dataclass
+class Output:
+    scores: object
+    others: object
+
+
+def test_models_that_take_the_whole_dict_and_give_a_dataclass():
+    batch = {"image": samples(), "label": torch.zeros(20)}
+    found = extract(WholeDict(), [batch], ["body", "output", "output:others.0"])
+    np.testing.assert_array_equal(found["output"], found["body"])
+    np.testing.assert_array_equal(found["output:others.0"], batch["image"])
+
+
+class Beside(nn.Module):
+    """Gives what is the same for all samples, as position embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.positions = nn.Linear(6, 4), nn.Embedding(3, 4)
+
+    def forward(self, x):
+        return self.body(x) + self.positions(torch.arange(3)[None])[:, 0]
+
+
+def test_a_first_batch_of_one_sample_lets_through_what_later_ones_do_not(tmp_path):
+    x = samples(9)
+    with pytest.warns(UserWarning, match="layer 'positions': it fitted in earlier batches, but now"):
+        found = extract(Beside(), [x[:1], x[1:]], pool="mean")
+    assert (list(found), found.n_samples) == (["body"], 9)
+    assert "it fitted in earlier batches" in found.skipped["positions"]
+    for loader in ([x[:1], x[1:]], iter([x[:1], x[1:]])):
+        with pytest.warns(fastcka.DegenerateWarning, match="layer 'positions' of Beside A: it fitted in"):
+            matrix = fastcka.torch.compare(Beside(), Beside(), loader, pool="mean", progress=False)
+        assert np.isnan(matrix.values).tolist() == [[False, True], [True, True]]
+    with pytest.raises(ValueError, match="layer 'positions': it fitted in earlier batches"):
+        extract(Beside(), [x[:1], x[1:]], ["body", "positions"], "mean")
+    with pytest.raises(ValueError, match=r"layer 'positions', which is in .*: it fitted in earlier batches"):
+        extract(Beside(), [x[:1], x[1:]], pool="mean", out=tmp_path / "s")
+    assert list(extract(Beside(), [x], pool="mean")) == ["body"]  # without a warning
 
 
 @pytest.mark.parametrize("ids", ["sample", lambda batch: batch["sample"], list(range(100, 112))])

@@ -24,7 +24,7 @@ from ._outputs import hidden_states, tensors
 from ._pool import PoolLike, Pools, Tensor, Unfit
 from ._rows import Rows
 from ._select import COMPILED, HIDDEN, ROOT, LayersLike, Module, Pattern, Selection, patterns, split
-from ._state import uncompiled
+from ._state import config_of, uncompiled
 
 AxesLike: TypeAlias = Mapping[str, str] | None
 
@@ -45,6 +45,7 @@ class _Record:
     others: dict[str, str] = field(default_factory=dict)  # seen but not chosen: reason
     tracker: Tracker | None = None  # of axes, for the first batch
     axes: dict[str, Axes] = field(default_factory=dict)  # that it found
+    parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # hidden states of modules
     positions: Tensor | None = None  # that became rows, (n_samples, positions) bool
     side: str = ""  # whose they are
 
@@ -81,6 +82,7 @@ class Capture:
         self.widths: dict[str, int] = {}
         self.skipped: dict[str, str] = {}
         self.unfit: dict[str, str] = {}
+        self.dropped: dict[str, str] = {}  # after the first batch
 
     def run(self, inputs: Inputs) -> Rows:
         """Run the model on one batch."""
@@ -92,6 +94,8 @@ class Capture:
             with self._hooks(record), uncompiled(self.model), record.tracker or nullcontext():
                 output = self.model(*inputs.args, **inputs.kwargs)
         except Exception as error:
+            if inputs.advice:
+                error.add_note(inputs.advice)
             if self.owner:
                 error.add_note(f"while running{self.owner.removeprefix(' of')}")
             raise
@@ -110,6 +114,10 @@ class Capture:
                 note = partial(_note, record.tracker)
                 speaking = filter(speaks_of_axes, self.model.modules())
                 handles += [module.register_forward_hook(note, with_kwargs=True) for module in speaking]
+            if self.selection.asks_for_hidden_states:
+                for name, module in self.selection.all_modules.items():
+                    if config_of(module) is not None:
+                        handles.append(module.register_forward_hook(partial(self._see_part, record, name)))
             for name, module in self.selection.modules.items():
                 hook = partial(self._hook, record, name)
                 handles.append(module.register_forward_hook(hook))
@@ -140,9 +148,19 @@ class Capture:
                     record.others[layer] = f"a further tensor of the output of {name!r}"
 
     def _see_hidden_states(self, record: _Record, output: Any) -> None:
-        for short, tensor in hidden_states(output).items():
+        found = hidden_states(output)
+        if not found:  # the model does not hand on those of its parts
+            outer = [p for p in record.parts if not any(p.startswith(f"{q}.") for q in record.parts)]
+            for part in outer:
+                prefix = f"{part}." if len(outer) > 1 else ""
+                found |= {f"{prefix}{short}": tensor for short, tensor in record.parts[part].items()}
+        for short, tensor in found.items():
             if self.selection.hidden_state(short):
                 self._record(record, f"{HIDDEN}.{short}" if short in record.rows else short, tensor)
+
+    def _see_part(self, record: _Record, name: str, module: Module, args: Any, output: Any) -> None:
+        if states := hidden_states(output):
+            record.parts[name] = states
 
     def _record(self, record: _Record, layer: str, tensor: Tensor) -> None:
         for found in (record.rows, record.unfit):  # the last call counts, and has its place among the others
@@ -216,7 +234,11 @@ class Capture:
                 if any(pattern.exact for pattern in self._choosers(layer)):
                     raise ValueError(f"layer {layer!r}{self.owner}: {reason}")
             elif layer in self.names:
-                raise ValueError(f"layer {layer!r}{self.owner}, which fitted in earlier batches: {reason}")
+                reason = f"it fitted in earlier batches, but now {reason}"
+                if any(pattern.exact for pattern in self._choosers(layer)) or len(self.names) == 1:
+                    raise ValueError(f"layer {layer!r}{self.owner}: {reason}")
+                self.names = tuple(name for name in self.names if name != layer)
+                self.dropped[layer] = self.skipped[layer] = reason
 
     def _choosers(self, layer: str) -> list[Pattern]:
         return [*self.selection.choosers(layer), *self.selection.hidden_state(layer)]
@@ -268,7 +290,7 @@ class Capture:
                     f"positions ('mean', 'gap', 'last', ...)"
                 )
         for layer in record.rows:
-            if layer not in self.widths:
+            if layer not in self.widths and self.skipped.get(layer, _NEVER_RAN) == _NEVER_RAN:
                 self.skipped[layer] = "it did not run for the first batch"
         return {layer: record.rows[layer] for layer in self.names or ()}
 

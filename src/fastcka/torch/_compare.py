@@ -172,7 +172,7 @@ def compare(
     ):
         for start, rows_a, rows_b in pairs:
             total = total_samples(loader, rows_a.n_samples, most)
-            sides = _finite(rows_a, non_finite[0], start), _finite(rows_b, non_finite[1], start)
+            sides = _finite(a, rows_a, non_finite[0], start), _finite(b, rows_b, non_finite[1], start)
             if collected is None:
                 if lost := left_out([a, b]):
                     warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
@@ -192,11 +192,19 @@ def compare(
     return _result(collected, (a, b), non_finite, networks)
 
 
-def _finite(rows: Rows, non_finite: NonFinite, start: int) -> Rows:
-    """Put zeros for what is not finite: such layers will be nan, and must not stop the others."""
+def _finite(capture: Capture, rows: Rows, non_finite: NonFinite, start: int) -> Rows:
+    """Put zeros for what is not finite or does not fit any more: such layers will be nan, the others not."""
     non_finite.look(rows, start)
-    mended = {layer: torch.nan_to_num(rows.layers[layer], 0, 0, 0) for layer in non_finite.found}
-    return dataclasses.replace(rows, layers={**rows.layers, **mended})
+    non_finite.found |= capture.dropped
+    layers = {
+        layer: torch.zeros(len(rows), width)
+        if layer not in rows.layers
+        else torch.nan_to_num(rows.layers[layer], 0, 0, 0)
+        if layer in non_finite.found
+        else rows.layers[layer]
+        for layer, width in capture.widths.items()
+    }
+    return dataclasses.replace(rows, layers=layers)
 
 
 def _result(

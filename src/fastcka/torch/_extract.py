@@ -154,7 +154,7 @@ def extract(
             kept = sink.start_of(done, stop, sample_ids)  # what is before that is on disk
             total = total_samples(loader, inputs.n_samples, most)
             if kept < stop:
-                first = capture.names is None
+                first, dropped = capture.names is None, len(capture.dropped)
                 rows = capture.run(inputs).samples(kept - done, stop - done)
                 if first:
                     if lost := left_out([capture]):
@@ -166,6 +166,9 @@ def extract(
                     words = [f"layer {layer!r}: {non_finite.found[layer]}" for layer in new]
                     warnings.warn(in_one_line(words), UserWarning, stacklevel=2)
                 sink.add(rows, rows.ids(sample_ids and sample_ids[kept - done :], kept))
+                if gone := list(capture.dropped.items())[dropped:]:
+                    texts = [f"layer {layer!r}: {reason}" for layer, reason in gone]
+                    warnings.warn(f"left out: {in_one_line(texts)}", UserWarning, stacklevel=2)
                 if report:
                     report(stop, max(stop, total or stop))
             done = stop

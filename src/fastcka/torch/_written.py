@@ -39,7 +39,7 @@ class Written:
         loader: Any,
         names: SampleIds,
     ) -> None:
-        self.path, self.limit = Path(out), limit
+        self.path, self.limit, self.capture = Path(out), limit, capture
         if _KEY in (provenance or {}):
             raise ValueError(f"provenance: the entry {_KEY!r} is taken, by what extract notes itself")
         self.noted = {
@@ -144,6 +144,9 @@ class Written:
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Append the rows of a batch."""
         assert self.writer is not None  # plan() came before
+        for layer in self.writer.layers:
+            if layer not in rows.layers:
+                raise ValueError(f"layer {layer!r}, which is in {self.path}: {self.capture.dropped[layer]}")
         self.writer.append({layer: as_array(X, layer) for layer, X in rows.layers.items()}, ids)
 
     def result(self, capture: Capture, n_samples: int) -> Store:
