@@ -129,7 +129,7 @@ def test_the_store_is_that_of_the_function_and_said_in_words(capsys, nets):
 
 
 def test_options_are_those_of_the_function(capsys, nets):
-    options = "--layers 0 re:[2] --pool mean --n-samples 11 --dtype bfloat16 --device cpu"
+    options = "--layers 0 re:[2] --pool mean --max-samples 11 --dtype bfloat16 --device cpu"
     output = extract(capsys, nets, *options.split())
     assert output.out == "s: 11 samples, 2 layers\n  0  8 x bfloat16\n  2  5 x bfloat16\n"
     noted = fastcka.open_store("s").provenance["extract"]
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
     [
         ("--layers conv*", "layers: no layer fits 'conv*'"),
         ("--device nowhere", "--device nowhere: RuntimeError: "),
-        ("--n-samples 0", "n_samples must be a positive integer, got 0"),
+        ("--max-samples 0", "max_samples must be a positive integer, got 0"),
         ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
         (
             "--max-bytes 1.6kB",

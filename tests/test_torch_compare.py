@@ -29,9 +29,9 @@ def expected(
     model_a, model_b, batches, batches_b=None, *, layers_a="*", layers_b="*", pool="flatten", **options
 ):
     """CKA by the reference of all activations together."""
-    a = fastcka.torch.extract(model_a, batches, layers_a, pool, progress=False)
-    b = fastcka.torch.extract(model_b, batches_b or batches, layers_b, pool, progress=False)
-    settings = {"estimator": "unbiased", **options}
+    a = fastcka.torch.extract(model_a, batches, layers_a, pool=pool, progress=False)
+    b = fastcka.torch.extract(model_b, batches_b or batches, layers_b, pool=pool, progress=False)
+    settings = {"estimator": "biased", **options}
     return reference.cka_matrix(list(a.values()), list(b.values()), **settings)
 
 
@@ -171,16 +171,16 @@ def test_layers_and_pools_of_each_side():
     matrix = compare(
         convolutional, flat, [x], layers_a=nn.Conv2d, layers_b=nn.Linear, pool_a="gap", pool_b="flatten"
     )
-    a = fastcka.torch.extract(convolutional, [x], "conv", "gap", progress=False)
+    a = fastcka.torch.extract(convolutional, [x], "conv", pool="gap", progress=False)
     b = fastcka.torch.extract(flat, [x], "1", progress=False)
     assert (matrix.rows, matrix.columns, matrix.models) == (("conv",), ("1",), ("Residual", "Sequential"))
-    np.testing.assert_allclose(matrix, fastcka.cka_matrix(a, b, estimator="unbiased"), **CKA)
+    np.testing.assert_allclose(matrix, fastcka.cka_matrix(a, b), **CKA)
 
 
 def test_n_samples_and_progress():
     a, b = models()
     x, seen = samples(100), []
-    matrix = compare(a, b, breaking(x.split(16), 3), n_samples=40, progress=lambda *done: seen.append(done))
+    matrix = compare(a, b, breaking(x.split(16), 3), max_samples=40, progress=lambda *done: seen.append(done))
     assert matrix.n_samples == 40
     assert seen == [(16, 40), (32, 40), (40, 40)]
     np.testing.assert_allclose(matrix, expected(a, b, [x[:40]]), **CKA)
@@ -273,7 +273,7 @@ def test_loaders_of_different_length_are_refused_with_both_counts():
         ValueError, match="10 samples from loader but 20 from loader_b: give both loaders the same"
     ):
         compare(a, b, x.split(10), x.split(20))
-    assert compare(a, b, labelled(x, 10), labelled(x[:39], 10), n_samples=30).n_samples == 30
+    assert compare(a, b, labelled(x, 10), labelled(x[:39], 10), max_samples=30).n_samples == 30
 
 
 # ------------------------------------------------------------------------------------------------- tokens
@@ -295,10 +295,10 @@ def test_tokens_are_the_same_positions_in_both_models():
     matrix = compare(a, b, batches, layers_a="blocks.?", pool="tokens")
     kept = torch.cat([batch["attention_mask"] for batch in batches]).bool()
     assert matrix.n_samples == int(kept.sum())
-    rows = fastcka.torch.extract(a, batches, "blocks.?", "tokens", progress=False)
+    rows = fastcka.torch.extract(a, batches, "blocks.?", pool="tokens", progress=False)
     words = b.embed(torch.cat([batch["input_ids"] for batch in batches]))[kept].detach().numpy()
     np.testing.assert_allclose(
-        matrix, reference.cka_matrix(list(rows.values()), [words], estimator="unbiased"), **CKA
+        matrix, reference.cka_matrix(list(rows.values()), [words], estimator="biased"), **CKA
     )
 
 
@@ -332,10 +332,12 @@ def test_auto_turns_to_minibatches_with_a_warning_when_exact_takes_too_much():
     a, b = models()
     x = samples(400)
     with pytest.warns(
-        UserWarning, match=r"exact CKA would take .* bytes\), more than .*: mini-batch CKA instead"
+        UserWarning,
+        match=r"exact CKA would take .*: mini-batch CKA with the unbiased estimator, not the biased",
     ):
         matrix = compare(a, b, x.split(50), max_bytes=20_000)
-    assert matrix.method == "minibatch"
+    assert (matrix.method, matrix.estimator) == ("minibatch", "unbiased")
+    assert compare(a, b, x.split(50)).estimator == "biased"
     np.testing.assert_array_equal(matrix, compare(a, b, x.split(50), method="minibatch"))
     with pytest.raises(
         MemoryError, match=r"exact CKA would take .* more than 20 kB: pool, choose fewer layers"
@@ -350,7 +352,7 @@ def test_kernels_that_need_all_samples_are_minibatch_where_their_number_is_not_k
     with pytest.warns(UserWarning, match="keeps all activations, and the loader does not say how many"):
         matrix = compare(a, b, (x for x in samples(100).split(25)), kernel="rbf")
     assert (matrix.method, matrix.kernel) == ("minibatch", "rbf")
-    assert compare(a, b, (x for x in samples(100).split(25)), kernel="rbf", n_samples=50).method == "exact"
+    assert compare(a, b, (x for x in samples(100).split(25)), kernel="rbf", max_samples=50).method == "exact"
 
 
 # ---------------------------------------------------------------------------------------------- bad input
@@ -373,7 +375,7 @@ def test_a_layer_that_is_not_finite_is_nan_and_named_and_the_others_unharmed(pos
     x = samples(40)
     x[position, 0] = 77
     a, b = Diverging(at=77), mlp()
-    reason = f"layer 'bad' of layers_a: it has infinity, first at sample {position}, feature 0"
+    reason = f"layer 'bad' of Diverging: it has infinity, first at sample {position}, feature 0"
     with pytest.warns(fastcka.DegenerateWarning, match=reason) as caught:
         matrix = compare(a, b, x.split(10), method=method)
     assert len(caught) == 1
@@ -387,10 +389,44 @@ def test_a_layer_that_is_not_finite_is_nan_and_named_and_the_others_unharmed(pos
 
 def test_layers_without_variation_are_nan_and_named():
     a = nn.Sequential(nn.Linear(6, 3), nn.Threshold(1e9, 1.0))
-    with pytest.warns(fastcka.DegenerateWarning, match="layer '1' of layers_a"):
+    with pytest.warns(fastcka.DegenerateWarning, match="layer '1' of Sequential A"):
         matrix = compare(a, mlp(), samples(40).split(10))
     assert np.isnan(matrix.values[1]).all()
     assert np.isfinite(matrix.values[0]).all()
+
+
+def test_dead_layers_are_named_once_by_their_network():
+    class Dead(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.zero, self.bad = nn.Threshold(1e9, 1.0), nn.Identity()
+
+        def forward(self, x):
+            return self.bad(self.zero(x) * float("nan"))
+
+    for loader in (iter(samples(40).split(10)), samples(40).split(10)):  # by a stream, and by rows
+        with pytest.warns(fastcka.DegenerateWarning) as caught:
+            matrix = compare(Dead(), Dead(), loader, names=("one", "two"), method="minibatch")
+        assert len(caught) == 1
+        assert matrix.models == ("one", "two")
+        told = [(text.split("'")[1], text.split(" of ")[1].split(":")[0]) for text in matrix.warnings]
+        assert sorted(told) == [("bad", "one"), ("bad", "two"), ("zero", "one"), ("zero", "two")]
+        assert not any("batch_" in text or "layers_" in text for text in matrix.warnings)
+
+
+def test_names_of_the_networks():
+    a, b = mlp(), mlp(seed=1)
+    a.config, b.config = (type("Config", (), {"name_or_path": name}) for name in ("org/one", "org/two"))
+    assert compare(a, b, [samples()]).models == ("org/one", "org/two")
+    assert compare(a, b, [samples()], names=["x", "y"]).models == ("x", "y")
+    assert compare(a, a, [samples()]).models == ("org/one A", "org/one B")
+    with pytest.raises(TypeError, match="names must be two strings"):
+        compare(a, b, [samples()], names="xy")
+
+
+def test_inputs_go_to_the_device_asked_for():
+    with pytest.raises(Exception, match="meta"):
+        compare(mlp(), mlp(), [samples()], device="meta")
 
 
 def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
@@ -400,7 +436,7 @@ def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
             self.body, self.turn = nn.Linear(6, 6), nn.Identity()
 
         def forward(self, x):
-            return self.turn(self.body(x).T)
+            return self.turn(torch.einsum("nf->fn", self.body(x)))
 
     with pytest.warns(
         UserWarning, match="left out: layer 'turn' of model_b: its first dimension is not the batch"
@@ -423,7 +459,11 @@ def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
         ({"model_b": 3}, TypeError, "model_b must be a torch.nn.Module, got int"),
         ({"loader_b": samples()}, TypeError, "loader_b is a single torch.Tensor"),
         ({"loader": []}, ValueError, "loader gave no sample"),
-        ({"loader": [samples(3)]}, ValueError, "unbiased estimator needs at least 4 samples"),
+        (
+            {"loader": [samples(3)], "estimator": "unbiased"},
+            ValueError,
+            "unbiased estimator needs at least 4 samples",
+        ),
     ],
 )
 def test_bad_arguments(change, error, message):

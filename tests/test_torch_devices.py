@@ -28,8 +28,8 @@ def full_float32():
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def extract(*args, **options):
-    return fastcka.torch.extract(*args, **{"progress": False, **options})
+def extract(model, loader, layers="*", pool="flatten", **options):
+    return fastcka.torch.extract(model, loader, layers, pool=pool, **{"progress": False, **options})
 
 
 def same(found, expected):
@@ -206,7 +206,7 @@ def test_compare_tokens_under_autocast(device):
     with torch.autocast(device, dtype=torch.bfloat16):
         matrix = fastcka.torch.compare(a, b, texts(), **options)
         kept = [extract(m, texts(), "blocks.?", "tokens") for m in (a, b)]
-    np.testing.assert_allclose(matrix, fastcka.cka_matrix(*kept, estimator="unbiased"), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(matrix, fastcka.cka_matrix(*kept), rtol=0, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------ the loss

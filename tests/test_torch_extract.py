@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import subprocess
@@ -31,8 +32,8 @@ import fastcka  # noqa: E402
 from fastcka.torch import _memory  # noqa: E402
 
 
-def extract(model, loader, *args, **options):
-    return fastcka.torch.extract(model, loader, *args, **{"progress": False, **options})
+def extract(model, loader, layers="*", pool="flatten", **options):
+    return fastcka.torch.extract(model, loader, layers, pool=pool, **{"progress": False, **options})
 
 
 def equal(found, expected):
@@ -161,7 +162,8 @@ def test_tuples_and_dicts():
     model = nn.ModuleDict({"lstm": nn.LSTM(6, 4, batch_first=True), "two": Two()})
     model.forward = lambda x: model["two"](model["lstm"](x[:, None])[0][:, 0])
     found = extract(model, [x], ["lstm", "two", "two:scores.0", "output:features"])
-    hidden = model["lstm"](x[:, None])[0][:, 0]
+    with torch.no_grad():  # with gradients another kernel runs, whose last bit may differ
+        hidden = model["lstm"](x[:, None])[0][:, 0]
     equal(found["lstm"], hidden)
     equal(found["two"], 2 * hidden)
     equal(found["two:scores.0"], hidden + 1)
@@ -360,10 +362,10 @@ def test_hooks_mode_gradients_and_random_states_are_as_before(how):
 
     before, buffers = state(), {k: v.clone() for k, v in model.state_dict().items()}
     if how == "ends":
-        extract(model, batches)
+        extract(model, batches, ids=[*range(20)])
     else:
         with pytest.raises(KeyboardInterrupt if how == "interrupt" else Broken):
-            extract(model, batches)
+            extract(model, batches, ids=[*range(20)])
     assert state() == before
     assert hooks(model) == 0
     assert all(torch.equal(v, buffers[k]) for k, v in model.state_dict().items())  # no batch statistics taken
@@ -419,15 +421,75 @@ def test_a_model_gets_as_many_inputs_as_it_requires():
 
 def test_a_dict_without_the_models_inputs_is_explained():
     batch = {"image": samples(), "label": torch.zeros(20)}
-    with pytest.raises(
-        ValueError, match=r"forward takes input; a batch has the entries image, label: name the"
-    ):
+    with pytest.raises(TypeError) as error:  # the model may take the whole dict
         extract(mlp(), [batch])
+    assert any("takes input; a batch has the entries image, label: name" in x for x in error.value.__notes__)
+    with pytest.raises(
+        ValueError, match="forward takes x, y; a batch has the entries image, label: name the"
+    ):
+        extract(Pair(), [batch])
+
+
+class Pair(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class WholeDict(nn.Module):
+    """As SentenceTransformer and Lightning have it; its output is a dataclass."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(6, 4)
+
+    def forward(self, batch):
+        return Output(self.body(batch["image"]), [batch["image"]])
+
+
+@dataclasses.dataclass
+class Output:
+    scores: object
+    others: object
+
+
+def test_models_that_take_the_whole_dict_and_give_a_dataclass():
+    batch = {"image": samples(), "label": torch.zeros(20)}
+    found = extract(WholeDict(), [batch], ["body", "output", "output:others.0"])
+    np.testing.assert_array_equal(found["output"], found["body"])
+    np.testing.assert_array_equal(found["output:others.0"], batch["image"])
+
+
+class Beside(nn.Module):
+    """Gives what is the same for all samples, as position embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.positions = nn.Linear(6, 4), nn.Embedding(3, 4)
+
+    def forward(self, x):
+        return self.body(x) + self.positions(torch.arange(3)[None])[:, 0]
+
+
+def test_a_first_batch_of_one_sample_lets_through_what_later_ones_do_not(tmp_path):
+    x = samples(9)
+    with pytest.warns(UserWarning, match="layer 'positions': it fitted in earlier batches, but now"):
+        found = extract(Beside(), [x[:1], x[1:]], pool="mean")
+    assert (list(found), found.n_samples) == (["body"], 9)
+    assert "it fitted in earlier batches" in found.skipped["positions"]
+    for loader in ([x[:1], x[1:]], iter([x[:1], x[1:]])):
+        with pytest.warns(fastcka.DegenerateWarning, match="layer 'positions' of Beside A: it fitted in"):
+            matrix = fastcka.torch.compare(Beside(), Beside(), loader, pool="mean", progress=False)
+        assert np.isnan(matrix.values).tolist() == [[False, True], [True, True]]
+    with pytest.raises(ValueError, match="layer 'positions': it fitted in earlier batches"):
+        extract(Beside(), [x[:1], x[1:]], ["body", "positions"], "mean")
+    with pytest.raises(ValueError, match=r"layer 'positions', which is in .*: it fitted in earlier batches"):
+        extract(Beside(), [x[:1], x[1:]], pool="mean", out=tmp_path / "s")
+    assert list(extract(Beside(), [x], pool="mean")) == ["body"]  # without a warning
 
 
 @pytest.mark.parametrize("ids", ["sample", lambda batch: batch["sample"], list(range(100, 112))])
 def test_ids_from_the_batches_or_a_list(ids):
-    found = extract(Encoder(), texts(), "pooler", ids=ids, n_samples=10)
+    found = extract(Encoder(), texts(), "pooler", ids=ids, max_samples=10)
     assert found.ids == tuple(range(100, 110))
 
 
@@ -446,7 +508,7 @@ def test_ids_that_do_not_fit_are_refused():
 
 def test_n_samples_cuts_the_last_batch_and_asks_for_no_more():
     x = samples()
-    found = extract(mlp(), breaking(x.split(8), after=2), n_samples=11)
+    found = extract(mlp(), breaking(x.split(8), after=2), max_samples=11)
     assert found["3"].shape == (11, 5)
     np.testing.assert_array_equal(found["3"], extract(mlp(), x.split(8))["3"][:11])
 
@@ -479,27 +541,49 @@ def test_model_must_be_a_module():
 
 
 class TimeFirst(nn.Module):
-    """Gives (positions, batch, features), and a number of windows that is not the batch."""
+    """Gives (positions, samples, features), and what nothing follows."""
 
-    def __init__(self):
+    def __init__(self, lost=False):
         super().__init__()
         self.body, self.turn = nn.Linear(6, 6), nn.Identity()
+        self.lost = lost
 
     def forward(self, x):
-        return self.turn(self.body(x).transpose(0, 1))
+        x = self.body(x)
+        return self.turn(torch.einsum("npf->pnf", x) if self.lost else x.transpose(0, 1))
+
+
+@pytest.mark.parametrize("n", [4, 5])
+def test_samples_are_followed_to_another_axis(n):
+    found = extract(TimeFirst(), [samples(n, 5, 6)])
+    np.testing.assert_array_equal(found["turn"], found["body"])
 
 
 def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warning():
     x = samples(4, 5, 6)
     reason = r"layer 'turn': its first dimension is not the batch: shape \(5, 4, 6\) for 4 samples"
     with pytest.warns(UserWarning, match=f"left out: {reason}"):
-        found = extract(TimeFirst(), [x])
+        found = extract(TimeFirst(lost=True), [x])
     assert list(found) == ["body"]
     assert "first dimension" in found.skipped["turn"]
     with pytest.raises(ValueError, match=reason):
-        extract(TimeFirst(), [x], ["body", "turn"])
-    turned = extract(TimeFirst(), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"})
+        extract(TimeFirst(lost=True), [x], ["body", "turn"])
+    turned = extract(
+        TimeFirst(lost=True), [x], pool={"turn": lambda a: a.transpose(0, 1).flatten(1), "*": "flatten"}
+    )
     np.testing.assert_array_equal(turned["turn"], turned["body"])
+    told = extract(TimeFirst(lost=True), [x], axes={"turn": "pnf"})
+    np.testing.assert_array_equal(told["turn"], told["body"])
+
+
+def test_samples_that_may_be_along_two_axes_are_never_mixed():
+    x = samples(5, 5, 6)
+    with pytest.raises(
+        ValueError, match=r"layer 'turn': which of its axes are the samples is not known.*axes="
+    ):
+        extract(TimeFirst(lost=True), [x], ["turn"])
+    told = extract(TimeFirst(lost=True), [x], axes={"turn": "pnf"})
+    np.testing.assert_array_equal(told["turn"], told["body"])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")

@@ -19,8 +19,8 @@ SOURCE = torch.tensor([[1] * (5 - k % 3) + [0] * (k % 3) for k in range(N)])
 TARGET = torch.tensor([[1] * (2 + k % 4) + [0] * (3 - k % 4) for k in range(N)])
 
 
-def extract(*args, **options):
-    return fastcka.torch.extract(*args, **{"progress": False, **options})
+def extract(model, loader, layers="*", pool="flatten", **options):
+    return fastcka.torch.extract(model, loader, layers, pool=pool, **{"progress": False, **options})
 
 
 def batch(**masks):
@@ -39,7 +39,9 @@ def pooled(x, mask, pool):
 
 def whole(model, inputs, layer):
     """All positions of a layer."""
-    return torch.from_numpy(extract(model, [inputs], layer, "flatten")[layer]).reshape(N, LENGTH, -1)
+    return torch.from_numpy(extract(model, [inputs], layer, lambda x: x.flatten(1))[layer]).reshape(
+        N, LENGTH, -1
+    )
 
 
 BOTH = {"attention_mask": SOURCE, "decoder_attention_mask": TARGET}
@@ -106,25 +108,17 @@ def test_classes_of_torch_tell_the_side_where_names_do_not():
         np.testing.assert_allclose(found[layer], pooled(whole(model, inputs, layer), mask, "mean"), **CLOSE)
 
 
-def test_what_is_in_neither_is_left_out_and_said_where_a_mask_is_given():
-    reason = r"layer 'decoder.cross_attn.k_proj': which of its positions count is not known"
-    with pytest.warns(UserWarning, match=f"left out: .*{reason}") as w:
-        found = extract(Seq2Seq(), [batch(**BOTH)], pool="mean")
-    assert len(w) == 1
-    assert {"encoder.block.0", "decoder.block.0"} < set(found)
-    assert set(found.skipped) >= {"shared", "lm_head", "decoder.cross_attn.k_proj"}
-    assert "not known (attention_mask or decoder_attention_mask): pool" in found.skipped["shared"]
-    with pytest.raises(ValueError, match=r"'encoder.embed_tokens': which of its positions count is not"):
-        extract(Seq2Seq(), [batch(**BOTH)], "encoder.embed_tokens", "mean")  # its last call is the decoder's
-    for options in ({"pool": "flatten"}, {"pool": "mean", "masks": {}}):
-        masks = options.pop("masks", BOTH)
-        assert {"shared", "lm_head", "decoder.cross_attn.k_proj"} < set(
-            extract(Seq2Seq(), [batch(**masks)], **options)
-        )
+def test_layers_between_encoder_and_decoder_have_the_mask_of_what_came_in():
+    model, inputs = Seq2Seq(), batch(**BOTH)
+    layers = {"decoder.cross_attn.k_proj": SOURCE, "lm_head": TARGET, "shared": TARGET, "shared#0": SOURCE}
+    found = extract(model, [inputs], list(layers), "mean")
+    for layer, mask in layers.items():
+        expected = pooled(whole(model, inputs, layer), mask, "mean")
+        np.testing.assert_allclose(found[layer], expected, **CLOSE)
 
 
 class Wrapped(nn.Module):
-    """Does not name the decoder's inputs: the decoder may or may not read `input_ids`."""
+    """Its decoder reads `input_ids`, too."""
 
     def __init__(self):
         super().__init__()
@@ -134,15 +128,62 @@ class Wrapped(nn.Module):
         return self.net(input_ids)
 
 
-def test_the_mask_of_a_decoder_whose_inputs_have_no_name_must_be_given():
+def test_a_decoder_that_reads_the_inputs_of_the_encoder_has_their_mask():
     inputs = {"input_ids": batch()["input_ids"], "attention_mask": SOURCE}
-    with pytest.raises(ValueError, match=r"not known \(attention_mask or all\): give decoder_attention_mask"):
-        extract(Wrapped(), [inputs], "net.decoder.block.0", "mean")
     layers = ["net.encoder.block.0", "net.decoder.block.0"]
-    found = extract(Wrapped(), [{**inputs, "decoder_attention_mask": TARGET}], layers, "mean")
-    for layer, mask in zip(layers, (SOURCE, TARGET), strict=True):
-        expected = pooled(whole(Wrapped(), inputs, layer), mask, "mean")
+    found = extract(Wrapped(), [inputs], layers, "mean")
+    for layer in layers:
+        expected = pooled(whole(Wrapped(), inputs, layer), SOURCE, "mean")
         np.testing.assert_allclose(found[layer], expected, **CLOSE)
+
+
+class TwoInputs(nn.Module):
+    """What nothing follows: an einsum."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.image, self.mixed = nn.Embedding(30, 8), nn.Conv2d(3, 8, 8, 8), nn.Identity()
+
+    def forward(self, input_ids, pixel_values):
+        self.image(pixel_values)
+        return self.mixed(torch.einsum("npf,fg->npg", self.text(input_ids), torch.eye(8)))
+
+
+def test_mask_says_whose_mask_is_for_whom():
+    pictures = {"pixel_values": samples(N, 3, 8, 40)}  # as many patches as tokens
+    inputs = {**batch(attention_mask=SOURCE), **pictures}
+    found = extract(TwoInputs(), [inputs], ["text", "image"], "mean")
+    expected = pooled(whole(TwoInputs(), inputs, "text"), SOURCE, "mean")
+    assert found["text"].shape == expected.shape
+    image = TwoInputs().image
+    model = TwoInputs()
+    model.image = image
+    found = extract(model, [inputs], "image", "mean")["image"]
+    expected = image(pictures["pixel_values"]).mean((2, 3)).detach()
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    with pytest.raises(ValueError, match=r"layer 'mixed': .*positions come is not known.* mask="):
+        extract(model, [inputs], "mixed", "mean", axes={"mixed": "npf"})
+    x = whole(model, inputs, "mixed")
+    for key, mask in (("attention_mask", SOURCE), (None, torch.ones(N, LENGTH))):
+        found = extract(model, [inputs], "mixed", "mean", axes={"mixed": "npf"}, mask={"mix*": key})["mixed"]
+        np.testing.assert_allclose(found, pooled(x, mask, "mean"), **CLOSE)
+    own = {**inputs, "which": TARGET}
+    found = extract(model, [own], "mixed", "mean", axes={"mixed": "npf"}, mask={"mixed": "which"})["mixed"]
+    np.testing.assert_allclose(found, pooled(x, TARGET, "mean"), **CLOSE)
+    with pytest.raises(ValueError, match="mask: a batch has no mask 'other'"):
+        extract(model, [inputs], "mixed", "mean", axes={"mixed": "npf"}, mask={"mixed": "other"})
+    with pytest.raises(TypeError, match="mask must be a mapping"):
+        extract(model, [inputs], "mixed", "mean", mask="attention_mask")
+
+
+@pytest.mark.parametrize("layer", ["encoder.block.0", "decoder.layer.0"])
+def test_padding_is_never_flattened(layer):
+    with pytest.raises(
+        ValueError, match=rf"layer '{layer}': pool='flatten' .*'mean', 'last', 'cls', 'tokens'"
+    ):
+        extract(Seq2Seq(), [batch(**BOTH)], layer)
+    ones = {name: torch.ones(N, LENGTH) for name in BOTH}  # nothing is padded
+    assert extract(Seq2Seq(), [batch(**ones)], layer)[layer].shape == (N, LENGTH * 8)
 
 
 def test_a_decoder_by_itself_has_the_only_mask():
@@ -192,11 +233,9 @@ def test_tokens_of_encoder_and_decoder_are_not_the_same_samples():
         UserWarning, match="'decoder.block.0': its positions are those of the decoder, in earl"
     ):
         found = extract(Seq2Seq(), [batch()], ["encoder.block.0", "decoder.*"], "tokens")
-    assert list(found) == ["encoder.block.0"]
+    assert list(found) == ["encoder.block.0", "decoder.cross_attn.k_proj"]
     found = extract(Seq2Seq(), [batch(**BOTH)], "decoder.layer.*", "tokens", ids=list("abcdef"))
     assert found.ids == tuple(f"{'abcdef'[i]}:{k}" for i, k in TARGET.nonzero().tolist())
-    with pytest.raises(ValueError, match=r"those of the encoder or of the decoder is not known"):
-        extract(Seq2Seq(), [batch()], "lm_head", "tokens")
 
 
 def test_tokens_of_an_encoder_are_not_compared_with_those_of_a_decoder():
@@ -217,4 +256,4 @@ def test_one_batch_for_an_encoder_and_for_an_encoder_with_a_decoder():
     a, b = (
         extract(m, inputs, k, "mean") for m, k in zip((Encoder(), Seq2Seq()), layers.values(), strict=True)
     )
-    np.testing.assert_array_equal(matrix, fastcka.cka_matrix(a, b, estimator="unbiased"))
+    np.testing.assert_array_equal(matrix, fastcka.cka_matrix(a, b))

@@ -13,8 +13,8 @@ from torch_models import Broken, Encoder, breaking, labelled, mlp, samples, text
 import fastcka  # noqa: E402
 
 
-def extract(*args, **options):
-    return fastcka.torch.extract(*args, **{"progress": False, **options})
+def extract(model, loader, layers="*", pool="flatten", **options):
+    return fastcka.torch.extract(model, loader, layers, pool=pool, **{"progress": False, **options})
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_tokens_go_on_at_the_right_sample(out):
 
 def test_more_samples_are_added_to_a_finished_store(out):
     model, loader = mlp(), labelled(samples())
-    extract(model, loader, out=out, n_samples=10)
+    extract(model, loader, out=out, max_samples=10)
     same(extract(model, loader, out=out), extract(model, loader))
 
 
@@ -112,7 +112,7 @@ def test_more_samples_are_added_to_a_finished_store(out):
             "other samples than the loader: sample 19 is '19' there and 99 here|'99'",
         ),
         ({"ids": None}, "the samples in the store .* have ids, and this run has none"),
-        ({"n_samples": 10}, "has 20 samples, this run gives only 10"),
+        ({"max_samples": 10}, "has 20 samples, this run gives only 10"),
     ],
 )
 def test_another_run_is_refused_and_the_store_left_alone(out, change, message):
@@ -127,14 +127,16 @@ def test_another_run_is_refused_and_the_store_left_alone(out, change, message):
 def test_a_shuffled_loader_cannot_be_gone_on_with_unless_ids_tell_its_samples(out):
     model, x = mlp(), samples()
     shuffled = labelled(x, shuffle=True)
-    extract(model, shuffled, out=out, n_samples=8)
-    with pytest.raises(ValueError, match=r"cannot go on with .*the loader is shuffled, and without ids="):
+    with pytest.raises(ValueError, match=r"loader is shuffled"):
+        extract(model, shuffled, out=out)
+    extract(model, labelled(x), out=out, max_samples=8)
+    with pytest.raises(ValueError, match=r"loader is shuffled"):
         extract(model, shuffled, out=out)
     data = torch.utils.data.TensorDataset(x, torch.arange(20))
     named = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
     other = out.with_name("other")
     torch.manual_seed(0)
-    extract(model, named, out=other, n_samples=8, ids=lambda batch: batch[1])
+    extract(model, named, out=other, max_samples=8, ids=lambda batch: batch[1])
     store = extract(model, named, out=other, ids=lambda batch: batch[1])  # the random state is as it was
     assert sorted(store.ids) == list(range(20))
     torch.manual_seed(1)
@@ -143,21 +145,21 @@ def test_a_shuffled_loader_cannot_be_gone_on_with_unless_ids_tell_its_samples(ou
 
 
 def test_a_run_pooled_by_a_lambda_is_not_gone_on_with(out):
-    options = {"layers": "blocks.*", "n_samples": 4}
+    options = {"layers": "blocks.*", "max_samples": 4}
     extract(Encoder(), texts(), out=out, pool=lambda X: X.mean(1), **options)
     with pytest.raises(ValueError, match=r"was pooled by a lambda, which cannot be told from another"):
         extract(Encoder(), texts(), out=out, pool=lambda X: X[:, 0], **options)
 
 
 def test_a_model_that_is_compiled_is_the_same_one(out):
-    extract(mlp(), labelled(samples()), out=out, n_samples=10)
+    extract(mlp(), labelled(samples()), out=out, max_samples=10)
     compiled = mlp()
     compiled[0] = torch.compile(compiled[0], backend="eager")
     assert extract(compiled, labelled(samples()), out=out).n_samples == 20
 
 
 def test_one_type_spelled_in_two_ways_is_one_run(out):
-    extract(mlp(), labelled(samples()), out=out, dtype="float16", n_samples=10)
+    extract(mlp(), labelled(samples()), out=out, dtype="float16", max_samples=10)
     assert extract(mlp(), labelled(samples()), out=out, dtype=torch.float16).n_samples == 20
 
 
@@ -172,7 +174,7 @@ def test_other_layers_after_a_cut_are_refused(out):
             return self.b(self.a(x)) if self.both else self.a(x)
 
     model = Growing()
-    extract(model, samples().split(10), out=out, n_samples=10)
+    extract(model, samples().split(10), out=out, max_samples=10)
     model.both = True
     with pytest.raises(ValueError, match=r"has the layers \{'a': 6\}, this run has \{'a': 6, 'b': 6\}"):
         extract(model, samples().split(10), out=out)

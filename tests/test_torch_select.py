@@ -13,7 +13,7 @@ import fastcka  # noqa: E402
 
 
 def chosen(model, batches, layers):
-    return list(fastcka.torch.extract(model, batches, layers, "mean", progress=False))
+    return list(fastcka.torch.extract(model, batches, layers, pool="mean", progress=False))
 
 
 @pytest.mark.parametrize(

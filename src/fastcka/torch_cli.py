@@ -51,7 +51,7 @@ def add_parser(commands: Commands) -> None:
     extract.add_argument(
         "--pool", default="flatten", choices=POOLS, help="how activations become rows (default: flatten)"
     )
-    extract.add_argument("--n-samples", type=int, metavar="N", help="stop after N samples")
+    extract.add_argument("--max-samples", type=int, metavar="N", help="stop after N samples")
     extract.add_argument("--dtype", choices=DTYPES, help="of the arrays (default: as the layers give)")
     extract.add_argument(
         "--ids",
@@ -97,9 +97,9 @@ def _extract(arguments: argparse.Namespace) -> None:
                 model,
                 loader,
                 arguments.layers,
-                arguments.pool,
+                pool=arguments.pool,
                 out=arguments.out,
-                n_samples=arguments.n_samples,
+                max_samples=arguments.max_samples,
                 dtype=arguments.dtype,
                 progress=sys.stderr.isatty(),
                 ids=arguments.ids,

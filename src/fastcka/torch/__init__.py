@@ -11,6 +11,19 @@
 :func:`extract` keeps activations, in memory or on disk; :func:`compare` gives CKA of the layers of two models
 without keeping more than it must; :func:`cka` and :func:`cka_loss` are differentiable. All of it needs
 ``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports torch.
+
+The way of a batch, module by module::
+
+    _loaders, _order   what a loader is, how many samples it gives, and whether always in the same order
+    _inputs            a batch becomes the call of a model; masks and ids are found in it
+    _select            which layers were asked for;  _outputs  the tensors in what a module returns
+    _axes, _masks      what the axes of a layer are, and which mask is for it
+    _pool              activations become rows
+    _capture, _state   the model runs with hooks, and is left as it was
+    _rows, _report     the rows of one batch, and what is wrong with them
+    _extract           keeps them: _kept in memory, _written on disk
+    _compare, _pairs   two models on the same samples;  _collect  from their batches to CKA
+    _loss, _alignment  CKA of two tensors with gradients
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def collector(
     """Choose by the first batch and the number of samples (None where it is not known)."""
     arrays = [as_array(X, layer) for rows in (a, b) for layer, X in rows.layers.items()]
     double = needs_float64(arrays, settings["dtype"])
+    given, settings = settings["estimator"], {**settings, "estimator": settings["estimator"] or "biased"}
     if method != "minibatch":
         ways: list[tuple[int, Collector]] = []
         if isinstance(kernel, Linear):
@@ -62,25 +63,30 @@ def collector(
             size, way = min(ways, key=lambda sized: sized[0])
             if size <= limit:
                 return way
-        _refuse_or_warn(method, kernel, settings["estimator"], [size for size, _ in ways], limit)
-    return _Stream("minibatch", kernel, settings, limit, "mini-batch")
+        _refuse_or_warn(method, kernel, given, [size for size, _ in ways], limit)
+    if given == "biased":
+        raise ValueError('method="minibatch" is for estimator="unbiased" only: leave the estimator out')
+    return _Stream("minibatch", kernel, {**settings, "estimator": "unbiased"}, limit, "mini-batch")
 
 
-def _refuse_or_warn(method: str, kernel: Kernel, estimator: str, sizes: list[int], limit: int) -> None:
+def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: list[int], limit: int) -> None:
     need = (
         f"exact CKA would take {in_words(min(sizes))} ({min(sizes)} bytes), more than {in_words(limit)}"
         if sizes
         else f"exact CKA with {kernel} keeps all activations, and the loader does not say how many there are"
     )
-    if method == "exact" or estimator != "unbiased":
-        rest = "" if estimator == "unbiased" else " (mini-batch CKA is always unbiased)"
+    if method == "exact" or estimator == "biased":
+        rest = "" if estimator != "biased" else " (mini-batch CKA is always unbiased)"
         raise MemoryError(
-            f"{need}{rest}: pool, choose fewer layers, raise max_bytes or give n_samples; or extract into "
+            f"{need}{rest}: pool, choose fewer layers, raise max_bytes or give max_samples; or extract into "
             f"a store (out=) and use cka_matrix"
         )
+    changed = (
+        "mini-batch CKA" if estimator else "mini-batch CKA with the unbiased estimator, not the biased one,"
+    )
     warnings.warn(
-        f'{need}: mini-batch CKA instead (the result says method="minibatch"). To have it exact, pool, take '
-        f"fewer layers, raise max_bytes or give n_samples",
+        f'{need}: {changed} instead (the result says method="minibatch"). To have it exact, pool, take '
+        f"fewer layers, raise max_bytes or give max_samples",
         UserWarning,
         stacklevel=4,
     )

@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 
-from .._arrays import byte_limit, check_estimator, needs_float64, positive_integer, unknown
+from .._arrays import byte_limit, check_estimator, layer_label, needs_float64, positive_integer, unknown
 from .._pairwise import warn
 from .._progress import Report, progress_report
 from ..kernels import KernelLike, Precomputed, resolve_kernel
 from ..results import CKAMatrix, DegenerateWarning
-from ._capture import Capture
+from ._capture import AxesLike, Capture
 from ._collect import Collector, collector
 from ._inputs import Ids
 from ._loaders import check_loader, samples_left, total_samples
+from ._masks import MaskLike
 from ._memory import available_bytes
 from ._pairs import Pairs
 from ._pool import PoolLike
@@ -43,13 +44,19 @@ def compare(
     transform_b: Callable[[Any], Any] | None = None,
     ids: Ids = None,
     ids_b: Ids = None,
+    axes_a: AxesLike = None,
+    axes_b: AxesLike = None,
+    mask_a: MaskLike = None,
+    mask_b: MaskLike = None,
+    names: tuple[str, str] | None = None,
     method: str = "auto",
     kernel: KernelLike = "linear",
-    estimator: str = "unbiased",
+    estimator: str | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | None = None,
-    n_samples: int | None = None,
+    max_samples: int | None = None,
+    device: object = None,
     progress: bool | Report = True,
 ) -> CKAMatrix:
     """Compare all layers of one model with all layers of another, in one pass over the data.
@@ -76,20 +83,27 @@ def compare(
     ids, ids_b : str, function or sequence, optional
         As for :func:`extract`: what names the samples in `loader` and in `loader_b`, to be compared. A name
         or a function goes for both loaders unless `ids_b` is given.
+    axes_a, axes_b, mask_a, mask_b : mapping, optional
+        As `axes` and `mask` of :func:`extract`, for one model each.
+    names : (str, str), optional
+        Names of the models. None: ``config.name_or_path``, as Hugging Face has it, or their classes.
     method : {"auto", "exact", "minibatch"}, default "auto"
         "exact": the value of :func:`fastcka.cka_matrix` for all samples. It takes the way that needs less
         memory: sums over samples (linear kernel; memory grows with the square of the features) or the
-        activations themselves (if the loader says how many samples there are, or `n_samples` does).
+        activations themselves (if the loader says how many samples there are, or `max_samples` does).
         "minibatch": the estimator of Nguyen et al., see :class:`fastcka.StreamingCKA`; a relative bandwidth
         is then found in each batch. "auto": exact; mini-batch, with a warning, when that takes more than
         `max_bytes`.
-    kernel, estimator, dtype, n_threads
-        As for :func:`fastcka.cka_matrix`, but `estimator` is "unbiased" by default. Mini-batch CKA is always
-        unbiased. Not "precomputed".
+    kernel, dtype, n_threads
+        As for :func:`fastcka.cka_matrix`. Not "precomputed".
+    estimator : {"biased", "unbiased"}, optional
+        None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
     max_bytes : int, optional
         Most bytes for what is collected over the batches. None: half of the memory that is available.
-    n_samples : int, optional
+    max_samples : int, optional
         Stop after so many samples.
+    device : optional
+        Where the inputs go. None: for each model, where its first parameter is.
     progress : bool or function, default True
         A bar, with the way that was chosen before it; or a function of (samples done, samples in all).
 
@@ -132,7 +146,8 @@ def compare(
     if loader_b is not None:
         check_loader(loader_b, "loader_b")
     chosen = resolve_kernel(kernel)
-    check_estimator(estimator)
+    if estimator is not None:
+        check_estimator(estimator)
     if method not in ("auto", "exact", "minibatch"):
         raise unknown("method", method, ("auto", "exact", "minibatch"))
     if isinstance(chosen, Precomputed):
@@ -140,12 +155,13 @@ def compare(
     needs_float64((), dtype)  # checks it
     settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
     limit = byte_limit(max_bytes) or available_bytes() // 2
-    most = None if n_samples is None else positive_integer(n_samples, "n_samples")
-    a = Capture(model_a, layers_a, pool if pool_a is None else pool_a, side="_a")
-    b = Capture(model_b, layers_b, pool if pool_b is None else pool_b, side="_b")
+    most = None if max_samples is None else positive_integer(max_samples, "max_samples")
+    a = Capture(model_a, layers_a, pool if pool_a is None else pool_a, axes=axes_a, mask=mask_a, side="_a")
+    b = Capture(model_b, layers_b, pool if pool_b is None else pool_b, axes=axes_b, mask=mask_b, side="_b")
     if a.pools.tokens != b.pools.tokens:
         raise ValueError("pool 'tokens' makes positions the samples: use it for both models, or for none")
-    pairs = Pairs((a, b), loader, loader_b, transform_b, ids, ids_b, most)
+    networks = _names(names, a.model, b.model)
+    pairs = Pairs((a, b), loader, loader_b, transform_b, ids, ids_b, most, device)
     non_finite = NonFinite(), NonFinite()
     collected: Collector | None = None
     with (
@@ -156,7 +172,7 @@ def compare(
     ):
         for start, rows_a, rows_b in pairs:
             total = total_samples(loader, rows_a.n_samples, most)
-            sides = _finite(rows_a, non_finite[0], start), _finite(rows_b, non_finite[1], start)
+            sides = _finite(a, rows_a, non_finite[0], start), _finite(b, rows_b, non_finite[1], start)
             if collected is None:
                 if lost := left_out([a, b]):
                     warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
@@ -173,36 +189,67 @@ def compare(
             del rows_a, rows_b, sides  # their memory is for the next batch
     if collected is None:
         raise ValueError("loader gave no sample")
-    return _result(collected, (a, b), non_finite)
+    return _result(collected, (a, b), non_finite, networks)
 
 
-def _finite(rows: Rows, non_finite: NonFinite, start: int) -> Rows:
-    """Put zeros for what is not finite: such layers will be nan, and must not stop the others."""
+def _finite(capture: Capture, rows: Rows, non_finite: NonFinite, start: int) -> Rows:
+    """Put zeros for what is not finite or does not fit any more: such layers will be nan, the others not."""
     non_finite.look(rows, start)
-    mended = {layer: torch.nan_to_num(rows.layers[layer], 0, 0, 0) for layer in non_finite.found}
-    return dataclasses.replace(rows, layers={**rows.layers, **mended})
+    non_finite.found |= capture.dropped
+    layers = {
+        layer: torch.zeros(len(rows), width)
+        if layer not in rows.layers
+        else torch.nan_to_num(rows.layers[layer], 0, 0, 0)
+        if layer in non_finite.found
+        else rows.layers[layer]
+        for layer, width in capture.widths.items()
+    }
+    return dataclasses.replace(rows, layers=layers)
 
 
 def _result(
-    collected: Collector, captures: tuple[Capture, Capture], non_finite: tuple[NonFinite, NonFinite]
+    collected: Collector,
+    captures: tuple[Capture, Capture],
+    non_finite: tuple[NonFinite, NonFinite],
+    networks: tuple[str, str],
 ) -> CKAMatrix:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateWarning)  # given below, with those that are not finite
         matrix = collected.result()
+    dead = _degenerate(matrix)
     values = matrix.values.copy()
-    values[[layer in non_finite[0].found for layer in matrix.rows]] = float("nan")
-    values[:, [layer in non_finite[1].found for layer in matrix.columns]] = float("nan")
-    not_finite = {
-        f"layer {layer!r} of layers{side}": reason
-        for side, found in zip(("_a", "_b"), non_finite, strict=True)
-        for layer, reason in found.found.items()
-    }
-    degenerate = [text for text in matrix.warnings if text.split(": ")[0] not in not_finite]
-    degenerate += [f"{layer}: {reason}" for layer, reason in not_finite.items()]
+    for side, layers in enumerate((matrix.rows, matrix.columns)):
+        found = non_finite[side].found
+        values[(slice(None),) * side + ([layer in found for layer in layers],)] = float("nan")
+        dead |= {(side, layer): found[layer] for layer in layers if layer in found}
+    degenerate = [f"layer {layer!r} of {networks[side]}: {reason}" for (side, layer), reason in dead.items()]
     if degenerate:
         warn(degenerate)
     lost = [f"left out: {text}" for text in left_out(list(captures))]
-    name_a, name_b = (type(capture.model).__name__ for capture in captures)
-    if name_a == name_b:
-        name_a, name_b = f"{name_a} A", f"{name_b} B"
-    return dataclasses.replace(matrix, values=values, models=(name_a, name_b), warnings=(*degenerate, *lost))
+    return dataclasses.replace(matrix, values=values, models=networks, warnings=(*degenerate, *lost))
+
+
+def _degenerate(matrix: CKAMatrix) -> dict[tuple[int, str], str]:
+    """Return why layers have no CKA, by network (0 or 1) and layer."""
+    found = {}
+    for side, layers in enumerate((matrix.rows, matrix.columns)):
+        for layer in layers:
+            for argument in ("layers", "batch"):  # of cka_matrix, of a stream
+                label = layer_label(f"{argument}_{'ab'[side]}", layer) + ": "
+                for text in matrix.warnings:
+                    if text.startswith(label):
+                        found[side, layer] = text.removeprefix(label)
+    return found
+
+
+def _names(names: object, model_a: Module, model_b: Module) -> tuple[str, str]:
+    """Return the names of the two networks: the given ones, those of Hugging Face, or of the classes."""
+    if names is not None:
+        if not isinstance(names, tuple | list) or [type(name) for name in names] != [str, str]:
+            raise TypeError(f"names must be two strings, one for each model, got {names!r}")
+        return names[0], names[1]
+    a, b = (
+        getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
+        for model in (model_a, model_b)
+    )
+    return (a, b) if a != b else (f"{a} A", f"{b} B")

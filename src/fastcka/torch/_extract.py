@@ -11,11 +11,13 @@ from typing import Any
 
 from .._arrays import Array, byte_limit, positive_integer
 from .._progress import Report, progress_report
-from ._capture import Capture
+from ._capture import AxesLike, Capture
 from ._inputs import Ids, Reader, SampleIds
 from ._kept import Kept
 from ._loaders import batches, check_loader, total_samples
+from ._masks import MaskLike
 from ._memory import available_bytes
+from ._order import refuse_shuffled
 from ._pool import PoolLike
 from ._report import NonFinite, in_one_line, left_out
 from ._select import LayersLike, Module
@@ -28,13 +30,15 @@ def extract(
     model: Module,
     loader: Any,
     layers: LayersLike = "*",
+    *,
     pool: PoolLike = "flatten",
+    axes: AxesLike = None,
+    mask: MaskLike = None,
     out: str | os.PathLike[str] | None = None,
-    n_samples: int | None = None,
+    max_samples: int | None = None,
     dtype: object = None,
     progress: bool | Report = True,
     ids: Ids = None,
-    *,
     max_bytes: int | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
@@ -52,10 +56,9 @@ def extract(
     loader : iterable of batches
         A DataLoader, or a list. A batch is a tensor; a tuple that begins with as many inputs as ``forward``
         requires (labels after them are not used); or a dict, of which ``forward`` gets the entries that it
-        takes. The samples lie along the first dimension. ``attention_mask`` (or torch's
-        ``src_key_padding_mask``), if it has the form (n, positions), decides which positions count;
-        ``decoder_attention_mask`` (or ``tgt_key_padding_mask``) in the decoder of a model that has an encoder
-        too. docs/torch.md has the rule.
+        takes. The samples lie along the first dimension. ``attention_mask`` and the like, of the form (n,
+        positions), decide which positions count: each for the layers whose positions are those of its input.
+        docs/torch.md has the rule.
     layers : str, module type, or list of them, default "*"
         Names as in ``model.named_modules()``; globs; ``"re:"`` and a regular expression for the whole name;
         types such as ``torch.nn.Conv2d``. A module that runs several times for a batch gives its last call,
@@ -65,15 +68,19 @@ def extract(
         ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and ``"hidden_states"`` chooses
         all of them. ("hidden_states.embeddings" and so on, where a module of the same name was chosen too.)
     pool : str, function, or mapping of name patterns to them, default "flatten"
-        How a layer's activations become rows. "flatten"; "mean" over positions, (n, positions, p); "gap", the
-        mean of convolution maps (n, channels, ...); "cls", the first position; "last" position; "tokens":
-        each position becomes a row. "mean", "last" and "tokens" leave masked positions out. Activations (n,
-        p) stay as they are. A function takes the activations (and ``mask``, if it has that parameter) and
-        returns (n, p). Of a mapping, the first pattern that fits counts.
+        How a layer's activations become rows. "flatten"; "mean" or "gap", over positions; "cls", the first
+        position; "last" position; "tokens": each position becomes a row. Positions that a mask leaves out
+        never count. Activations (n, p) stay as they are. A function takes the activations (and ``mask``, if
+        it has that parameter) and returns (n, p). Of a mapping, the first pattern that fits counts.
+    axes : mapping of name patterns to str, optional
+        What the axes of layers are of which it is not known: a letter for each, n (samples), c (channels), p
+        (positions), f (features), such as "npf" or "ncpp".
+    mask : mapping of name patterns to str or None, optional
+        Which entry of the batch is the mask of a layer; None: all of its positions count.
     out : path, optional
         Write batch by batch into a store there, and return it opened. A run that was cut short continues
         where it stopped when it is started again: samples on disk are read from the loader but do not run.
-    n_samples : int, optional
+    max_samples : int, optional
         Stop after so many samples.
     dtype : optional
         "float16", "bfloat16", "float32" or "float64" for the arrays. None: as the layers give; bfloat16,
@@ -99,7 +106,8 @@ def extract(
     ------
     ValueError
         When a name or pattern chooses nothing (with near matches), a layer chosen by its name gives nothing
-        usable, a layer changes its width, ids do not fit, or the store at `out` is of another run.
+        usable, a layer changes its width, ids do not fit, the loader is shuffled and there are no `ids`, or
+        the store at `out` is of another run.
     TypeError
         When model, loader or batches are not of the kinds above.
     MemoryError
@@ -121,9 +129,11 @@ def extract(
     {'0': (100, 8), '1': (100, 8)}
     """
     check_loader(loader, "loader")
-    most = None if n_samples is None else positive_integer(n_samples, "n_samples")
-    capture = Capture(model, layers, pool, dtype=as_dtype(dtype))
-    reader, names = Reader(capture.model, device), SampleIds(ids, "ids")
+    if ids is None:
+        refuse_shuffled(loader)
+    most = None if max_samples is None else positive_integer(max_samples, "max_samples")
+    capture = Capture(model, layers, pool, axes=axes, mask=mask, dtype=as_dtype(dtype))
+    reader, names = Reader(capture.model, device, capture.masks.keys), SampleIds(ids, "ids")
     sink: Kept | Written
     if out is None:
         sink = Kept(byte_limit(max_bytes) or available_bytes())
@@ -144,7 +154,7 @@ def extract(
             kept = sink.start_of(done, stop, sample_ids)  # what is before that is on disk
             total = total_samples(loader, inputs.n_samples, most)
             if kept < stop:
-                first = capture.names is None
+                first, dropped = capture.names is None, len(capture.dropped)
                 rows = capture.run(inputs).samples(kept - done, stop - done)
                 if first:
                     if lost := left_out([capture]):
@@ -156,6 +166,9 @@ def extract(
                     words = [f"layer {layer!r}: {non_finite.found[layer]}" for layer in new]
                     warnings.warn(in_one_line(words), UserWarning, stacklevel=2)
                 sink.add(rows, rows.ids(sample_ids and sample_ids[kept - done :], kept))
+                if gone := list(capture.dropped.items())[dropped:]:
+                    texts = [f"layer {layer!r}: {reason}" for layer, reason in gone]
+                    warnings.warn(f"left out: {in_one_line(texts)}", UserWarning, stacklevel=2)
                 if report:
                     report(stop, max(stop, total or stop))
             done = stop

@@ -28,14 +28,17 @@ class Inputs:
     kwargs: dict[str, Any]
     masks: Masks
     n_samples: int
+    named: dict[str, Any]  # the arguments by their names
+    advice: str = ""  # should the model fail
 
 
 class Reader:
     """Turns the batches of a loader into calls of one model."""
 
-    def __init__(self, model: Module, device: object) -> None:
+    def __init__(self, model: Module, device: object, masks: tuple[str, ...] = ()) -> None:
         self.device = torch.device(device) if device is not None else device_of(model)
         parameters = parameters_of(model)  # without any, a model takes the first tensor
+        self.masks = masks  # names that the user gave
         self.name = type(model).__name__
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self.positional = [p.name for p in parameters if p.kind in positional]
@@ -45,16 +48,25 @@ class Reader:
 
     def read(self, batch: Any) -> Inputs:
         """Return the call for a batch; the tensors are copies, which the model may write to."""
+        args: tuple[Any, ...]
+        kwargs: dict[str, Any]
         if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Mapping):
             batch = batch[0]  # (dict of inputs, labels)
         if isinstance(batch, Mapping):
-            args, kwargs, named = (), self._keywords(batch), dict(batch)
+            named, whole = dict(batch), self._takes_whole(batch)
+            args, kwargs = ((batch,), {}) if whole else ((), self._keywords(batch))
         else:
             items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
-        n = _n_samples([*args, *kwargs.values()], batch)
-        return Inputs(self._moved(args), self._moved(kwargs), masks_in(named, n), n)
+        entries = named.values() if isinstance(batch, Mapping) and args else (*args, *kwargs.values())
+        n = _n_samples(list(entries), batch)
+        args, kwargs = self._moved(args), self._moved(kwargs)
+        names = [*self.positional, *(f"input {k}" for k in range(len(self.positional), len(args)))]
+        masks = masks_in(named, n, self.masks)
+        found = dict(args[0]) if isinstance(batch, Mapping) and args else dict(zip(names, args, strict=False))
+        advice = self._advice(batch) if isinstance(batch, Mapping) and args else ""
+        return Inputs(args, kwargs, masks, n, {**found, **kwargs}, advice)
 
     def _arguments(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return as many entries of a tuple as the model requires; labels and the like come after them."""
@@ -78,12 +90,19 @@ class Reader:
         taken = {k: v for k, v in batch.items() if k in self.keywords or (self.any_keyword and k != "ids")}
         missing = [name for name in self.required if name not in taken]
         if missing or not taken:
-            takes = ", ".join(self.positional) or "no named argument"
-            raise ValueError(
-                f"{self.name}.forward takes {takes}; a batch has the entries {', '.join(map(str, batch))}: "
-                f"name the inputs in the batch as the model does"
-            )
+            raise ValueError(self._advice(batch))
         return taken
+
+    def _takes_whole(self, batch: Mapping[Any, Any]) -> bool:
+        """Return whether the only input is the dict itself: the model takes none of its entries."""
+        return len(self.required) == 1 and not self.keywords & set(batch)
+
+    def _advice(self, batch: Mapping[Any, Any]) -> str:
+        takes = ", ".join(self.positional) or "no named argument"
+        return (
+            f"{self.name}.forward takes {takes}; a batch has the entries {', '.join(map(str, batch))}: "
+            f"name the inputs in the batch as the model does"
+        )
 
     def _moved(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):

@@ -90,6 +90,8 @@ class Kept:
         n_rows = self.n_rows + len(rows)
         n_bytes = self.n_bytes + sum(X.nbytes for X in arrays.values())
         self._check(n_bytes, f"{n_rows} samples so far")
+        for layer in set(self.parts) - set(arrays):
+            del self.parts[layer]  # it does not fit any more
         for layer, X in arrays.items():
             self.parts.setdefault(layer, []).append(X)
         if ids is not None:

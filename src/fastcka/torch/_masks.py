@@ -1,43 +1,37 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which positions count: the masks among the inputs, and which of them is for which layer.
 
-A model with an encoder and a decoder has two sequences, each with a mask of its own or none. Where a layer
-lies says whose positions it has; their number does not, for it may agree by chance.
+A mask belongs to an input of the model: ``decoder_attention_mask`` to those called ``decoder_...``,
+``attention_mask`` to the others that have as many positions. A layer has the mask of the input from which its
+positions come. ``mask=`` says otherwise.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
 
+from ._axes import Axes
 from ._pool import Tensor, Unfit
-from ._select import ROOT, Module, split
+from ._select import Module, Pattern, patterns, split
 
 Masks: TypeAlias = dict[str, Tensor]  # by name in the batch: (n, positions) bool, true where one counts
+MaskLike: TypeAlias = Mapping[str, str | None] | None
 
 _ENCODER = ("attention_mask", "src_key_padding_mask", "key_padding_mask", "memory_key_padding_mask")
 _DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
-_SINGLE = _ENCODER[:3]  # of a model with one sequence
-_CROSS = ("encoder_attention_mask", "memory_key_padding_mask")  # of what such a model attends to, too
-NAMES = tuple(dict.fromkeys((*_ENCODER, *_DECODER, *_CROSS)))
-
-_CLASSES = {
-    "encoder": (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer),
-    "decoder": (torch.nn.TransformerDecoder, torch.nn.TransformerDecoderLayer),
-}
-_WORDS = re.compile(r"(?<![a-z])(encoder|decoder)s?(?![a-z])")
-_ALL = "all"  # positions count
-_CROSS_ATTENTION = re.compile(r"cross_?att|enc(oder)?_?(dec(oder)?)?_?att")
+_CROSS = ("encoder_attention_mask",)  # of what a model attends to beside its own input
+NAMES = (*_ENCODER, *_DECODER, *_CROSS)
+_TARGETS = ("decoder_", "tgt")  # inputs of a decoder begin so
 
 
-def masks_in(named: Mapping[Any, Any], n: int) -> Masks:
-    """Return the masks of the form (n, positions) among named inputs."""
+def masks_in(named: Mapping[Any, Any], n: int, more: tuple[str, ...] = ()) -> Masks:
+    """Return the masks of the form (n, positions) among named inputs; `more`: names that the user gave."""
     found = {}
-    for name in NAMES:
+    for name in dict.fromkeys((*NAMES, *more)):
         if named.get(name) is not None:
             mask = torch.as_tensor(named[name]).detach().cpu()
             if mask.ndim == 2 and len(mask) == n:
@@ -46,96 +40,82 @@ def masks_in(named: Mapping[Any, Any], n: int) -> Masks:
     return found
 
 
-class Sides:
-    """Whose positions the layers of a model have.
+class MaskChoice:
+    """Which mask of a batch is for a layer of one model."""
 
-    "encoder", "decoder", or "either" where that is not known. In a model with one sequence it is "", but
-    "either" inside of its cross-attention, where keys and values are of another sequence.
-    """
-
-    def __init__(self, model: Module, modules: Mapping[str, Module]) -> None:
-        root = _by_class(model)
-        found = {name: _side(name, modules, root) for name in modules}
-        of_module: dict[int, set[str]] = {}
-        for name, module in modules.items():
-            of_module.setdefault(id(module), set()).add(found[name])
-        for name, module in modules.items():
-            if len(of_module[id(module)]) > 1:  # shared: embeddings, for example
-                found[name] = "either"
-        self.sides = found
-        self.parameters = {parameter.name for parameter in parameters_of(model)}
-        self.names_decoder_inputs = any(name.startswith(("decoder_", "tgt")) for name in self.parameters)
-        self.two = self.names_decoder_inputs or _side_by_side(modules)
-
-    def of(self, layer: str) -> str:
-        """Return the side of a layer."""
-        name, part, _ = split(layer)
-        if not self.two:
-            return "either" if _in_cross_attention(name) else ""
-        if name == ROOT and name not in self.sides:
-            return "encoder" if part.startswith("encoder") else "decoder"
-        return self.sides.get(name) or _by_name(name)  # hidden states are no modules
-
-    def mask_of(self, layer: str, masks: Masks) -> Tensor | None:
-        """Return the mask of a layer; None where all positions count."""
-        side = self.of(layer)
-        names = self._candidates(side, masks)
-        if len(names) > 1:
-            advice = "give decoder_attention_mask, or " if side == "decoder" else ""
-            raise Unfit(
-                f"which of its positions count is not known ({' or '.join(names)}): "
-                f"{advice}pool without a mask"
+    def __init__(self, model: Module, mask: MaskLike, argument: str) -> None:
+        self.argument = argument
+        if not isinstance(mask, Mapping | None):
+            raise TypeError(
+                f"{argument} must be a mapping of patterns of layers to entries of the batch, or None"
             )
-        return masks.get(names[0])  # "all" is none
+        self.entries: list[tuple[Pattern, str | None]] = [
+            (pattern, key) for text, key in (mask or {}).items() for pattern in patterns(text, argument)
+        ]
+        self.keys = tuple(key for _, key in self.entries if key is not None)
+        self.parameters = {parameter.name for parameter in parameters_of(model)}
+        self.two = any(name.startswith(_TARGETS) for name in self.parameters)
 
-    def _candidates(self, side: str, masks: Masks) -> list[str]:
-        """Return the names of the masks that may be that of a side; "all" for none."""
-        encoder, decoder = self._first(_ENCODER, masks), self._first(_DECODER, masks)
+    def of(self, layer: str, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Tensor | None:
+        """Return the mask of a layer of a batch; None where all positions count."""
+        for pattern, key in self.entries:
+            if pattern.matches(layer) or pattern.matches(split(layer)[0]):
+                if key is not None and key not in masks:
+                    raise ValueError(
+                        f"{self.argument}: a batch has no mask {key!r} of the form (n, positions), for layer "
+                        f"{layer!r}"
+                    )
+                return None if key is None else masks[key]
+        return self._by_source(axes, inputs, masks)
+
+    def side(self, axes: Axes) -> str:
+        """Return "encoder" or "decoder" in a model whose inputs tell them apart, "" in others."""
         if not self.two:
-            encoder, decoder = self._first(_SINGLE, masks), self._first(_CROSS, masks)
-        elif side == "decoder" and decoder == _ALL and not self.names_decoder_inputs:
-            side = "either"  # attention_mask may be for inputs of the decoder that have another name
-        candidates = {"encoder": [encoder], "": [encoder], "decoder": [decoder], "either": [encoder, decoder]}
-        return list(dict.fromkeys(candidates[side]))
+            return ""
+        return "decoder" if self._in_decoder(axes.source) else "encoder" if axes.source else "either"
 
-    def _first(self, names: tuple[str, ...], masks: Masks) -> str:
+    def _in_decoder(self, source: str) -> bool:
+        return source.startswith(_TARGETS) or (source == "labels" and self.two)
+
+    def _by_source(self, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Tensor | None:
+        source = axes.source or self._only(inputs)
+        if not source:
+            relevant = [key for key in masks if not masks[key].all() and key not in _CROSS]
+            if relevant:
+                raise Unfit(
+                    f"from which input its positions come is not known, nor whether "
+                    f"{' or '.join(relevant)} is for them: say so with {self.argument}="
+                )
+            return None
+        names = _DECODER if self._in_decoder(source) else _ENCODER
         given = [name for name in names if name in masks]
-        return next((name for name in given if name in self.parameters), given[0] if given else _ALL)
+        name = next((name for name in given if name in self.parameters), given[0] if given else None)
+        if name is None or source.startswith("pixel_"):
+            return None
+        mask = masks[name]
+        value = inputs.get(source)
+        if isinstance(value, torch.Tensor) and mask.shape[1] not in value.shape[1:]:
+            return None  # the mask of another input
+        if axes.moved and not mask.all():
+            raise Unfit(
+                f"its positions are no longer those of {source}, so that {name} does not tell which count: "
+                f"give a mask for it and name it with {self.argument}="
+            )
+        return None if axes.moved else mask
+
+    def _only(self, inputs: Mapping[str, Any]) -> str:
+        """Return the name of the only input that has positions, if there is but one."""
+        names = [
+            name
+            for name, value in inputs.items()
+            if isinstance(value, torch.Tensor)
+            and value.ndim > 1
+            and name not in (*NAMES, *_BESIDE, *self.keys)
+        ]
+        return names[0] if len(names) == 1 else ""
 
 
-def _side(name: str, modules: Mapping[str, Module], root: str) -> str:
-    """Return the side of a module by its name or, where that does not tell, by its class or one around it."""
-    if _in_cross_attention(name):
-        return "either"
-    around = name.split(".")
-    classes = [_by_class(modules[".".join(around[: k + 1])]) for k in range(len(around))]
-    return next((side for side in (_by_name(name), root, *classes) if side != "either"), "either")
-
-
-def _by_name(name: str) -> str:
-    """Return the side that the outermost part of a name tells which tells one."""
-    for part in name.lower().split("."):
-        sides = set(_WORDS.findall(part))
-        if len(sides) == 1:
-            return str(sides.pop())
-    return "either"
-
-
-def _by_class(module: Module) -> str:
-    return next((side for side, classes in _CLASSES.items() if isinstance(module, classes)), "either")
-
-
-def _side_by_side(modules: Mapping[str, Module]) -> bool:
-    """Return whether a module has an encoder and a decoder; of language models, heads are called so, too."""
-    children: dict[str, set[str]] = {}
-    for name, module in modules.items():
-        parent, _, last = name.rpartition(".")
-        children.setdefault(parent, set()).update((_by_name(last), _by_class(module)))
-    return any({"encoder", "decoder"} <= sides for sides in children.values())
-
-
-def _in_cross_attention(name: str) -> bool:
-    return any(_CROSS_ATTENTION.search(part) for part in name.lower().split(".")[:-1])
+_BESIDE = ("labels", "token_type_ids", "position_ids")  # describe the positions of input_ids
 
 
 def parameters_of(model: Module) -> list[inspect.Parameter]:

@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""In which order a loader gives its samples, as far as its sampler tells, and whether it does so again.
-
-What is not known of a sampler is tried out: a copy of it draws its indices a few times. No sample is loaded,
-and the sampler and the random states are as before.
-"""
+"""Whether a loader gives its samples in the same order each time, as far as its sampler says."""
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import (
     BatchSampler,
     IterableDataset,
@@ -25,79 +14,50 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from ._loaders import is_sized
-from ._state import random_states
-
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-_MOST = 1_000_000  # indices of a sampler without a length, which may have no end
 
 
-@dataclass(frozen=True)
-class Order:
-    """The `indices` of the samples, where they are known; `change` says why another pass may differ."""
-
-    indices: list[Any] | None = None
-    change: str = ""
-
-    def contradicts(self, other: Order) -> bool:
-        """Return whether the same indices come in another order."""
-        a, b = self.indices, other.indices
-        return a is not None and b is not None and a != b and Counter(a) == Counter(b)
+def is_shuffled(loader: Any) -> bool:
+    """Return whether a loader is known to shuffle."""
+    samplers = _samplers(loader)
+    return any(isinstance(s, _SHUFFLING) or getattr(s, "shuffle", False) is True for s in samplers)
 
 
-def order_of(loader: Any) -> Order:
-    """Return the order of a loader; of one without a sampler, nothing is known."""
-    sampler = _deciding(loader)
-    if sampler is None:
-        return Order()
-    if isinstance(sampler, _SHUFFLING) or getattr(sampler, "shuffle", False):
-        return Order(change="is shuffled")
-    has = f"has a sampler, {type(sampler).__name__},"
-    try:
-        with random_states(loader):
-            passes = list(_passes(sampler, loader))
-    except Exception as error:  # whatever foreign code raises
-        if getattr(sampler, "shuffle", True) is False:
-            return Order()  # it says that it has one order, if not which
-        return Order(change=f"{has} whose order is not known ({type(error).__name__}: {error})")
-    if any(indices != passes[0] for indices in passes):
-        return Order(change=f"{has} that gives another order each time")
-    return Order(indices=passes[0])
+def unsure(loader: Any) -> str:
+    """Say why another pass, or another loader, may give the samples in another order; "" if it will not.
+
+    Of a loader without a sampler nothing is known: its order is the caller's to keep.
+    """
+    if is_shuffled(loader):
+        return "is shuffled"
+    samplers = _samplers(loader)
+    if not samplers or any(getattr(s, "shuffle", None) is False for s in samplers):
+        return ""
+    if type(samplers[-1]) is SequentialSampler and all(type(s) is BatchSampler for s in samplers[:-1]):
+        return ""
+    return f"has a sampler, {type(samplers[0]).__name__}, whose order is not known"
 
 
-def _deciding(loader: Any) -> Any:
-    """Return the sampler, of indices or of batches of them, that decides on the order, or None."""
+def refuse_shuffled(loader: Any) -> None:
+    """Refuse to extract in an order that nothing records."""
+    if is_shuffled(loader):
+        raise ValueError(
+            "loader is shuffled, and without ids its samples cannot be told apart afterwards: use "
+            "shuffle=False, or name the samples with ids="
+        )
+
+
+def _samplers(loader: Any) -> list[Any]:
+    """Return the samplers that decide on the order, the outermost first."""
     if isinstance(getattr(loader, "dataset", None), IterableDataset):
-        return None
+        return []
     sampler = getattr(loader, "batch_sampler", None)
-    if sampler is None or type(sampler) is BatchSampler:
-        sampler = getattr(loader if sampler is None else sampler, "sampler", None)
-    return sampler
-
-
-def _passes(sampler: Any, loader: Any) -> Iterator[list[Any]]:
-    """Give the indices of several passes: of many where there are few, which may agree by chance."""
-    fixed = type(sampler) in (SequentialSampler, list, tuple, range, torch.Tensor)
-    if not fixed:
-        owners = [getattr(x, "__dict__", {}) for x in (loader, sampler, getattr(sampler, "sampler", None))]
-        shared = [owner[key] for owner in owners for key in ("dataset", "data_source") if key in owner]
-        sampler = copy.deepcopy(sampler, {id(x): x for x in shared})
-    first = _drawn(sampler)
-    yield first
-    for _ in range(0 if fixed else 10 if len(first) < 1000 else 1):
-        yield _drawn(sampler)
-
-
-def _drawn(sampler: Any) -> list[Any]:
-    if is_sized(sampler):
-        return list(_indices(islice(sampler, len(sampler))))
-    return list(islice(_indices(sampler), _MOST))
-
-
-def _indices(found: Iterable[Any]) -> Iterator[Any]:
-    for item in found:
-        plain = item.tolist() if isinstance(item, torch.Tensor | np.ndarray) else item
-        if isinstance(plain, Iterable) and not isinstance(plain, str):
-            yield from _indices(plain)  # a batch
-        else:
-            yield plain
+    if sampler is None:
+        sampler = getattr(loader, "sampler", None)
+    found: list[Any] = []
+    while sampler is not None and len(found) < 10:
+        found.append(sampler)
+        sampler = getattr(sampler, "sampler", None)
+    if len(found) > 1 and type(found[0]) is BatchSampler:  # it has no order of its own
+        found = found[1:]
+    return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -35,21 +36,32 @@ def hidden_states(output: Any) -> dict[str, Any]:
     There is one more of them than layers: the first is what the embeddings gave to layer 0.
     """
     found: dict[str, Any] = {}
-    if isinstance(output, Mapping):
-        for key, prefix in _HIDDEN_KEYS.items():
-            states = output.get(key)
-            for k, tensor in enumerate(states if isinstance(states, tuple | list) else ()):
-                found[f"{prefix}layer.{k - 1}" if k else f"{prefix}embeddings"] = tensor
+    for key, value in _entries(output).items():
+        if key in _HIDDEN_KEYS:
+            for k, tensor in enumerate(value if isinstance(value, tuple | list) else ()):
+                found[f"{_HIDDEN_KEYS[key]}layer.{k - 1}" if k else f"{_HIDDEN_KEYS[key]}embeddings"] = tensor
+        else:  # the output of a part, such as text_model_output
+            part = key.removesuffix("_output")
+            found |= {f"{part}.{name}": tensor for name, tensor in hidden_states(value).items()}
     return found
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    """Return the entries of a dict or a dataclass by name; of anything else, none."""
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    return {}
 
 
 def _walk(value: Any, part: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, torch.Tensor):
         yield part, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+    elif entries := _entries(value):
+        for key, item in entries.items():
             if key not in _HIDDEN_KEYS:
-                yield from _walk(item, f"{part}.{key}" if part else str(key))
+                yield from _walk(item, f"{part}.{key}" if part else key)
     elif isinstance(value, tuple | list):
         for k, item in enumerate(value):
             yield from _walk(item, f"{part}.{k}" if part else str(k))

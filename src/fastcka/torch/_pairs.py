@@ -10,7 +10,7 @@ from typing import Any
 from ._capture import Capture
 from ._inputs import Ids, Inputs, Reader, SampleIds
 from ._loaders import batches, exact_length
-from ._order import order_of
+from ._order import unsure
 from ._rows import Rows
 
 
@@ -26,10 +26,11 @@ class Pairs:
         ids: Ids,
         ids_b: Ids,
         n_samples: int | None,
+        device: object = None,
     ) -> None:
         self.captures, self.loader, self.loader_b = captures, loader, loader_b
         self.transform_b, self.n_samples = transform_b, n_samples
-        self.readers = [Reader(capture.model, None) for capture in captures]
+        self.readers = [Reader(c.model, device, c.masks.keys) for c in captures]
         if loader_b is None and (ids is not None or ids_b is not None):
             raise ValueError("ids are compared between loader and loader_b, and there is no loader_b")
         if ids_b is None and (isinstance(ids, str) or callable(ids)):
@@ -46,14 +47,9 @@ class Pairs:
             "leave loader_b out (one loader is read once for both models), use shuffle=False, or give ids"
         )
         if not named:
-            orders = order_of(self.loader), order_of(self.loader_b)
-            for argument, order in zip(("loader", "loader_b"), orders, strict=True):
-                if order.change:
-                    raise ValueError(
-                        f"{argument} {order.change}, and cannot be paired with another one: {advice}"
-                    )
-            if orders[0].contradicts(orders[1]):
-                raise ValueError(f"loader and loader_b give the same indices in different orders: {advice}")
+            for argument, loader in (("loader", self.loader), ("loader_b", self.loader_b)):
+                if reason := unsure(loader):
+                    raise ValueError(f"{argument} {reason}, and cannot be paired with another one: {advice}")
         n, n_b = exact_length(self.loader), exact_length(self.loader_b)
         if n is None or n_b is None or n == n_b:
             return

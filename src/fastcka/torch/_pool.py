@@ -49,38 +49,49 @@ class Pools:
                 return how
         raise ValueError(f"{self.argument} has no entry for layer {layer!r}: add one, or '*' as the last")
 
-    def masked(self, layer: str, activations: Tensor) -> bool:
-        """Return whether the mask of positions counts for the pooling of these activations."""
+    def asks_for_mask(self, layer: str) -> bool:
+        """Return whether the pooling of a layer is a function that takes a mask."""
         how = self.of(layer)
-        if callable(how):
-            return _asks_for_mask(how)
-        return how in _MASKED and activations.ndim == 3
+        return callable(how) and _asks_for_mask(how)
 
-    def apply(self, layer: str, activations: Tensor, mask: Tensor | None, n: int) -> Tensor:
+    def apply(self, layer: str, x: Tensor, letters: str, mask: Tensor | None, n: int) -> Tensor:
         """Return (n, p), or (n_tokens, p), from the activations of a batch of n samples.
 
-        `mask` is (n, positions) bool, true where a position counts.
+        `letters` says what the axes of `x` are; `mask` is (n, positions) bool, true where a position counts.
         """
         how = self.of(layer)
-        mask = None if mask is None else mask.to(activations.device)
-        if activations.layout != torch.strided or activations.is_nested:
-            raise Unfit(
-                f"its tensor is not dense but {'nested' if activations.is_nested else activations.layout}"
-            )
-        if activations.is_complex():
-            raise Unfit("its values are complex")
+        mask = None if mask is None else mask.to(x.device)
         if callable(how):
-            return _by_function(how, layer, activations, mask, n, self.argument)
-        if activations.ndim == 0:
-            raise Unfit("it gives a single number, not one row for each sample")
-        if activations.shape[0] != n:
+            return _by_function(how, layer, x, mask, n, self.argument)
+        x = x.movedim(letters.index("n"), 0)
+        letters = "n" + letters.replace("n", "")
+        if how == "flatten":
+            if mask is not None and "p" in letters and not mask.all():
+                raise ValueError(
+                    f"layer {layer!r}: {self.argument}='flatten' would count padding, which a mask in the "
+                    f"batch leaves out: choose 'mean', 'last', 'cls', 'tokens' or a function of (x, mask)"
+                )
+            return x.reshape(len(x), -1)
+        if x.ndim < 3 and "p" not in letters and how != "tokens":
+            return x.reshape(len(x), -1)
+        if "?" in letters:
             raise Unfit(
-                f"its first dimension is not the batch: shape {tuple(activations.shape)} for {n} samples; "
-                f"a function as {self.argument} can bring it into place"
+                f"which of its axes are positions is not known, its shape is {tuple(x.shape)}: say so with "
+                f"axes={{{split(layer)[0]!r}: ...}}, as in 'npf' (samples, positions, features) or 'ncpp'"
             )
-        if activations.numel() == 0 and n > 0:
-            raise Unfit(f"it has no features: its shape is {tuple(activations.shape)}")
-        return _NAMED[how](activations, mask)
+        n_axes = letters.count("p")
+        if n_axes == 0:
+            if how == "tokens":
+                raise Unfit(f"'tokens' needs positions, it has {tuple(x.shape)}")
+            return x.reshape(len(x), -1)
+        if n_axes > 1 and how not in ("mean", "gap"):
+            raise Unfit(f"{how!r} needs one axis of positions, it has {n_axes}: {tuple(x.shape)}")
+        positions = tuple(k for k, letter in enumerate(letters) if letter == "p")
+        x = x.movedim(positions, tuple(range(1, 1 + n_axes))).flatten(1, n_axes)  # (n, positions, ...)
+        x = x.reshape(len(x), x.shape[1], -1)
+        if mask is not None and mask.shape[1] != x.shape[1]:
+            raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.shape[1]}")
+        return _BY_POSITION[how](x, mask)
 
 
 def _by_function(
@@ -101,35 +112,21 @@ def _asks_for_mask(function: Callable[..., Any]) -> bool:
     return "mask" in inspect.signature(function).parameters
 
 
-def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x.reshape(len(x), -1)
-
-
 def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    if x.ndim < 3:
-        return _flatten(x, mask)
-    mask = _position_mask(x, mask, "mean")
     x = _wide(x)
     if mask is None:
         return x.mean(1)
     return x.masked_fill(~mask[:, :, None], 0).sum(1) / _counts(mask)[:, None].to(x.dtype)
 
 
-def _gap(x: Tensor, mask: Tensor | None) -> Tensor:
-    return _flatten(x, mask) if x.ndim < 3 else _wide(x).flatten(2).mean(2)
-
-
 def _cls(x: Tensor, mask: Tensor | None) -> Tensor:
-    if x.ndim < 3:
-        return _flatten(x, mask)
-    _position_mask(x, None, "cls")
-    return x[:, 0]
+    if mask is None:
+        return x[:, 0]
+    _counts(mask)
+    return x[torch.arange(len(x), device=x.device), mask.int().argmax(1)]
 
 
 def _last(x: Tensor, mask: Tensor | None) -> Tensor:
-    if x.ndim < 3:
-        return _flatten(x, mask)
-    mask = _position_mask(x, mask, "last")
     if mask is None:
         return x[:, -1]
     _counts(mask)
@@ -138,23 +135,10 @@ def _last(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
-    mask = _position_mask(x, mask, "tokens")
     if mask is None:
         return x.flatten(0, 1)
     _counts(mask)
     return x[mask]
-
-
-def _position_mask(x: Tensor, mask: Tensor | None, how: str) -> Tensor | None:
-    """Return the mask, after a check that `x` has positions, and those of the mask."""
-    if x.ndim != 3:
-        raise Unfit(
-            f"{how!r} needs activations (batch, positions, features), it has {tuple(x.shape)}"
-            + ("; for convolution maps there is 'gap'" if x.ndim > 3 else "")
-        )
-    if mask is not None and mask.shape[1] != x.shape[1]:
-        raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.shape[1]}")
-    return mask
 
 
 def _counts(mask: Tensor) -> Tensor:
@@ -169,12 +153,11 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
-_NAMED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
-    "flatten": _flatten,
+_BY_POSITION: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {  # of (n, positions, features)
     "mean": _mean,
-    "gap": _gap,
+    "gap": _mean,
     "cls": _cls,
     "last": _last,
     "tokens": _tokens,
 }
-_MASKED = ("mean", "last", "tokens")
+_NAMED = ("flatten", *_BY_POSITION)

@@ -19,22 +19,28 @@ from ._select import COMPILED, Module
 def evaluating(model: Module, *, hidden_states: bool = False) -> Iterator[None]:
     """Put a model into evaluation mode; give each of its modules back its own mode afterwards.
 
-    `hidden_states`: a model whose configuration can ask for hidden states returns them meanwhile.
+    `hidden_states`: modules whose configuration can ask for hidden states return them meanwhile. The parts of
+    a model may have configurations of their own.
     """
     training = [(module, module.training) for module in model.modules()]
-    config = getattr(model, "config", None)
-    ask = hidden_states and hasattr(config, "output_hidden_states")
-    asked = getattr(config, "output_hidden_states", None)
+    configs = {id(config): config for module in model.modules() if (config := config_of(module)) is not None}
+    asked = [(config, config.output_hidden_states) for config in configs.values() if hidden_states]
     try:
         model.eval()
-        if ask:
-            config.output_hidden_states = True  # type: ignore[union-attr]
+        for config, _ in asked:
+            config.output_hidden_states = True
         yield
     finally:
-        if ask:
-            config.output_hidden_states = asked  # type: ignore[union-attr]
+        for config, before in asked:
+            config.output_hidden_states = before
         for module, mode in training:
             module.training = mode
+
+
+def config_of(module: Module) -> Any:
+    """Return the configuration of a module that can ask for hidden states, or None."""
+    config = getattr(module, "config", None)
+    return config if hasattr(config, "output_hidden_states") else None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..store.writing import StoreWriter
 from ._capture import Capture
 from ._inputs import SampleId, SampleIds
 from ._memory import in_words
-from ._order import order_of
+from ._order import unsure
 from ._rows import Rows
 from ._select import Module, plain_name
 from ._types import as_array
@@ -40,7 +40,7 @@ class Written:
         loader: Any,
         names: SampleIds,
     ) -> None:
-        self.path, self.limit = Path(out), limit
+        self.path, self.limit, self.capture = Path(out), limit, capture
         if _KEY in (provenance or {}):
             raise ValueError(f"provenance: the entry {_KEY!r} is taken, by what extract notes itself")
         self.noted = {
@@ -81,9 +81,9 @@ class Written:
             self.n_samples = len(self.samples)
         elif store.ids is not None:
             self.samples = list(map(str, store.ids))
-        if self.n_samples and names.source is None and (change := order_of(loader).change):
+        if self.n_samples and names.source is None and (reason := unsure(loader)):
             raise ValueError(
-                f"out: cannot go on with {self.path}: the loader {change}, and without ids= its samples "
+                f"out: cannot go on with {self.path}: the loader {reason}, and without ids= its samples "
                 f"cannot be told from those on disk"
             )
         if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
@@ -145,6 +145,9 @@ class Written:
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Append the rows of a batch."""
         assert self.writer is not None  # plan() came before
+        for layer in self.writer.layers:
+            if layer not in rows.layers:
+                raise ValueError(f"layer {layer!r}, which is in {self.path}: {self.capture.dropped[layer]}")
         self.writer.append({layer: as_array(X, layer) for layer, X in rows.layers.items()}, ids)
 
     def result(self, capture: Capture, n_samples: int) -> Store:
