@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ ArrayLike: TypeAlias = Any
 Layers: TypeAlias = Mapping[Any, ArrayLike] | Iterable[ArrayLike]
 Array: TypeAlias = NDArray[Any]
 
+Estimator: TypeAlias = Literal["biased", "unbiased", "debiased"]
+Canonical: TypeAlias = Literal["biased", "unbiased"]  # as check_estimator returns it
+NanPolicy: TypeAlias = Literal["raise", "propagate"]
 ESTIMATORS = {"biased": 2, "unbiased": 4}  # name: fewest samples for which its formula is defined
 
 _NATIVE = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
@@ -207,67 +210,60 @@ def needs_float64(arrays: Iterable[Array], dtype: object) -> bool:
     return bool(name == "float64")
 
 
-def check_gram(K: Array, label: str) -> None:
-    """Check that a matrix passed as a Gram matrix is square and, within rounding, symmetric."""
-    check_square(K, label)
-    n, block = len(K), 512
-    worst, where, largest = 0.0, (0, 0), 0.0
-    for i in range(0, n, block):
-        for j in range(i, n, block):
-            upper = widened(K[i : i + block, j : j + block])
-            with np.errstate(invalid="ignore"):  # infinities; the core will name them
-                gap = np.abs(upper - widened(K[j : j + block, i : i + block]).T)
-            largest = max(largest, float(np.abs(upper).max()))
-            if gap.max() > worst:
-                row, column = np.unravel_index(gap.argmax(), gap.shape)
-                worst, where = float(gap.max()), (i + int(row), j + int(column))
-    # Far above the rounding of any product that made the matrix, far below what another matrix would show.
-    digits = {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
-    if worst > digits * largest:
-        i, j = where
-        raise ValueError(
-            f"{label} must be a Gram matrix, but it is not symmetric: the largest difference is {worst:.3g}, "
-            f"between [{i}, {j}] and [{j}, {i}]. If that is rounding, pass (K + K.T) / 2"
-        )
-
-
-def check_square(K: Array, label: str) -> None:
-    """Check that a kernel matrix is square."""
-    if K.shape[0] != K.shape[1]:
-        raise ValueError(f"{label} must be a square Gram matrix (n_samples, n_samples), got shape {K.shape}")
-
-
-def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
-    """Return the error for the first element that is no finite number, as found by the core."""
-    values = widened(array[row])
-    kind = "NaN" if np.isnan(values[column]) else "infinity"
-    bad = np.count_nonzero(~np.isfinite(values))
-    return ValueError(
-        f"{label} contains {kind}, first at sample {row}, feature {column} "
-        f"({bad} of the {len(values)} values of that sample are not finite); "
-        f"drop such samples from every representation, or mend the values"
-    )
-
-
-def widened(part: Array) -> NDArray[np.float64]:
-    """Return a copy of (a small part of) a representation in float64, bfloat16 included."""
-    if part.dtype.kind == "V":  # bfloat16 is the upper half of a float32
-        part = (part.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return part.astype(np.float64)
-
-
 # ---------------------------------------------------------------------- other arguments
 
 
-def check_estimator(estimator: object) -> None:
-    """Check the name of an estimator."""
-    if not (isinstance(estimator, str) and estimator in ESTIMATORS):
-        raise unknown("estimator", estimator, ESTIMATORS)
+def check_estimator(estimator: object) -> Canonical:
+    """Return "biased" or "unbiased", for which "debiased" is another word."""
+    if isinstance(estimator, str):
+        if estimator == "biased":
+            return "biased"
+        if estimator in ("unbiased", "debiased"):
+            return "unbiased"
+    raise unknown("estimator", estimator, ESTIMATORS)
+
+
+def check_nan_policy(nan_policy: object) -> NanPolicy:
+    """Return the name of what NaN and infinity do, checked."""
+    if nan_policy == "raise":
+        return "raise"
+    if nan_policy == "propagate":
+        return "propagate"
+    raise unknown("nan_policy", nan_policy, ("raise", "propagate"))
 
 
 def byte_limit(max_bytes: object) -> int:
-    """Return `max_bytes` as the core takes it: 0 for no limit."""
-    return 0 if max_bytes is None else positive_integer(max_bytes, "max_bytes")
+    """Return `max_bytes`, a number or a text such as "4GiB", as the core takes it: 0 for no limit."""
+    if max_bytes is None:
+        return 0
+    return as_bytes(max_bytes) if isinstance(max_bytes, str) else positive_integer(max_bytes, "max_bytes")
+
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("kmgt", 1)
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
+
+
+def as_bytes(text: str) -> int:
+    """Return a size in words as a number of bytes.
+
+    >>> as_bytes("800000"), as_bytes("1.5 GB"), as_bytes("2GiB")
+    (800000, 1500000000, 2147483648)
+    """
+    number = text.strip().rstrip("kmgtibKMGTIB ")
+    unit = _UNITS.get(text.strip()[len(number) :].strip().lower())
+    try:
+        size = int(float(number) * unit) if unit else 0
+    except (ValueError, OverflowError):  # no number; infinity
+        size = 0
+    if size < 1:
+        raise ValueError(
+            f"max_bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB, TB, KiB, "
+            f"MiB, GiB or TiB"
+        )
+    return size
 
 
 def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
@@ -285,14 +281,20 @@ def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
     return number
 
 
-def unknown(what: str, given: object, known: Iterable[str]) -> ValueError | TypeError:
-    """Return the error for a name that is none of the `known` ones, with the nearest of them."""
+def unknown(
+    what: str, given: object, known: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> ValueError | TypeError:
+    """Return the error for a name that is none of the `known` ones, with the nearest of them.
+
+    `aliases` are other words for known names, which the nearest spelling would not find.
+    """
     names = sorted(known)
     listed = ", ".join(repr(name) for name in names)
     if not isinstance(given, str):
         return TypeError(f"{what} must be one of {listed}, got {given!r}")
     import difflib  # here: it is needed by nobody who spells well
 
-    near = difflib.get_close_matches(given.lower(), names, n=1)
+    word = given.lower()
+    near = [aliases[word]] if aliases and word in aliases else difflib.get_close_matches(word, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return ValueError(f"unknown {what} {given!r}: known are {listed}{hint}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ._arrays import Array, ArrayLike, Layers, as_layers, layer_label, needs_float64, same_samples
+from ._values import check_integers
 
 ARGUMENTS = ("batch_a", "batch_b")
 T = TypeVar("T")
@@ -83,6 +84,8 @@ def read_batch(
     )
     labels = [layout.label(side, i) for side in range(len(sides)) for i in range(len(names[side]))]
     same_samples(arrays, labels.__getitem__)
+    for X, label in zip(arrays, labels, strict=True):
+        check_integers(X, label)
     return Batch(layout, sides)
 
 

@@ -132,7 +132,7 @@ def compare(
     if loader_b is not None:
         check_loader(loader_b, "loader_b")
     chosen = resolve_kernel(kernel)
-    check_estimator(estimator)
+    estimator = check_estimator(estimator)
     if method not in ("auto", "exact", "minibatch"):
         raise unknown("method", method, ("auto", "exact", "minibatch"))
     if isinstance(chosen, Precomputed):
