@@ -501,3 +501,15 @@ def test_tensor_with_nan(torch):
 def test_stack_of_tensors(torch):
     with words(TypeError, "layers_a is a single torch.Tensor of shape (2, 8, 3)", "list(array)"):
         fastcka.cka_matrix(torch.zeros(2, 8, 3))
+
+
+def test_a_frame_with_text_names_its_columns():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1.0, 2.0], "stimulus": ["x", "y"], "b": [3, 4]})
+    with words(TypeError, "X has columns that are not numbers: ['stimulus']"):
+        fastcka.cka(frame, frame[["a"]])
+
+
+def test_pairs_of_names_and_arrays_are_hinted_at():
+    with words(TypeError, "layers_a is a sequence of (name, array) pairs", "dict(layers_a)"):
+        fastcka.cka_matrix([("a", X), ("b", X)])

@@ -50,6 +50,17 @@ def as_representation(X: ArrayLike, label: str) -> Array:
 
 def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array]]:
     """Return names and representations of a mapping, or of a sequence, whose names are "0", "1", ..."""
+    named = named_layers(layers, argument)
+    return tuple(named), as_representations(named, argument)
+
+
+def as_representations(named: Mapping[str, ArrayLike], argument: str) -> list[Array]:
+    """Return the representations of layers by name."""
+    return [as_representation(X, layer_label(argument, name)) for name, X in named.items()]
+
+
+def named_layers(layers: Layers, argument: str) -> dict[str, ArrayLike]:
+    """Return layers by name as they were given."""
     if isinstance(layers, Mapping):
         items = list(layers.items())
     elif isinstance(layers, str | bytes) or not isinstance(layers, Iterable):
@@ -67,6 +78,10 @@ def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Arra
         items = list(enumerate(layers))
     if not items:
         raise ValueError(f"{argument} is empty: at least one layer is needed")
+    if all(isinstance(X, tuple) and len(X) == 2 and isinstance(X[0], str) for _, X in items):
+        raise TypeError(
+            f"{argument} is a sequence of (name, array) pairs: make it a mapping, dict({argument})"
+        )
 
     names: dict[str, object] = {}
     for key, _ in items:
@@ -76,8 +91,7 @@ def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Arra
                 f"both read {str(key)!r}"
             )
         names[str(key)] = key
-    arrays = [as_representation(X, layer_label(argument, str(key))) for key, X in items]
-    return tuple(names), arrays
+    return {str(key): X for key, X in items}
 
 
 def layer_label(argument: str, name: str) -> str:
@@ -103,6 +117,12 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
     except Exception as error:  # whatever the foreign type raises: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({_type_name(X)}) cannot be read as a NumPy array: {error}") from error
+    if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
+        odd = [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
+        if odd:
+            raise TypeError(
+                f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
+            )
     if array.dtype == object and array.ndim == 0:  # NumPy's way to hold what is no array
         raise TypeError(f"{label} must be an array (n_samples, n_features), got {_type_name(X)}")
     return array

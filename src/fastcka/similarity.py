@@ -16,20 +16,21 @@ from ._arrays import (
     Estimator,
     Layers,
     NanPolicy,
-    as_layers,
     as_representation,
+    as_representations,
     check_estimator,
     check_nan_policy,
     layer_label,
+    named_layers,
     needs_float64,
 )
 from ._budget import check_memory
 from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
+from ._samples import check_same_samples
 from ._values import check_gram, check_integers, check_square, non_finite, widened
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
-from .store import check_same_samples
 from .threads import resolve
 
 
@@ -247,8 +248,9 @@ def cka(
     TypeError
         When an input is not an array of real numbers in CPU memory.
     ValueError
-        When shapes do not fit, values are NaN or infinite, there are fewer than 2 samples (4 for the unbiased
-        estimator), or a kernel, estimator or option is not known.
+        When shapes do not fit, the indices of pandas or xarray objects differ, values are NaN or infinite,
+        there are fewer than 2 samples (4 for the unbiased estimator), or a kernel, estimator or option is not
+        known.
     MemoryError
         When more than `max_bytes` would be needed, or more than there is; nothing has been computed then.
 
@@ -329,7 +331,7 @@ def cka_matrix(
     ------
     TypeError, ValueError, MemoryError
         As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
-        are stores whose samples have ids, but not the same in the same order.
+        know their samples (indices of pandas and xarray, ids of stores), but not the same in the same order.
 
     Examples
     --------
@@ -345,10 +347,12 @@ def cka_matrix(
     known_estimator = check_estimator(estimator)
     if layers_b is layers_a:
         layers_b = None
+    rows, a, inputs = _read(layers_a, "layers_a")
+    columns, b = rows, None
     if layers_b is not None:
-        check_same_samples(layers_a, layers_b)
-    rows, a = as_layers(layers_a, "layers_a")
-    columns, b = (rows, None) if layers_b is None else as_layers(layers_b, "layers_b")
+        columns, b, more = _read(layers_b, "layers_b")
+        inputs += more
+    check_same_samples(inputs)
 
     def label(side: int, layer: int) -> str:
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
@@ -382,10 +386,18 @@ def _pair(
     max_bytes: int | str | None,
 ) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
+    check_same_samples([("X", X), ("Y", Y)])
     known_estimator = check_estimator(estimator)
     return pairwise(
         a, b, lambda side, layer: "XY"[side], kernel, known_estimator, dtype, n_threads, max_bytes
     )
+
+
+def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
+    """Return names and representations of layers, and what may know their samples."""
+    named = named_layers(layers, argument)
+    inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
+    return tuple(named), as_representations(named, argument), inputs
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:
