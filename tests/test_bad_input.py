@@ -251,8 +251,8 @@ def test_gram_matrix_is_symmetric_but_for_rounding(rng, dtype):
 
 @pytest.mark.parametrize("function", [fastcka.cka, fastcka.hsic])
 def test_unknown_estimator(function):
-    with words(ValueError, "unknown estimator 'debiased'", "'biased', 'unbiased'", "did you mean '"):
-        function(X, X, estimator="debiased")
+    with words(ValueError, "unknown estimator 'unbias'", "'biased', 'unbiased'", "did you mean 'unbiased'"):
+        function(X, X, estimator="unbias")
     with words(TypeError, "estimator must be one of 'biased', 'unbiased', got True"):
         function(X, X, estimator=True)
     with words(ValueError, "unknown estimator"):
@@ -260,6 +260,32 @@ def test_unknown_estimator(function):
 
 
 KNOWN = "'cosine', 'distance', 'laplacian', 'linear', 'polynomial', 'precomputed', 'rbf'"
+
+
+@pytest.mark.parametrize("module", [fastcka, fastcka.reference])
+def test_debiased_is_another_word_for_unbiased(module):
+    a, b = X[:, :2], X[:, 1:]
+    for function in (module.cka, module.hsic):
+        assert function(a, b, estimator="debiased") == function(a, b, estimator="unbiased")
+        assert function(a, b, estimator="debiased") != function(a, b)
+    matrix = module.cka_matrix([a], [b], estimator="debiased")
+    assert np.asarray(matrix).item() == module.cka(a, b, estimator="unbiased")
+    assert getattr(matrix, "estimator", "unbiased") == "unbiased"
+
+
+def test_names_of_kernels_in_other_packages_are_hinted_at():
+    for given, known in (("gaussian", "rbf"), ("poly", "polynomial")):
+        with words(ValueError, f"unknown kernel '{given}'", f"did you mean '{known}'?"):
+            fastcka.cka(X, X, kernel=given)
+
+
+def test_a_bandwidth_beside_a_sigma_is_an_error_even_if_it_is_the_default():
+    for kind in (RBF, Laplacian):
+        with words(ValueError, f"{kind.__name__}: sigma is the bandwidth itself"):
+            kind(bandwidth=1, sigma=2)
+        assert (kind().bandwidth, kind(sigma=2).bandwidth) == (1.0, None)
+        assert kind(1) == kind()
+        assert (str(kind(1)), repr(kind(sigma=2))) == (kind.name, f"{kind.__name__}(sigma=2.0)")
 
 
 def test_unknown_kernel():
@@ -317,7 +343,7 @@ def test_arithmetic_types(dtype):
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [(0, ValueError), (-1, ValueError), (True, TypeError), (2.0, TypeError), ("2", TypeError)],
+    [(0, ValueError), (-1, ValueError), (True, TypeError), (2.0, TypeError), (b"2", TypeError)],
 )
 @pytest.mark.parametrize("name", ["n_threads", "max_bytes"])
 def test_positive_integers(name, value, error):
@@ -475,3 +501,15 @@ def test_tensor_with_nan(torch):
 def test_stack_of_tensors(torch):
     with words(TypeError, "layers_a is a single torch.Tensor of shape (2, 8, 3)", "list(array)"):
         fastcka.cka_matrix(torch.zeros(2, 8, 3))
+
+
+def test_a_frame_with_text_names_its_columns():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1.0, 2.0], "stimulus": ["x", "y"], "b": [3, 4]})
+    with words(TypeError, "X has columns that are not numbers: ['stimulus']"):
+        fastcka.cka(frame, frame[["a"]])
+
+
+def test_pairs_of_names_and_arrays_are_hinted_at():
+    with words(TypeError, "layers_a is a sequence of (name, array) pairs", "dict(layers_a)"):
+        fastcka.cka_matrix([("a", X), ("b", X)])

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
+import pytest
 
 import fastcka
 
@@ -41,3 +44,34 @@ def test_kernels_but_linear_need_the_gram_route():
 def test_double_precision_needs_more_memory():
     layers = [np.zeros((3000, 640), np.float32)]
     assert fastcka.plan(layers, dtype="float64").bytes > fastcka.plan(layers).bytes
+
+
+def test_plan_takes_the_arguments_of_cka_matrix():
+    signatures = [inspect.signature(function) for function in (fastcka.plan, fastcka.cka_matrix)]
+    assert signatures[0].parameters == signatures[1].parameters
+    options = {"estimator": "debiased", "nan_policy": "propagate", "progress": True, "max_bytes": "1GiB"}
+    layers = [np.zeros((5, 3))]
+    assert fastcka.plan(layers, **options) == fastcka.plan(layers)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("estimator", "other", ValueError),
+        ("nan_policy", "omit", ValueError),
+        ("nan_policy", 1, TypeError),
+        ("progress", 1, TypeError),
+        ("max_bytes", "much", ValueError),
+    ],
+)
+def test_plan_refuses_what_cka_matrix_refuses(option, value, error):
+    for function in (fastcka.plan, fastcka.cka_matrix):
+        with pytest.raises(error, match=option):
+            function([[[1.0], [2.0]]], **{option: value})
+
+
+def test_plan_needs_as_many_samples_as_the_estimator():
+    layers = [np.zeros((3, 3))]
+    assert fastcka.plan(layers).n_samples == 3
+    with pytest.raises(ValueError, match="at least 4 samples"):
+        fastcka.plan(layers, estimator="unbiased")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastcka
+from fastcka import _progress
 
 
 @pytest.fixture
@@ -61,6 +62,31 @@ def test_bar(layers, capsys):
     assert "cka_matrix: 100%" in err
 
 
+@pytest.mark.parametrize("tqdm", [True, False])
+@pytest.mark.parametrize(
+    ("patience", "terminal", "shown"), [(0, True, True), (0, False, False), (60, True, False)]
+)
+def test_bar_of_its_own_accord_only_on_a_terminal_and_only_when_it_takes_long(
+    layers, capsys, monkeypatch, patience, terminal, shown, tqdm
+):
+    if tqdm:
+        pytest.importorskip("tqdm")
+    else:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(_progress, "PATIENCE", patience)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    fastcka.cka_matrix(layers)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("cka_matrix: 100" in err) == shown
+    assert shown or err == ""
+
+
+def test_no_standard_error_no_bar(layers, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    fastcka.cka_matrix(layers)
+
+
 def test_line_without_tqdm(layers, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     fastcka.cka_matrix(layers, progress=True)
@@ -70,7 +96,7 @@ def test_line_without_tqdm(layers, capsys, monkeypatch):
     assert err.endswith("\rcka_matrix: 100 %\n")
 
 
-@pytest.mark.parametrize("progress", [None, 1, "yes"])
+@pytest.mark.parametrize("progress", [1, "yes"])
 def test_what_is_no_progress(layers, progress):
-    with pytest.raises(TypeError, match="progress must be False, True or a function"):
+    with pytest.raises(TypeError, match="progress must be None, True, False or a function"):
         fastcka.cka_matrix(layers, progress=progress)

@@ -224,7 +224,7 @@ def test_no_variation_is_nan(rng):
         (lambda X: reference.hsic(X, X[:4]), "same number of samples, got 5 and 4"),
         (lambda X: reference.cka(X[:3], X[:3], estimator="unbiased"), "at least 4 samples, got 3"),
         (lambda X: reference.cka(X[:1], X[:1]), "at least 2 samples, got 1"),
-        (lambda X: reference.cka(X, X, estimator="debiased"), "'debiased'"),
+        (lambda X: reference.cka(X, X, estimator="debias"), "'debias'"),
         (lambda X: reference.gram(X, kernel="gaussian"), "unknown kernel 'gaussian'; known kernels: linear"),
         (lambda X: reference.gram(X, kernel="precomputed"), r"square, got shape \(5, 2\)"),
         (lambda X: reference.rbf(X, median="upper"), "'upper'"),

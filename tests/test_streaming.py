@@ -21,7 +21,6 @@ from implementations import KERNELS, as_input, each_estimator, kernel_id, relate
 
 import fastcka
 from fastcka import DegenerateWarning, StreamingCKA, _core, _saved_stream, reference
-from fastcka.streaming import exact_state_bytes
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-6}  # as promised for exact streams
 each_dtype = pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -103,7 +102,7 @@ def test_exact_bits_do_not_depend_on_batches_or_threads(rng, dtype):
 def test_any_split_and_any_merge_give_the_whole(sizes, cut, seed):
     a, b = networks(np.random.default_rng(seed), sum(sizes), offset=100)
     hypothesis.assume(sum(sizes) >= 4)
-    whole = fastcka.cka_matrix(a, b, estimator="unbiased").values
+    whole = fastcka.cka_matrix(a, b).values
     stream = streamed(a, b, sizes)
     np.testing.assert_allclose(stream.result().values, whole, rtol=0, atol=TOLERANCE["float64"])
     assert_same_bits(stream, streamed(a, b, [sum(sizes)]))
@@ -122,7 +121,7 @@ def test_a_result_can_be_read_at_any_time(rng):
     for i, (batch_a, batch_b) in enumerate(zip(split(a, [500] * 10), split(b, [500] * 10), strict=True), 1):
         stream.update(batch_a, batch_b)
         so_far = [{k: X[: 500 * i] for k, X in side.items()} for side in (a, b)]
-        whole = fastcka.cka_matrix(*so_far, estimator="unbiased").values
+        whole = fastcka.cka_matrix(*so_far).values
         np.testing.assert_allclose(stream.result().values, whole, rtol=0, atol=TOLERANCE["float64"])
     assert_same_bits(stream, streamed(a, b, [5000]))
 
@@ -166,7 +165,7 @@ def formula(a, b, sizes, kernel="linear", weights="equal"):
     )
 
 
-@pytest.mark.parametrize("weights", ["equal", "n(n-3)"])
+@pytest.mark.parametrize("weights", ["equal", "by_size"])
 @pytest.mark.parametrize(
     "kernel", ["linear", "rbf", fastcka.RBF(sigma=4.0), "cosine", "distance"], ids=kernel_id
 )
@@ -178,7 +177,7 @@ def test_minibatch_is_its_formula(rng, dtype, kernel, weights):
     wide = [{k: X.astype(float) for k, X in side.items()} for side in (a, b)]
     expected = formula(*wide, sizes, kernel, weights)
     np.testing.assert_allclose(stream.result().values, expected, rtol=0, atol=10 * TOLERANCE[dtype])
-    other = formula(*wide, sizes, kernel, "n(n-3)" if weights == "equal" else "equal")
+    other = formula(*wide, sizes, kernel, "by_size" if weights == "equal" else "equal")
     assert np.abs(expected - other).max() > 100 * TOLERANCE["float32"]  # or the weights are not tested
 
 
@@ -186,7 +185,7 @@ def test_weights_do_not_matter_for_equal_batches(rng):
     a, b = networks(rng, 96)
     results = [
         streamed(a, b, [32] * 3, "minibatch", weights=weights).result().values
-        for weights in ("equal", "n(n-3)")
+        for weights in ("equal", "by_size")
     ]
     np.testing.assert_allclose(*results, rtol=0, atol=1e-14)
 
@@ -244,8 +243,8 @@ def test_minibatch_shards_are_added(rng):
 def test_a_mini_batch_result_says_so(rng):
     a, b = networks(rng, 40)
     assert streamed(a, b, [20, 20], "minibatch").result().title == "unbiased CKA, linear, minibatch"
-    weighted = streamed(a, b, [20, 20], "minibatch", weights="n(n-3)").result()
-    assert (weighted.method, weighted.estimator) == ("minibatch(weights='n(n-3)')", "unbiased")
+    weighted = streamed(a, b, [20, 20], "minibatch", weights="by_size").result()
+    assert (weighted.method, weighted.estimator) == ("minibatch(weights='by_size')", "unbiased")
 
 
 # Layers and batches -----------------------------------------------------------------------------------------
@@ -299,7 +298,7 @@ def test_torch_tensors_are_read(rng):
     a, b = networks(rng, 60)
     stream = StreamingCKA()
     stream.update({k: torch.from_numpy(X) for k, X in a.items()}, torch.from_numpy(b["block"]))
-    expected = fastcka.cka_matrix(a, [b["block"]], estimator="unbiased").values
+    expected = fastcka.cka_matrix(a, [b["block"]]).values
     np.testing.assert_allclose(stream.result().values, expected, rtol=0, atol=TOLERANCE["float64"])
 
 
@@ -319,7 +318,7 @@ def test_the_first_batch_decides_the_arithmetic(rng):
     asked = streamed(a, None, [30, 30], dtype="float32")  # narrowed, as was asked for
     assert_same_bits(asked, streamed(narrow, None, [60]))
     exact = streamed(narrow, None, [60], dtype="float64").result().values
-    expected = reference.cka_matrix({k: X.astype(float) for k, X in narrow.items()}, estimator="unbiased")
+    expected = reference.cka_matrix({k: X.astype(float) for k, X in narrow.items()})
     np.testing.assert_allclose(exact, expected, rtol=0, atol=TOLERANCE["float64"])
 
 
@@ -389,8 +388,8 @@ def test_too_few_samples_for_a_result(rng):
     with pytest.raises(
         ValueError, match="unbiased estimator needs at least 4 samples, this stream has seen 3"
     ):
-        streamed(a, None, [2, 1]).result()
-    assert streamed(a, None, [2, 1], estimator="biased").result().n_samples == 3
+        streamed(a, None, [2, 1], estimator="unbiased").result()
+    assert streamed(a, None, [2, 1]).result().n_samples == 3
 
 
 # Degenerate layers ------------------------------------------------------------------------------------------
@@ -480,7 +479,7 @@ def test_only_equal_streams_are_merged(rng):
     others = [
         (streamed(a, b, [60]), "the method is 'minibatch' here, 'exact' in the other"),
         (streamed(a, b, [60], "minibatch"), "the kernel is RBF.. here, Linear"),
-        (streamed(a, b, [60], "minibatch", "rbf", weights="n(n-3)"), "the weights is 'equal' here"),
+        (streamed(a, b, [60], "minibatch", "rbf", weights="by_size"), "the weights is 'equal' here"),
         (streamed(*narrow, [60], "minibatch", "rbf"), "the dtype is 'float64' here, 'float32'"),
         (StreamingCKA("minibatch", "rbf", dtype="float32"), "the dtype is 'float64' here, 'float32'"),
         (streamed(a, None, [60], "minibatch", "rbf"), "the number of networks is 2 here, 1"),
@@ -497,8 +496,8 @@ def test_only_equal_streams_are_merged(rng):
     for other, message in others:
         with pytest.raises(ValueError, match=f"only streams of the same settings .* {message}"):
             base.merge(other)
-    with pytest.raises(ValueError, match="the estimator is 'unbiased' here, 'biased'"):
-        StreamingCKA().merge(StreamingCKA(estimator="biased"))
+    with pytest.raises(ValueError, match="the estimator is 'biased' here, 'unbiased'"):
+        StreamingCKA().merge(StreamingCKA(estimator="debiased"))
     with pytest.raises(ValueError, match="merged with itself"):
         base.merge(base)
     with pytest.raises(TypeError, match="other must be a StreamingCKA, got CKAMatrix"):
@@ -536,7 +535,7 @@ def test_a_saved_stream_goes_on_to_the_same_bits(rng, tmp_path, method, kernel, 
 
 def test_every_setting_is_saved(rng, tmp_path):
     path = tmp_path / "stream.npz"
-    stream = StreamingCKA("minibatch", fastcka.Polynomial(3, gamma=0.1), weights="n(n-3)", dtype="float32")
+    stream = StreamingCKA("minibatch", fastcka.Polynomial(3, gamma=0.1), weights="by_size", dtype="float32")
     stream.save(path)  # before the first batch
     loaded = StreamingCKA.load(path)
     assert repr(loaded) == repr(stream)
@@ -545,7 +544,7 @@ def test_every_setting_is_saved(rng, tmp_path):
     loaded.update(a)
     with pytest.raises(ValueError, match="dtype is 'float32' here, 'float64' in the other"):
         loaded.merge(
-            StreamingCKA("minibatch", fastcka.Polynomial(3, gamma=0.1), weights="n(n-3)", dtype="float64")
+            StreamingCKA("minibatch", fastcka.Polynomial(3, gamma=0.1), weights="by_size", dtype="float64")
         )
 
 
@@ -650,29 +649,29 @@ def test_a_failed_save_leaves_the_old_file(rng, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("double_precision", [False, True])
-def test_exact_state_bytes(double_precision):
+def test_state_bytes(double_precision):
     dtype = "float64" if double_precision else "float32"
-    assert exact_state_bytes([30, 7], dtype=dtype) == _core.Moments.state_bytes(
+    assert StreamingCKA.state_bytes([30, 7], dtype=dtype) == _core.Moments.state_bytes(
         [30, 7], None, double_precision
     )
-    assert exact_state_bytes(np.array([30]), (5,), dtype=dtype) == _core.Moments.state_bytes(
+    assert StreamingCKA.state_bytes(np.array([30]), (5,), dtype=dtype) == _core.Moments.state_bytes(
         [30], [5], double_precision
     )
     pairs = 24 * 25 // 2
-    assert exact_state_bytes([768] * 24, dtype=dtype) > pairs * 768**2 * 8
+    assert StreamingCKA.state_bytes([768] * 24, dtype=dtype) > pairs * 768**2 * 8
 
 
 def test_exact_state_bytes_refuses_what_are_no_widths():
     with pytest.raises(ValueError, match="widths_a is empty"):
-        exact_state_bytes([])
+        StreamingCKA.state_bytes([])
     with pytest.raises(ValueError, match="widths_b is empty"):
-        exact_state_bytes([3], [])
+        StreamingCKA.state_bytes([3], [])
     with pytest.raises(ValueError, match=r"widths_b\[1\] must be a positive integer, got 0"):
-        exact_state_bytes([3], [3, 0])
+        StreamingCKA.state_bytes([3], [3, 0])
     with pytest.raises(TypeError, match=r"widths_a\[0\] must be a positive integer, got 2\.5"):
-        exact_state_bytes([2.5])
+        StreamingCKA.state_bytes([2.5])
     with pytest.raises(ValueError, match="dtype is the type of the arithmetic"):
-        exact_state_bytes([3], dtype="float16")
+        StreamingCKA.state_bytes([3], dtype="float16")
 
 
 @pytest.mark.parametrize("width", [2**30, 2**24])  # beyond counting, beyond the addresses of a process
@@ -682,7 +681,7 @@ def test_a_state_that_no_machine_holds(width):
         stream.update(np.broadcast_to(np.float32(1), (1, width)))
     assert stream.n_samples == 0
     with pytest.raises(MemoryError, match=r"no machine holds the exact state of 536870913 features"):
-        exact_state_bytes([2**28, 2**28], [1])
+        StreamingCKA.state_bytes([2**28, 2**28], [1])
 
 
 def test_a_state_that_this_process_cannot_have():
@@ -699,12 +698,12 @@ def test_a_state_that_this_process_cannot_have():
     printed = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     ).stdout
-    assert re.match(r"the exact state .* GB\), more than this process can have; method=.* 0\n", printed)
+    assert re.match(r"the exact state .* GB\), but this process may use only .* more; method=.* 0\n", printed)
 
 
 def test_a_state_beyond_max_bytes_is_refused_before_the_first_batch(rng, tmp_path):
     a, b = networks(rng, 60)
-    size = exact_state_bytes([30, 7], [20, 3], dtype="float64")
+    size = StreamingCKA.state_bytes([30, 7], [20, 3], dtype="float64")
     stream = StreamingCKA(max_bytes=size - 1)
     with pytest.raises(
         MemoryError, match=rf"takes {size} bytes .* max_bytes={size - 1}.*method=\"minibatch\""
@@ -735,9 +734,9 @@ def test_a_state_beyond_max_bytes_is_refused_before_the_first_batch(rng, tmp_pat
             r"method=\"exact\" needs the linear kernel.*for rbf use method=\"minibatch\"",
         ),
         (("exact", "cosine"), {}, "needs the linear kernel"),
-        (("exact", "linear", "debiased"), {}, "unknown estimator 'debiased'"),
+        (("exact", "linear", "debias"), {}, "unknown estimator 'debias'.*'unbiased'"),
         (("minibatch", "linear", "biased"), {}, r"defined for estimator=\"unbiased\" only"),
-        (("exact",), {"weights": "n(n-3)"}, r"weights='n\(n-3\)' belongs to method=\"minibatch\""),
+        (("exact",), {"weights": "by_size"}, r"weights='by_size' belongs to method=\"minibatch\""),
         (("minibatch",), {"weights": "n"}, "unknown weights 'n'"),
         (("exact",), {"dtype": "float16"}, "dtype is the type of the arithmetic"),
         (("exact",), {"n_threads": 0}, "n_threads must be a positive integer"),
@@ -749,10 +748,27 @@ def test_settings_that_are_refused(arguments, options, message):
         StreamingCKA(*arguments, **options)
 
 
+def test_estimator_none_is_biased_when_exact_and_unbiased_in_minibatches(rng):
+    a, b = networks(rng, 60)
+    exact, minibatch = streamed(a, b, [60]), streamed(a, b, [60], "minibatch")
+    assert (exact.result().estimator, minibatch.result().estimator) == ("biased", "unbiased")
+    for stream, method in ((exact, "exact"), (minibatch, "minibatch")):
+        debiased = streamed(a, b, [60], method, estimator="debiased")
+        assert debiased.result().estimator == "unbiased"
+        assert ("unbiased" in repr(stream)) == (method == "minibatch")
+    assert_same_bits(minibatch, streamed(a, b, [60], "minibatch", estimator="debiased"))
+    np.testing.assert_allclose(
+        streamed(a, b, [60], estimator="debiased").result().values,
+        fastcka.cka_matrix(a, b, estimator="unbiased").values,
+        rtol=0,
+        atol=TOLERANCE["float64"],
+    )
+
+
 def test_repr():
-    assert repr(StreamingCKA()) == "StreamingCKA(exact, linear, unbiased, n_samples=0, n_batches=0)"
-    assert repr(StreamingCKA("minibatch", "rbf", weights="n(n-3)")) == (
-        "StreamingCKA(minibatch(weights='n(n-3)'), rbf, unbiased, n_samples=0, n_batches=0)"
+    assert repr(StreamingCKA()) == "StreamingCKA(exact, linear, biased, n_samples=0, n_batches=0)"
+    assert repr(StreamingCKA("minibatch", "rbf", weights="by_size")) == (
+        "StreamingCKA(minibatch(weights='by_size'), rbf, unbiased, n_samples=0, n_batches=0)"
     )
 
 

@@ -68,14 +68,15 @@ def test_order_of_precedence(machine):
 
 @pytest.mark.parametrize("text", ["0", "-2", "two", "2.5", "1,2", "5000", " "])
 def test_environment_that_makes_no_sense(machine, text):
-    expected = f"the environment variable {{}} must be a number of threads, 1 to 4096, got {text!r}"
+    expected = (
+        f"the environment variable FASTCKA_NUM_THREADS must be a number of threads, 1 to 4096, got {text!r}"
+    )
     machine.setenv("FASTCKA_NUM_THREADS", text)
-    with pytest.raises(ValueError, match=re.escape(expected.format("FASTCKA_NUM_THREADS"))):
+    with pytest.raises(ValueError, match=re.escape(expected)):
         fastcka.cka([[1.0], [2.0]], [[1.0], [2.0]])
     machine.delenv("FASTCKA_NUM_THREADS")
-    machine.setattr(threads, "_SLURM", text)
-    with pytest.raises(ValueError, match=re.escape(expected.format("SLURM_CPUS_PER_TASK"))):
-        fastcka.cka([[1.0], [2.0]], [[1.0], [2.0]])
+    machine.setattr(threads, "_SLURM", text)  # other software's variable
+    assert fastcka.get_num_threads() == 8
 
 
 @pytest.mark.parametrize(
@@ -105,59 +106,6 @@ def test_setting_reaches_the_core(machine):
 
 
 # ---------------------------------------------------------------------- control groups
-
-
-def tree(root, files):
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root
-
-
-V2 = "sys/fs/cgroup"
-V1 = "sys/fs/cgroup/cpu"
-QUOTAS = {
-    "no control groups": ({}, None),
-    "v2 without a limit": ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "max 100000\n"}, None),
-    "v2 in a container": ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "350000 100000\n"}, 3),
-    "v2 less than one": ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "50000 100000\n"}, 1),
-    "v2 nested, the parent is tighter": (
-        {
-            "proc/self/cgroup": "0::/job/step\n",
-            f"{V2}/job/cpu.max": "200000 100000\n",
-            f"{V2}/job/step/cpu.max": "400000 100000\n",
-        },
-        2,
-    ),
-    "v2 group that is not mounted here": (
-        {"proc/self/cgroup": "0::/../other\n", f"{V2}/cpu.max": "400000 100000\n"},
-        4,
-    ),
-    "v1": (
-        {
-            "proc/self/cgroup": "12:memory:/job\n5:cpu,cpuacct:/job\n1:name=systemd:/\n",
-            f"{V1}/job/cpu.cfs_quota_us": "250000\n",
-            f"{V1}/job/cpu.cfs_period_us": "100000\n",
-            f"{V1}/cpu.cfs_quota_us": "-1\n",
-            f"{V1}/cpu.cfs_period_us": "100000\n",
-        },
-        2,
-    ),
-    "v1 without a limit": (
-        {
-            "proc/self/cgroup": "5:cpu,cpuacct:/\n",
-            f"{V1}/cpu.cfs_quota_us": "-1\n",
-            f"{V1}/cpu.cfs_period_us": "100000\n",
-        },
-        None,
-    ),
-}
-
-
-@pytest.mark.parametrize("case", QUOTAS)
-def test_quota_of_control_groups(tmp_path, case):
-    files, expected = QUOTAS[case]
-    assert threads.cpu_quota(tree(tmp_path, files)) == expected
 
 
 # ---------------------------------------------------------------------- a new process

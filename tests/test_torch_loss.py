@@ -379,7 +379,7 @@ def test_values_that_are_not_finite_give_nan(rng, shape, bad, kernel):
         ({"kernel": fastcka.Laplacian(2)}, ValueError, r"kernel Laplacian\(bandwidth=2.0\) .* supported"),
         ({"kernel": "precomputed"}, ValueError, "supported are 'linear' and 'rbf'"),
         ({"kernel": "rfb"}, ValueError, "unknown kernel 'rfb'.*did you mean 'rbf'"),
-        ({"estimator": "debiased"}, ValueError, "unknown estimator 'debiased'"),
+        ({"estimator": "debias"}, ValueError, "unknown estimator 'debias'"),
         ({"x": np.zeros((8, 3))}, TypeError, "x must be a torch tensor, got ndarray"),
         ({"y": torch.zeros(8, 2, dtype=torch.int64)}, TypeError, "y must be .* floating-point .*int64"),
         ({"y": torch.zeros(8, 2).to_sparse()}, TypeError, "y must be a dense tensor"),

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from . import _core
 from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
+from ._budget import SMALL
+from ._machine import available_bytes, size_in_words
 from ._pairwise import in_words, pairwise
 from .kernels import Kernel
 from .threads import resolve
 
-WEIGHTS = ("equal", "n(n-3)")
+WEIGHTS = ("equal", "by_size")
 
 
 class Limits(NamedTuple):
     """What belongs to the machine, not to the stream."""
 
     n_threads: int | None
-    max_bytes: int | None
+    max_bytes: int | str | None
 
 
 class Values(NamedTuple):
@@ -102,13 +104,15 @@ def exact_state_size(widths: Sequence[Sequence[int]], double_precision: bool) ->
     return _core.Moments.state_bytes(*both(widths), double_precision)
 
 
-def check_exact_state(layout: Layout, max_bytes: int | None) -> None:
-    """Refuse a state that is larger than `max_bytes`, or that no process can have."""
+def check_exact_state(layout: Layout, max_bytes: int | str | None) -> None:
+    """Refuse a state that is larger than `max_bytes`, or than what this process may still use."""
     size, limit = exact_state_size(layout.widths, layout.double_precision), byte_limit(max_bytes)
     if limit and size > limit:
         raise _too_large(size, f"more than max_bytes={limit}")
     if size > 2**47:  # the addresses of a process
         raise _too_large(size, _BEYOND)
+    if not limit and size > SMALL and size > (available := available_bytes()):
+        raise _too_large(size, f"but this process may use only {size_in_words(available)} more")
 
 
 def _too_large(size: int, why: str) -> MemoryError:

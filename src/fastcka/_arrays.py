@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ ArrayLike: TypeAlias = Any
 Layers: TypeAlias = Mapping[Any, ArrayLike] | Iterable[ArrayLike]
 Array: TypeAlias = NDArray[Any]
 
+Estimator: TypeAlias = Literal["biased", "unbiased", "debiased"]
+Canonical: TypeAlias = Literal["biased", "unbiased"]  # as check_estimator returns it
+NanPolicy: TypeAlias = Literal["raise", "propagate"]
 ESTIMATORS = {"biased": 2, "unbiased": 4}  # name: fewest samples for which its formula is defined
 
 _NATIVE = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
@@ -47,6 +50,17 @@ def as_representation(X: ArrayLike, label: str) -> Array:
 
 def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array]]:
     """Return names and representations of a mapping, or of a sequence, whose names are "0", "1", ..."""
+    named = named_layers(layers, argument)
+    return tuple(named), as_representations(named, argument)
+
+
+def as_representations(named: Mapping[str, ArrayLike], argument: str) -> list[Array]:
+    """Return the representations of layers by name."""
+    return [as_representation(X, layer_label(argument, name)) for name, X in named.items()]
+
+
+def named_layers(layers: Layers, argument: str) -> dict[str, ArrayLike]:
+    """Return layers by name as they were given."""
     if isinstance(layers, Mapping):
         items = list(layers.items())
     elif isinstance(layers, str | bytes) or not isinstance(layers, Iterable):
@@ -64,6 +78,10 @@ def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Arra
         items = list(enumerate(layers))
     if not items:
         raise ValueError(f"{argument} is empty: at least one layer is needed")
+    if all(isinstance(X, tuple) and len(X) == 2 and isinstance(X[0], str) for _, X in items):
+        raise TypeError(
+            f"{argument} is a sequence of (name, array) pairs: make it a mapping, dict({argument})"
+        )
 
     names: dict[str, object] = {}
     for key, _ in items:
@@ -73,8 +91,7 @@ def as_layers(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Arra
                 f"both read {str(key)!r}"
             )
         names[str(key)] = key
-    arrays = [as_representation(X, layer_label(argument, str(key))) for key, X in items]
-    return tuple(names), arrays
+    return {str(key): X for key, X in items}
 
 
 def layer_label(argument: str, name: str) -> str:
@@ -100,6 +117,12 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
     except Exception as error:  # whatever the foreign type raises: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({_type_name(X)}) cannot be read as a NumPy array: {error}") from error
+    if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
+        odd = [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
+        if odd:
+            raise TypeError(
+                f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
+            )
     if array.dtype == object and array.ndim == 0:  # NumPy's way to hold what is no array
         raise TypeError(f"{label} must be an array (n_samples, n_features), got {_type_name(X)}")
     return array
@@ -207,67 +230,60 @@ def needs_float64(arrays: Iterable[Array], dtype: object) -> bool:
     return bool(name == "float64")
 
 
-def check_gram(K: Array, label: str) -> None:
-    """Check that a matrix passed as a Gram matrix is square and, within rounding, symmetric."""
-    check_square(K, label)
-    n, block = len(K), 512
-    worst, where, largest = 0.0, (0, 0), 0.0
-    for i in range(0, n, block):
-        for j in range(i, n, block):
-            upper = widened(K[i : i + block, j : j + block])
-            with np.errstate(invalid="ignore"):  # infinities; the core will name them
-                gap = np.abs(upper - widened(K[j : j + block, i : i + block]).T)
-            largest = max(largest, float(np.abs(upper).max()))
-            if gap.max() > worst:
-                row, column = np.unravel_index(gap.argmax(), gap.shape)
-                worst, where = float(gap.max()), (i + int(row), j + int(column))
-    # Far above the rounding of any product that made the matrix, far below what another matrix would show.
-    digits = {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
-    if worst > digits * largest:
-        i, j = where
-        raise ValueError(
-            f"{label} must be a Gram matrix, but it is not symmetric: the largest difference is {worst:.3g}, "
-            f"between [{i}, {j}] and [{j}, {i}]. If that is rounding, pass (K + K.T) / 2"
-        )
-
-
-def check_square(K: Array, label: str) -> None:
-    """Check that a kernel matrix is square."""
-    if K.shape[0] != K.shape[1]:
-        raise ValueError(f"{label} must be a square Gram matrix (n_samples, n_samples), got shape {K.shape}")
-
-
-def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
-    """Return the error for the first element that is no finite number, as found by the core."""
-    values = widened(array[row])
-    kind = "NaN" if np.isnan(values[column]) else "infinity"
-    bad = np.count_nonzero(~np.isfinite(values))
-    return ValueError(
-        f"{label} contains {kind}, first at sample {row}, feature {column} "
-        f"({bad} of the {len(values)} values of that sample are not finite); "
-        f"drop such samples from every representation, or mend the values"
-    )
-
-
-def widened(part: Array) -> NDArray[np.float64]:
-    """Return a copy of (a small part of) a representation in float64, bfloat16 included."""
-    if part.dtype.kind == "V":  # bfloat16 is the upper half of a float32
-        part = (part.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return part.astype(np.float64)
-
-
 # ---------------------------------------------------------------------- other arguments
 
 
-def check_estimator(estimator: object) -> None:
-    """Check the name of an estimator."""
-    if not (isinstance(estimator, str) and estimator in ESTIMATORS):
-        raise unknown("estimator", estimator, ESTIMATORS)
+def check_estimator(estimator: object) -> Canonical:
+    """Return "biased" or "unbiased", for which "debiased" is another word."""
+    if isinstance(estimator, str):
+        if estimator == "biased":
+            return "biased"
+        if estimator in ("unbiased", "debiased"):
+            return "unbiased"
+    raise unknown("estimator", estimator, ESTIMATORS)
+
+
+def check_nan_policy(nan_policy: object) -> NanPolicy:
+    """Return the name of what NaN and infinity do, checked."""
+    if nan_policy == "raise":
+        return "raise"
+    if nan_policy == "propagate":
+        return "propagate"
+    raise unknown("nan_policy", nan_policy, ("raise", "propagate"))
 
 
 def byte_limit(max_bytes: object) -> int:
-    """Return `max_bytes` as the core takes it: 0 for no limit."""
-    return 0 if max_bytes is None else positive_integer(max_bytes, "max_bytes")
+    """Return `max_bytes`, a number or a text such as "4GiB", as the core takes it: 0 for no limit."""
+    if max_bytes is None:
+        return 0
+    return as_bytes(max_bytes) if isinstance(max_bytes, str) else positive_integer(max_bytes, "max_bytes")
+
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("kmgt", 1)
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
+
+
+def as_bytes(text: str) -> int:
+    """Return a size in words as a number of bytes.
+
+    >>> as_bytes("800000"), as_bytes("1.5 GB"), as_bytes("2GiB")
+    (800000, 1500000000, 2147483648)
+    """
+    number = text.strip().rstrip("kmgtibKMGTIB ")
+    unit = _UNITS.get(text.strip()[len(number) :].strip().lower())
+    try:
+        size = int(float(number) * unit) if unit else 0
+    except (ValueError, OverflowError):  # no number; infinity
+        size = 0
+    if size < 1:
+        raise ValueError(
+            f"max_bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB, TB, KiB, "
+            f"MiB, GiB or TiB"
+        )
+    return size
 
 
 def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
@@ -285,14 +301,20 @@ def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
     return number
 
 
-def unknown(what: str, given: object, known: Iterable[str]) -> ValueError | TypeError:
-    """Return the error for a name that is none of the `known` ones, with the nearest of them."""
+def unknown(
+    what: str, given: object, known: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> ValueError | TypeError:
+    """Return the error for a name that is none of the `known` ones, with the nearest of them.
+
+    `aliases` are other words for known names, which the nearest spelling would not find.
+    """
     names = sorted(known)
     listed = ", ".join(repr(name) for name in names)
     if not isinstance(given, str):
         return TypeError(f"{what} must be one of {listed}, got {given!r}")
     import difflib  # here: it is needed by nobody who spells well
 
-    near = difflib.get_close_matches(given.lower(), names, n=1)
+    word = given.lower()
+    near = [aliases[word]] if aliases and word in aliases else difflib.get_close_matches(word, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return ValueError(f"unknown {what} {given!r}: known are {listed}{hint}")

@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ._arrays import Array, ArrayLike, Layers, as_layers, layer_label, needs_float64, same_samples
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Layers,
+    as_representations,
+    layer_label,
+    named_layers,
+    needs_float64,
+    same_samples,
+)
+from ._samples import check_same_samples
+from ._values import check_integers
 
 ARGUMENTS = ("batch_a", "batch_b")
 T = TypeVar("T")
@@ -74,7 +85,16 @@ def read_batch(
     if batch_b is batch_a:
         batch_b = None
     given = (batch_a,) if batch_b is None else (batch_a, batch_b)
-    names, sides = zip(*map(_layers, given, ARGUMENTS), strict=True)
+    named = [_layers(side, argument) for side, argument in zip(given, ARGUMENTS, strict=False)]
+    names = tuple(tuple(side) for side in named)
+    sides = tuple(
+        as_representations(side, argument) for side, argument in zip(named, ARGUMENTS, strict=False)
+    )
+    check_same_samples(
+        (layer_label(argument, name), X)
+        for side, argument in zip(named, ARGUMENTS, strict=False)
+        for name, X in side.items()
+    )
     arrays = [X for side in sides for X in side]
     layout = Layout(
         names,
@@ -83,6 +103,8 @@ def read_batch(
     )
     labels = [layout.label(side, i) for side in range(len(sides)) for i in range(len(names[side]))]
     same_samples(arrays, labels.__getitem__)
+    for X, label in zip(arrays, labels, strict=True):
+        check_integers(X, label)
     return Batch(layout, sides)
 
 
@@ -116,10 +138,10 @@ def fitted(batch: Batch, layout: Layout) -> Batch:
     return Batch(layout, tuple(sides))
 
 
-def _layers(given: Layers | ArrayLike, argument: str) -> tuple[tuple[str, ...], list[Array]]:
-    """Read one side: layers, or an array, which is one layer."""
+def _layers(given: Layers | ArrayLike, argument: str) -> dict[str, ArrayLike]:
+    """Return the layers of one side by name; an array is one layer."""
     is_array = hasattr(given, "__array__") or hasattr(given, "__dlpack__")
-    return as_layers([given] if is_array and not isinstance(given, Mapping) else given, argument)
+    return named_layers([given] if is_array and not isinstance(given, Mapping) else given, argument)
 
 
 def _check_names(found: Sequence[str], wanted: Sequence[str], argument: str) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import _core
 from ._arrays import (
     Array,
-    byte_limit,
-    check_estimator,
-    check_gram,
+    Canonical,
     check_samples,
     needs_float64,
-    non_finite,
 )
+from ._batches import both
+from ._budget import within_memory
 from ._progress import Report
+from ._values import check_gram, check_integers, first_non_finite, non_finite
 from .kernels import Kernel, Precomputed
 from .results import DegenerateWarning
 from .threads import resolve
@@ -24,45 +28,140 @@ from .threads import resolve
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
 
 
+class Pairs(NamedTuple):
+    """CKA of all pairs, and why a layer has none ("" where all is well), for each side."""
+
+    cka: NDArray[np.float64]
+    reasons: list[list[str]]
+
+
 def pairwise(
     a: list[Array],
     b: list[Array] | None,
     label: Label,
     kernel: Kernel,
-    estimator: str,
+    estimator: Canonical,
     dtype: object,
     n_threads: int | None,
-    max_bytes: int | None,
+    max_bytes: int | str | None,
     progress: Report | None = None,
 ) -> _core.Pairwise:
     """Check what concerns several representations, then run the core on all pairs."""
-    check_estimator(estimator)
-    arrays = a if b is None else a + b
-
-    def named(i: int) -> str:
-        return label(0, i) if i < len(a) else label(1, i - len(a))
-
-    check_samples(arrays, named, estimator)
-    if isinstance(kernel, Precomputed):
-        for i, K in enumerate(arrays):
-            check_gram(K, named(i))
+    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
     try:
-        return _core.pairwise(
-            a,
-            b,
-            kernel.core(),
-            unbiased=estimator == "unbiased",
-            double_precision=needs_float64(arrays, dtype),
-            n_threads=resolve(n_threads),
-            max_bytes=byte_limit(max_bytes),
-            route="auto",
-            progress=progress,
-        )
+        return call(a, b)
     except _core.NonFinite as error:
         raise in_words(error, [a] if b is None else [a, b], label) from None
     except _core.UnusableLayer as error:
         side, layer, why = error.args
         raise ValueError(f"{label(side, layer)}: {why}") from None
+
+
+def all_pairs(
+    a: list[Array],
+    b: list[Array] | None,
+    label: Label,
+    kernel: Kernel,
+    estimator: Canonical,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | str | None,
+    progress: Report | None = None,
+) -> Pairs:
+    """Do the same, with the reasons in words."""
+    result = pairwise(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
+    return Pairs(result.cka, [[reason(status, kernel) for status in side] for side in sides])
+
+
+def propagating(
+    a: list[Array],
+    b: list[Array] | None,
+    label: Label,
+    kernel: Kernel,
+    estimator: Canonical,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | str | None,
+    progress: Report | None = None,
+) -> Pairs:
+    """Run the core as `pairwise` does, on the layers that can be compared: nan for the others.
+
+    Values are looked through for NaN and infinity only after the core has found the first.
+    """
+    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    sides = [a] if b is None else [a, b]
+    reasons = [[""] * len(side) for side in sides]
+    while True:
+        kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
+        values = np.full((len(a), len(sides[-1])), np.nan)
+        if not all(kept):
+            return Pairs(values, reasons)
+        parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
+        try:
+            result = call(*both(parts))
+        except _core.NonFinite:
+            for side, rows, whys in zip(sides, kept, reasons, strict=True):
+                for i in rows:
+                    whys[i] = first_non_finite(side[i])
+        except _core.UnusableLayer as error:
+            at, layer, why = error.args
+            reasons[at][kept[at][layer]] = why
+        else:
+            values[np.ix_(kept[0], kept[-1])] = result.cka
+            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
+                for i, status in zip(rows, statuses, strict=True):
+                    whys[i] = reason(status, kernel)
+            return Pairs(values, reasons)
+
+
+def _checked(
+    a: list[Array],
+    b: list[Array] | None,
+    label: Label,
+    kernel: Kernel,
+    estimator: Canonical,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | str | None,
+    progress: Report | None,
+) -> Callable[[list[Array], list[Array] | None], _core.Pairwise]:
+    """Check what concerns several representations; return the call of the core for them, or some of them."""
+    arrays = a if b is None else a + b
+
+    def named(i: int) -> str:
+        return label(0, i) if i < len(a) else label(1, i - len(a))
+
+    n = check_samples(arrays, named, estimator)
+    for i, X in enumerate(arrays):
+        check_integers(X, named(i))
+        if isinstance(kernel, Precomputed):
+            check_gram(X, named(i))
+    double_precision, threads = needs_float64(arrays, dtype), resolve(n_threads)
+    limit, route = within_memory(
+        n,
+        [X.shape[1] for X in a],
+        None if b is None else [Y.shape[1] for Y in b],
+        kernel,
+        double_precision=double_precision,
+        n_threads=threads,
+        max_bytes=max_bytes,
+    )
+
+    def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
+        return _core.pairwise(
+            a,
+            b,
+            kernel.core(),
+            unbiased=estimator == "unbiased",
+            double_precision=double_precision,
+            n_threads=threads,
+            max_bytes=limit,
+            route=route,
+            progress=progress,
+        )
+
+    return call
 
 
 def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: Label) -> ValueError:
@@ -80,18 +179,25 @@ REASONS = {
 
 
 def reason(status: str, kernel: Kernel) -> str:
-    """Return why a layer with this status has no CKA."""
+    """Return why a layer with this status has no CKA; "" where it has one."""
+    if not status:
+        return ""
     return kernel.constant if status == "constant" else REASONS[status]
+
+
+def named_reasons(reasons: Sequence[Sequence[str]], label: Label) -> list[str]:
+    """Return each layer that has no CKA, with the reason, from the reasons of the one side or both."""
+    return [
+        f"{label(side, layer)}: {why}"
+        for side, whys in enumerate(reasons)
+        for layer, why in enumerate(whys)
+        if why
+    ]
 
 
 def degenerate_layers(sides: Sequence[Sequence[str]], label: Label, kernel: Kernel) -> list[str]:
     """Return each layer that has no CKA, with the reason, from the statuses of the one side or both."""
-    return [
-        f"{label(side, layer)}: {reason(status, kernel)}"
-        for side, statuses in enumerate(sides)
-        for layer, status in enumerate(statuses)
-        if status
-    ]
+    return named_reasons([[reason(status, kernel) for status in statuses] for statuses in sides], label)
 
 
 def warn(degenerate: Sequence[str]) -> None:

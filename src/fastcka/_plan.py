@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 from . import _core
 from ._arrays import (
+    Estimator,
     Layers,
+    NanPolicy,
     as_layers,
     byte_limit,
+    check_estimator,
+    check_nan_policy,
     check_samples,
-    check_square,
     layer_label,
     needs_float64,
 )
+from ._progress import Report, check_progress
+from ._values import check_square
 from .kernels import KernelLike, Precomputed, resolve_kernel
 from .threads import resolve
 
@@ -78,18 +83,22 @@ def plan(
     layers_b: Layers | None = None,
     *,
     kernel: KernelLike = "linear",
+    estimator: Estimator = "biased",
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
 
-    The values of the arrays are not read. For :func:`cka` of X and Y, plan ``[X]`` and ``[Y]``.
+    The values of the arrays are not read, and what memory is free is not looked up. For :func:`cka` of X
+    and Y, plan ``[X]`` and ``[Y]``.
 
     Parameters
     ----------
-    layers_a, layers_b, kernel, dtype, n_threads, max_bytes
-        As for :func:`cka_matrix`.
+    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+        As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns
     -------
@@ -108,13 +117,15 @@ def plan(
     ('feature', 'float32')
     """
     chosen = resolve_kernel(kernel)
+    check_nan_policy(nan_policy)
+    check_progress(progress)
     if layers_b is layers_a:
         layers_b = None
     names_a, a = as_layers(layers_a, "layers_a")
     names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
     labels = [layer_label("layers_a", name) for name in names_a]
     labels += [layer_label("layers_b", name) for name in names_b]
-    n = check_samples(a + b, labels.__getitem__, "biased")
+    n = check_samples(a + b, labels.__getitem__, check_estimator(estimator))
     if isinstance(chosen, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)

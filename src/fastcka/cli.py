@@ -191,7 +191,7 @@ def _kernel(arguments: argparse.Namespace) -> Kernel:
     known = {field.name for field in dataclasses.fields(kernel)}  # type: ignore[arg-type]
     for name in given.keys() - known:
         raise ValueError(f"--{name} is no option of the {arguments.kernel} kernel")
-    return dataclasses.replace(kernel, **given)  # type: ignore[type-var]
+    return type(kernel)(**given)
 
 
 def _model_names(a: Path, b: Path) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, threads
+from . import _core, _machine, threads
 
 
 def config() -> dict[str, Any]:
@@ -26,8 +26,8 @@ def config() -> dict[str, Any]:
     return {
         **_core.config(),
         "n_threads": threads.get_num_threads(),
-        "processors": threads.affinity(),
-        "cpu_quota": threads.cpu_quota(),
+        "processors": _machine.affinity(),
+        "cpu_quota": _machine.cpu_quota(),
         "environment": {name: os.environ[name] for name in variables if name in os.environ},
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -33,12 +33,14 @@ class Kernel:
         return {}
 
     def __repr__(self) -> str:
-        options = (
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)  # type: ignore[arg-type]
-            if getattr(self, field.name) != field.default
+        default = type(self)()
+        options = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        shown = (
+            f"{name}={value!r}"
+            for name, value in options.items()
+            if value is not None and value != getattr(default, name)
         )
-        return f"{type(self).__name__}({', '.join(options)})"
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __str__(self) -> str:
         """Return the name, or the whole kernel where it has options that are not the default."""
@@ -94,18 +96,21 @@ class Linear(Kernel):
 class _Bandwidth(Kernel):
     """The options of the kernels that have a bandwidth."""
 
-    bandwidth: float = 1.0
+    bandwidth: float | None = None  # 1.0 once checked, unless there is a sigma
     _: KW_ONLY
     sigma: float | None = None
     median: Literal["all", "offdiag"] = "all"
 
     def __post_init__(self) -> None:
-        _set(self, bandwidth=_number(self, "bandwidth", above=0))
+        if self.bandwidth is not None:
+            _set(self, bandwidth=_number(self, "bandwidth", above=0))
+        elif self.sigma is None:
+            _set(self, bandwidth=1.0)
         if self.median not in ("all", "offdiag"):
             raise unknown(f"median of {type(self).__name__}", self.median, ("all", "offdiag"))
         if self.sigma is not None:
             _set(self, sigma=_number(self, "sigma", above=0))
-            if (self.bandwidth, self.median) != (1.0, "all"):
+            if (self.bandwidth, self.median) != (None, "all"):
                 raise ValueError(
                     f"{type(self).__name__}: sigma is the bandwidth itself; "
                     f"give either sigma, or bandwidth and median"
@@ -113,7 +118,8 @@ class _Bandwidth(Kernel):
 
     def _options(self) -> dict[str, Any]:
         sigma = math.nan if self.sigma is None else self.sigma
-        return {"bandwidth": self.bandwidth, "sigma": sigma, "offdiagonal": self.median == "offdiag"}
+        bandwidth = 1.0 if self.bandwidth is None else self.bandwidth  # unused where sigma is given
+        return {"bandwidth": bandwidth, "sigma": sigma, "offdiagonal": self.median == "offdiag"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,7 +132,7 @@ class RBF(_Bandwidth):
         ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
         its own.
     sigma : float, optional
-        An absolute bandwidth instead, the same for all representations.
+        An absolute bandwidth instead, the same for all representations; ``bandwidth`` is None then.
     median : {"all", "offdiag"}, default "all"
         The distances that the median is taken over. "all": all n^2 pairs, the zero distance of every sample
         to itself included, as the code of Kornblith et al. does. "offdiag": pairs of different samples. Of an
@@ -161,7 +167,7 @@ class Laplacian(_Bandwidth):
         ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
         its own.
     sigma : float, optional
-        An absolute scale instead, the same for all representations.
+        An absolute scale instead, the same for all representations; ``bandwidth`` is None then.
     median : {"all", "offdiag"}, default "all"
         The distances that the median is taken over, as for :class:`RBF`.
     """
@@ -261,6 +267,10 @@ _KERNELS: dict[str, Kernel] = {
 }
 
 
+# What other packages call them.
+_ALIASES = {"gaussian": "rbf", "gauss": "rbf", "poly": "polynomial"}
+
+
 def resolve_kernel(kernel: object) -> Kernel:
     """Return the kernel object for a name or an object."""
     if isinstance(kernel, Kernel):
@@ -269,4 +279,4 @@ def resolve_kernel(kernel: object) -> Kernel:
         return _KERNELS[kernel]
     if isinstance(kernel, type) and issubclass(kernel, Kernel):
         raise TypeError(f"kernel is the class {kernel.__name__}; pass an object, {kernel.__name__}()")
-    raise unknown("kernel", kernel, _KERNELS)
+    raise unknown("kernel", kernel, _KERNELS, _ALIASES)

@@ -95,8 +95,8 @@ def hsic(
         The same n samples, n >= 2 for the biased and n >= 4 for the unbiased estimator.
     kernel : str or object
         As in `gram`; its bandwidth follows from each representation separately.
-    estimator : {"biased", "unbiased"}
-        The unbiased one may be negative.
+    estimator : {"biased", "unbiased", "debiased"}
+        "debiased" is another word for "unbiased". The unbiased one may be negative.
 
     Examples
     --------
@@ -158,6 +158,8 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
     """Kc (2) for the biased, Ku (4) for the unbiased estimator."""
     K = _gram_for_centering(X, kernel)
     n = len(K)
+    if estimator == "debiased":  # another word
+        estimator = "unbiased"
     smallest = {"biased": 2, "unbiased": 4}.get(estimator)
     if smallest is None:
         raise ValueError(f'estimator must be "biased" or "unbiased", got {estimator!r}')

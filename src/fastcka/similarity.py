@@ -13,21 +13,24 @@ from . import _core
 from ._arrays import (
     Array,
     ArrayLike,
+    Estimator,
     Layers,
-    as_layers,
+    NanPolicy,
     as_representation,
-    check_gram,
-    check_square,
+    as_representations,
+    check_estimator,
+    check_nan_policy,
     layer_label,
+    named_layers,
     needs_float64,
-    non_finite,
-    widened,
 )
-from ._pairwise import REASONS, degenerate_layers, in_words, pairwise, reason, warn
+from ._budget import check_memory
+from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
+from ._samples import check_same_samples
+from ._values import check_gram, check_integers, check_square, non_finite, widened
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
-from .store import check_same_samples
 from .threads import resolve
 
 
@@ -66,8 +69,10 @@ def gram(
     """
     chosen = resolve_kernel(kernel)
     x = as_representation(X, "X")
+    check_integers(x, "X")
     double_precision = needs_float64((x,), dtype)
     threads = resolve(n_threads)
+    check_memory(len(x) ** 2 * (8 if double_precision else 4))
     if isinstance(chosen, Precomputed):
         check_gram(x, "X")
         K = widened(x)
@@ -116,6 +121,8 @@ def center(K: ArrayLike, *, n_threads: int | None = None) -> Array:
     """
     k = as_representation(K, "K")
     check_square(k, "K")
+    check_integers(k, "K")
+    check_memory(k.size * (8 if needs_float64((k,), None) else 4))
     try:
         return _core.center(k, resolve(n_threads))
     except _core.NonFinite as error:
@@ -129,10 +136,10 @@ def hsic(
     Y: ArrayLike,
     *,
     kernel: KernelLike = "linear",
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
 ) -> float:
     """Return the Hilbert-Schmidt independence criterion (HSIC) of two representations of the same samples.
 
@@ -149,8 +156,8 @@ def hsic(
         The same n samples in the same order, one in each row. See :func:`cka` for the types that are read.
     kernel : str or kernel object, default "linear"
         As for :func:`cka`.
-    estimator : {"biased", "unbiased"}, default "biased"
-        The unbiased one may be negative.
+    estimator : {"biased", "unbiased", "debiased"}, default "biased"
+        The unbiased one may be negative. "debiased" is another word for it.
     dtype, n_threads, max_bytes
         As for :func:`cka`.
 
@@ -192,10 +199,10 @@ def cka(
     Y: ArrayLike,
     *,
     kernel: KernelLike = "linear",
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
 ) -> float:
     """Return the centered kernel alignment (CKA) of two representations of the same samples.
 
@@ -217,17 +224,18 @@ def cka(
     kernel : str or kernel object, default "linear"
         "linear", "rbf", "laplacian", "polynomial", "cosine", "distance", or an object with options such as
         ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n), themselves.
-    estimator : {"biased", "unbiased"}, default "biased"
+    estimator : {"biased", "unbiased", "debiased"}, default "biased"
         "biased" is the formula of Kornblith et al.; it rises with the number of features even for unrelated
         data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.
-        Values are never clamped.
+        "debiased" is another word for "unbiased". Values are never clamped.
     dtype : {None, "float32", "float64"}, default None
         Type of the arithmetic. None: float64 when X or Y is float64, integer or bool, otherwise float32
         products with float64 sums.
     n_threads : int, optional
         Number of threads; the result has the same bits for any. None: :func:`get_num_threads`.
-    max_bytes : int, optional
-        Most memory to use beside the inputs.
+    max_bytes : int or str, optional
+        Most memory to use beside the inputs: a number of bytes, or a size such as "4GiB" or "500MB". None:
+        what this process may still use, its control groups (container, SLURM job) included.
 
     Returns
     -------
@@ -240,10 +248,11 @@ def cka(
     TypeError
         When an input is not an array of real numbers in CPU memory.
     ValueError
-        When shapes do not fit, values are NaN or infinite, there are fewer than 2 samples (4 for the unbiased
-        estimator), or a kernel, estimator or option is not known.
+        When shapes do not fit, the indices of pandas or xarray objects differ, values are NaN or infinite,
+        there are fewer than 2 samples (4 for the unbiased estimator), or a kernel, estimator or option is not
+        known.
     MemoryError
-        When more than `max_bytes` would be needed; nothing has been computed then.
+        When more than `max_bytes` would be needed, or more than there is; nothing has been computed then.
 
     See Also
     --------
@@ -282,11 +291,12 @@ def cka_matrix(
     layers_b: Layers | None = None,
     *,
     kernel: KernelLike = "linear",
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
-    progress: bool | Report = False,
+    max_bytes: int | str | None = None,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
 
@@ -303,9 +313,13 @@ def cka_matrix(
     kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
         layers.
-    progress : bool or function, default False
-        True: a bar on standard error (tqdm, where installed). A function is called with (done, total) from
-        time to time.
+    nan_policy : {"raise", "propagate"}, default "raise"
+        What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
+        "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    progress : bool or function, optional
+        None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
+        True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
+        time.
 
     Returns
     -------
@@ -317,7 +331,7 @@ def cka_matrix(
     ------
     TypeError, ValueError, MemoryError
         As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
-        are stores whose samples have ids, but not the same in the same order.
+        know their samples (indices of pandas and xarray, ids of stores), but not the same in the same order.
 
     Examples
     --------
@@ -330,29 +344,32 @@ def cka_matrix(
            [0.55761, 1.     ]])
     """
     chosen = resolve_kernel(kernel)
+    known_estimator = check_estimator(estimator)
     if layers_b is layers_a:
         layers_b = None
+    rows, a, inputs = _read(layers_a, "layers_a")
+    columns, b = rows, None
     if layers_b is not None:
-        check_same_samples(layers_a, layers_b)
-    rows, a = as_layers(layers_a, "layers_a")
-    columns, b = (rows, None) if layers_b is None else as_layers(layers_b, "layers_b")
+        columns, b, more = _read(layers_b, "layers_b")
+        inputs += more
+    check_same_samples(inputs)
 
     def label(side: int, layer: int) -> str:
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
 
     with progress_report(progress, "cka_matrix") as report:
-        result = pairwise(a, b, label, chosen, estimator, dtype, n_threads, max_bytes, report)
+        compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
+        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
 
-    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    degenerate = degenerate_layers(sides, label, chosen)
+    degenerate = named_reasons(pairs.reasons, label)
     if degenerate:
         warn(degenerate)
     return CKAMatrix(
-        values=result.cka,
+        values=pairs.cka,
         rows=rows,
         columns=columns,
         kernel=str(chosen),
-        estimator=estimator,
+        estimator=known_estimator,
         n_samples=len(a[0]),
         models=("A", "A") if b is None else ("A", "B"),
         warnings=tuple(degenerate),
@@ -363,13 +380,24 @@ def _pair(
     X: ArrayLike,
     Y: ArrayLike,
     kernel: Kernel,
-    estimator: str,
+    estimator: Estimator,
     dtype: object,
     n_threads: int | None,
-    max_bytes: int | None,
+    max_bytes: int | str | None,
 ) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
-    return pairwise(a, b, lambda side, layer: "XY"[side], kernel, estimator, dtype, n_threads, max_bytes)
+    check_same_samples([("X", X), ("Y", Y)])
+    known_estimator = check_estimator(estimator)
+    return pairwise(
+        a, b, lambda side, layer: "XY"[side], kernel, known_estimator, dtype, n_threads, max_bytes
+    )
+
+
+def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
+    """Return names and representations of layers, and what may know their samples."""
+    named = named_layers(layers, argument)
+    inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
+    return tuple(named), as_representations(named, argument), inputs
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from ._arrays import (
     ESTIMATORS,
     Array,
     ArrayLike,
+    Canonical,
+    Estimator,
     Layers,
     byte_limit,
     check_estimator,
@@ -41,6 +43,9 @@ from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
+Method: TypeAlias = Literal["exact", "minibatch"]
+Weights: TypeAlias = Literal["equal", "by_size"]
+
 
 class StreamingCKA:
     """CKA of layers that come batch by batch, and are not kept.
@@ -52,24 +57,26 @@ class StreamingCKA:
     ----------
     method : {"exact", "minibatch"}, default "exact"
         "exact": the value of :func:`cka_matrix` for all samples together. Linear kernel, either estimator.
-        "minibatch": the estimator of Nguyen et al., a ratio of sums of HSIC within batches. Any kernel,
-        unbiased. See Notes for what it estimates.
+        "minibatch": the estimator of Nguyen et al., a ratio of sums of HSIC within batches. Any kernel; it
+        exists only unbiased. See Notes for what it estimates.
     kernel : str or kernel object, default "linear"
         As for :func:`cka`. A relative bandwidth is found in each batch, for each layer. "precomputed": a
         batch holds the Gram matrices of its own samples.
-    estimator : {"biased", "unbiased"}, default "unbiased"
-        As for :func:`cka`, whose default is the other one.
-    weights : {"equal", "n(n-3)"}, default "equal"
-        For "minibatch" only: the weight of a batch of n samples. "equal" is the formula of the paper and what
-        the torch packages do, "n(n-3)" what the authors' code does. They differ only when batch sizes do.
+    estimator : {"biased", "unbiased", "debiased"}, optional
+        As for :func:`cka`. None: "biased" for "exact", as everywhere, and "unbiased" for "minibatch".
+    weights : {"equal", "by_size"}, default "equal"
+        For "minibatch" only: the weight of a batch. "equal" is the formula of the paper and what the torch
+        packages do. "by_size" weights a batch of n samples by n (n - 3), as the authors' code does. They
+        differ only when batch sizes do.
     dtype : {None, "float32", "float64"}, default None
         Type of the arithmetic. None: the first batch decides, as in :func:`cka`; a later batch that would
         need more digits is refused.
     n_threads : int, optional
         As for :func:`cka`.
-    max_bytes : int, optional
-        Most memory to use beside the batches: for "exact" a bound on the state (:func:`exact_state_bytes`),
-        checked before the first batch is taken in; for "minibatch" a bound on the work on one batch.
+    max_bytes : int or str, optional
+        Most memory to use beside the batches, as for :func:`cka`: for "exact" a bound on the state
+        (:meth:`state_bytes`), checked before the first batch is added; for "minibatch" a bound on the work on
+        one batch. None: what this process may still use.
 
     Attributes
     ----------
@@ -117,26 +124,25 @@ class StreamingCKA:
     >>> for first in range(0, 1000, 256):  # the last batch is smaller
     ...     stream.update(X[first : first + 256], Y[first : first + 256])
     >>> stream
-    StreamingCKA(exact, linear, unbiased, n_samples=1000, n_batches=4)
-    >>> round(stream.result().values.item(), 4), round(fastcka.cka(X, Y, estimator="unbiased"), 4)
-    (0.3415, 0.3415)
+    StreamingCKA(exact, linear, biased, n_samples=1000, n_batches=4)
+    >>> round(stream.result().values.item(), 4), round(fastcka.cka(X, Y), 4)
+    (0.3504, 0.3504)
     """
 
     def __init__(
         self,
-        method: str = "exact",
+        method: Method = "exact",
         kernel: KernelLike = "linear",
-        estimator: str = "unbiased",
+        estimator: Estimator | None = None,
         *,
-        weights: str = "equal",
+        weights: Weights = "equal",
         dtype: object = None,
         n_threads: int | None = None,
-        max_bytes: int | None = None,
+        max_bytes: int | str | None = None,
     ) -> None:
         self._kernel = resolve_kernel(kernel)
-        check_estimator(estimator)
-        _check_method(method, self._kernel, estimator, weights)
-        self._method, self._estimator, self._weights = method, estimator, weights
+        self._estimator = _check_method(method, self._kernel, estimator, weights)
+        self._method, self._weights = method, weights
         needs_float64((), dtype)  # checks it
         self._dtype = None if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
         resolve(n_threads)
@@ -269,6 +275,47 @@ class StreamingCKA:
             method=self._described_method(),
         )
 
+    @staticmethod
+    def state_bytes(
+        widths_a: Sequence[int], widths_b: Sequence[int] | None = None, *, dtype: object = "float32"
+    ) -> int:
+        """Return the memory that ``StreamingCKA("exact")`` takes for layers of these widths, for any n.
+
+        Parameters
+        ----------
+        widths_a : sequence of int
+            Number of features of each layer.
+        widths_b : sequence of int, optional
+            Of the other network. None: the layers are compared with one another.
+        dtype : {"float32", "float64"}, default "float32"
+            Type of the arithmetic. Sums are float64 in any case.
+
+        Returns
+        -------
+        int
+            Bytes: the sums, and samples that wait for the next block of 4096.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When there is no layer, or a width is not a positive integer.
+        MemoryError
+            When no machine holds such a state: beyond 2**29 features in all.
+
+        Examples
+        --------
+        >>> import fastcka
+        >>> fastcka.StreamingCKA.state_bytes([768] * 24)  # 24 layers of a transformer
+        2073722880
+        """
+        sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
+        for name, widths in sides.items():
+            if len(widths) == 0:
+                raise ValueError(f"{name} is empty: at least one layer is needed")
+            for i, width in enumerate(widths):
+                positive_integer(width, f"{name}[{i}]", 2**31 - 1)
+        return exact_state_size(list(sides.values()), needs_float64((), dtype))
+
     # Files --------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -300,7 +347,7 @@ class StreamingCKA:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, n_threads: int | None = None, max_bytes: int | None = None
+        cls, path: str | os.PathLike[str], *, n_threads: int | None = None, max_bytes: int | str | None = None
     ) -> StreamingCKA:
         """Read what `save` wrote.
 
@@ -379,66 +426,25 @@ class StreamingCKA:
         return "float64" if self._layout.double_precision else "float32"
 
 
-def exact_state_bytes(
-    widths_a: Sequence[int], widths_b: Sequence[int] | None = None, *, dtype: object = "float32"
-) -> int:
-    """Return the memory that ``StreamingCKA("exact")`` takes for layers of these widths, for any n.
-
-    Parameters
-    ----------
-    widths_a : sequence of int
-        Number of features of each layer.
-    widths_b : sequence of int, optional
-        Of the other network. None: the layers are compared with one another.
-    dtype : {"float32", "float64"}, default "float32"
-        Type of the arithmetic. Sums are float64 in any case.
-
-    Returns
-    -------
-    int
-        Bytes: the sums, and samples that wait for the next block of 4096.
-
-    Raises
-    ------
-    TypeError, ValueError
-        When there is no layer, or a width is not a positive integer.
-    MemoryError
-        When no machine holds such a state: beyond 2**29 features in all.
-
-    Examples
-    --------
-    >>> import fastcka
-    >>> fastcka.streaming.exact_state_bytes([768] * 24)  # 24 layers of a transformer
-    2073722880
-    """
-    sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
-    for name, widths in sides.items():
-        if len(widths) == 0:
-            raise ValueError(f"{name} is empty: at least one layer is needed")
-        for i, width in enumerate(widths):
-            positive_integer(width, f"{name}[{i}]", 2**31 - 1)
-    return exact_state_size(list(sides.values()), needs_float64((), dtype))
-
-
 def _layout(saved: dict[str, Any]) -> Layout:
     """Return the layout that was saved as JSON, which has no tuples."""
     names, widths = (tuple(tuple(side) for side in saved[key]) for key in ("names", "widths"))
     return Layout(names, widths, saved["double_precision"])
 
 
-def _check_method(method: object, kernel: Kernel, estimator: str, weights: object) -> None:
-    """Check the settings that hang together."""
+def _check_method(method: object, kernel: Kernel, estimator: object, weights: object) -> Canonical:
+    """Check the settings that depend on one another, and return the estimator."""
     if method not in ("exact", "minibatch"):
         raise unknown("method", method, ("exact", "minibatch"))
     if weights not in WEIGHTS:
         raise unknown("weights", weights, WEIGHTS)
     if method == "minibatch":
-        if estimator != "unbiased":
+        if estimator is not None and check_estimator(estimator) == "biased":
             raise ValueError(
                 'method="minibatch" is defined for estimator="unbiased" only: biased HSIC has a bias that '
                 "depends on the batch size, and no number of batches averages it away"
             )
-        return
+        return "unbiased"
     if not isinstance(kernel, Linear):
         raise ValueError(
             f'method="exact" needs the linear kernel, whose HSIC follows from sums over samples; for '
@@ -448,3 +454,4 @@ def _check_method(method: object, kernel: Kernel, estimator: str, weights: objec
         raise ValueError(
             f'weights={weights!r} belongs to method="minibatch": the exact value is not made of batches'
         )
+    return "biased" if estimator is None else check_estimator(estimator)

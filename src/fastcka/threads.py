@@ -16,60 +16,9 @@ variable, no affinity, no limit of another library.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from ._arrays import positive_integer
-
-
-def affinity() -> int:
-    """Return the number of processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_quota(root: Path = Path("/")) -> int | None:
-    """Return the whole processors that control groups (v2 and v1) grant, or None without a limit.
-
-    The smallest quota on the way up from the process's own group counts. Fractions are rounded down: a thread
-    that the scheduler holds back keeps all others waiting at the end of the call.
-    """
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # not Linux, or no /proc
-        return None
-    quotas = []
-    for membership in memberships:
-        _, controllers, group = membership.split(":", 2)
-        if controllers == "":
-            mount = root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            mount = root / "sys/fs/cgroup/cpu"
-        else:
-            continue
-        folder = mount / group.lstrip("/")
-        while True:
-            quota = _group_quota(folder)
-            if quota is not None:
-                quotas.append(quota)
-            if folder == mount:
-                break
-            folder = folder.parent
-    return max(1, int(min(quotas))) if quotas else None
-
-
-def _group_quota(folder: Path) -> float | None:
-    """Return the processors granted to one control group, or None where it sets no limit."""
-    try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
-        else:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
-        return float(quota) / float(period) if quota != "max" and float(quota) > 0 else None
-    except OSError:  # the group is not visible here, or has no processor controller
-        return None
-
+from ._machine import affinity, cpu_quota
 
 # Taken before the core is loaded: with OMP_PROC_BIND set, loading an OpenMP runtime narrows the affinity of
 # the main thread to one place, and the number of processors could no longer be told. (If another OpenMP
@@ -106,8 +55,8 @@ def resolve(n_threads: int | None = None) -> int:
         threads = min(threads, _AFFINITY)
     if _QUOTA is not None:
         threads = min(threads, _QUOTA)
-    if _SLURM:
-        threads = min(threads, _from_environment("SLURM_CPUS_PER_TASK", _SLURM))
+    if _SLURM and _SLURM.isdecimal() and int(_SLURM) > 0:  # other software's variable: nonsense is ignored
+        threads = min(threads, int(_SLURM))
     return threads
 
 

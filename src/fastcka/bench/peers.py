@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
+from .._arrays import Array, Estimator
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Peer:
     name: str
     computes: str
     kernel: str
-    estimator: str
+    estimator: Estimator
     all_pairs: Callable[[Sequence[Array]], Array]
 
 
@@ -163,7 +163,7 @@ def _thingsvision() -> list[Peer]:
     package = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(package)
 
-    def all_pairs(estimator: str) -> Callable[[Sequence[Array]], Array]:
+    def all_pairs(estimator: Estimator) -> Callable[[Sequence[Array]], Array]:
         def pair(X: Array, Y: Array) -> float:
             cka = package.get_cka("numpy", m=len(X), kernel="linear", unbiased=estimator == "unbiased")
             return float(cka.compare(X, Y))

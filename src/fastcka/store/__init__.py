@@ -5,17 +5,15 @@ A process that is killed while it writes loses the batch it was at, nothing befo
 the format.
 
 reading      open_store, Store: the layers as memory-mapped arrays
-samples      check_same_samples: whether two collections of layers hold the same samples
 creating     create_store: what is checked before there is a writer
 writing      StoreWriter: append, roll back, recover
 manifest     what is committed; replacing it commits a batch
 layer_file   one layer: a .npy file that grows in place
 lock         one writer in a folder at a time
 
-Only the first two are imported here: most who import fastcka write no store.
+Only reading is imported here: most who import fastcka write no store.
 """
 
 from .reading import Store, is_store, open_store
-from .samples import check_same_samples
 
-__all__ = ["Store", "check_same_samples", "is_store", "open_store"]
+__all__ = ["Store", "is_store", "open_store"]

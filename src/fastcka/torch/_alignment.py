@@ -225,6 +225,7 @@ class _RBFGram:
             # sigma^2 = bandwidth^2 median, and d exponent / d sigma^2 = -exponent / sigma^2
             pairs = by_exponent != 0  # an exponent may be -inf where the kernel is zero
             by_variance = -torch.where(pairs, by_exponent * self._exponents, 0).sum() / self._sigma**2
+            assert self._kernel.bandwidth is not None  # it is None only beside a sigma
             by_median = by_variance * self._kernel.bandwidth**2
             for place in self._middle:
                 i, j = place // len(by_distance), place % len(by_distance)

@@ -18,7 +18,7 @@ from .._plan import plan
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
 from ..similarity import cka_matrix
-from ..streaming import StreamingCKA, exact_state_bytes
+from ..streaming import Method, StreamingCKA
 from ._kept import Kept
 from ._memory import in_words
 from ._pool import Tensor
@@ -95,7 +95,7 @@ def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: l
 def _state_bytes(a: Rows, b: Rows, dtype: str) -> int:
     widths = [[X.shape[1] for X in rows.layers.values()] for rows in (a, b)]
     try:
-        return int(exact_state_bytes(*widths, dtype=dtype))
+        return int(StreamingCKA.state_bytes(*widths, dtype=dtype))
     except MemoryError:  # more than any machine has
         return 2**63
 
@@ -138,7 +138,7 @@ class _Stream:
     such an end is not to come.
     """
 
-    def __init__(self, method: str, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
+    def __init__(self, method: Method, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
         self.whole = method == "minibatch"  # nothing grows with the batches, so there is no limit to obey
         self.stream = StreamingCKA(method, kernel, **settings, max_bytes=None if self.whole else limit)
         self.words = words

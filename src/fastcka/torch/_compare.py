@@ -147,7 +147,7 @@ def compare(
         check_loader(loader_b, "loader_b")
     chosen = resolve_kernel(kernel)
     if estimator is not None:
-        check_estimator(estimator)
+        estimator = check_estimator(estimator)
     if method not in ("auto", "exact", "minibatch"):
         raise unknown("method", method, ("auto", "exact", "minibatch"))
     if isinstance(chosen, Precomputed):

@@ -99,7 +99,7 @@ def cka_loss(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: 
 def _cka(x: Tensor, y: Tensor, kernel: KernelLike, estimator: str) -> tuple[Tensor, list[str]]:
     """Return CKA as part of the graph, and what to warn of."""
     chosen = _supported(kernel)
-    check_estimator(estimator)
+    estimator = check_estimator(estimator)
     _check(x, y, estimator)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in (x, y))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks that have to look at the values of an array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+MOST_EXACT = 2**53  # beyond it, float64 leaves out whole numbers
+
+
+def check_integers(array: Array, label: str) -> None:
+    """Check that 64-bit integers are among those that float64, the type of the arithmetic, holds."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return
+    for worst in (int(array.min(initial=0)), int(array.max(initial=0))):
+        if abs(worst) > MOST_EXACT:
+            raise ValueError(
+                f"{label} has the {array.dtype} value {worst}: arithmetic is float64, which is exact only up "
+                f"to 2**53 = {MOST_EXACT}. Subtract an offset first, such as the first row, which changes no "
+                f"CKA with a kernel of differences (linear, rbf, laplacian, distance)"
+            )
+
+
+def check_gram(K: Array, label: str) -> None:
+    """Check that a matrix passed as a Gram matrix is square and, within rounding, symmetric."""
+    check_square(K, label)
+    n, block = len(K), 512
+    worst, where, largest = 0.0, (0, 0), 0.0
+    for i in range(0, n, block):
+        for j in range(i, n, block):
+            upper = widened(K[i : i + block, j : j + block])
+            with np.errstate(invalid="ignore"):  # infinities; the core will name them
+                gap = np.abs(upper - widened(K[j : j + block, i : i + block]).T)
+            largest = max(largest, float(np.abs(upper).max()))
+            if gap.max() > worst:
+                row, column = np.unravel_index(gap.argmax(), gap.shape)
+                worst, where = float(gap.max()), (i + int(row), j + int(column))
+    # Far above the rounding of any product that made the matrix, far below what another matrix would show.
+    digits = {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
+    if worst > digits * largest:
+        i, j = where
+        raise ValueError(
+            f"{label} must be a Gram matrix, but it is not symmetric: the largest difference is {worst:.3g}, "
+            f"between [{i}, {j}] and [{j}, {i}]. If that is rounding, pass (K + K.T) / 2"
+        )
+
+
+def check_square(K: Array, label: str) -> None:
+    """Check that a kernel matrix is square."""
+    if K.shape[0] != K.shape[1]:
+        raise ValueError(f"{label} must be a square Gram matrix (n_samples, n_samples), got shape {K.shape}")
+
+
+def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
+    """Return the error for the first element that is no finite number, as found by the core."""
+    values = widened(array[row])
+    bad = np.count_nonzero(~np.isfinite(values))
+    advice = "drop such samples from every representation, or mend the values"
+    if array.dtype == np.float16 and np.isinf(values[column]):
+        advice = (
+            "float16 ends at 65504, beyond which values become infinite: extract the layer as float32 or "
+            "bfloat16"
+        )
+    return ValueError(
+        f"{label} contains {_place(values, row, column)} ({bad} of the {len(values)} values of that sample "
+        f"are not finite); {advice}"
+    )
+
+
+def first_non_finite(array: Array) -> str:
+    """Return where an array has its first NaN or infinity, in words; "" if it has none."""
+    for start, values in _blocks(array):
+        for row, column in np.argwhere(~np.isfinite(values))[:1]:
+            return f"contains {_place(values[row], start + row, column)}"
+    return ""
+
+
+def _place(values: Array, row: int, column: int) -> str:
+    kind = "NaN" if np.isnan(values[column]) else "infinity"
+    return f"{kind}, first at sample {row}, feature {column}"
+
+
+def _blocks(array: Array, most: int = 2**20) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield the first row and the values of parts of some 8 MB."""
+    step = max(1, most // array.shape[1])
+    for start in range(0, len(array), step):
+        yield start, widened(array[start : start + step])
+
+
+def widened(part: Array) -> NDArray[np.float64]:
+    """Return a copy of (a small part of) a representation in float64, bfloat16 included."""
+    if part.dtype.kind == "V":  # bfloat16 is the upper half of a float32
+        part = (part.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return part.astype(np.float64)
