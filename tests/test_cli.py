@@ -58,6 +58,51 @@ def command(*argv):
 # -------------------------------------------------------------------------------------------------- compare
 
 
+def test_layers_names_and_kernel_options(capsys):
+    out = run(
+        capsys, "compare", "resnet.npz", "vit.npz", "--layers", "a[02]", "b*", "--names", "One,Two",
+        "--kernel", "rbf", "--median", "offdiag", "--max-bytes", "1GiB", "--json", "m.json",
+    )  # fmt: skip
+    matrix = CKAMatrix.load("m.json")
+    assert (matrix.rows, matrix.columns, matrix.models) == (("a0", "a2"), ("b0", "b1"), ("One", "Two"))
+    assert "m.json" in out.err
+    expected = fastcka.cka_matrix([A["a0"], A["a2"]], list(B.values()), kernel=fastcka.RBF(median="offdiag"))
+    np.testing.assert_array_equal(matrix, expected)
+    run(capsys, "compare", "x.npy", "y.npy", "--kernel", "polynomial", "--degree", 3)
+    assert "--layers" in fails(capsys, "compare", "resnet.npz", "vit.npz", "--layers", "none*")
+    assert "--names" in fails(capsys, "compare", "x.npy", "y.npy", "--names", "one")
+    assert "max_bytes is 1000" in fails(capsys, "compare", "x.npy", "y.npy", "--max-bytes", "1kB")
+    assert "--degree" in fails(capsys, "compare", "x.npy", "y.npy", "--degree", 3)
+
+
+def test_plan_computes_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "cka_matrix", None)
+    out, err = run(capsys, "compare", "resnet.npz", "vit.npz", "--plan")
+    assert out == f"{fastcka.plan(A, B)}\n"
+    assert err == ""
+
+
+def test_files_of_torch_are_refused_with_how_to_convert_them(capsys, tmp_path):
+    (tmp_path / "acts.pt").write_bytes(b"")
+    message = fails(capsys, "compare", "acts.pt", "acts.pt")
+    assert "safetensors.torch.save_file" in message
+    assert "acts.safetensors" in message
+
+
+def test_results_are_written_before_anything_is_printed(capsys, monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise OSError("closed")
+
+        flush = write
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert cli.main(["compare", "x.npy", "y.npy", "--json", "m.json"]) == 2
+    assert CKAMatrix.load("m.json").values.item() == fastcka.cka(A["a0"], B["b0"])
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["compare", "x.npy", "y.npy"]) == 0
+
+
 def test_two_arrays_give_one_number(capsys):
     output = run(capsys, "compare", "x.npy", "y.npy")
     assert output.out == f"{fastcka.cka(A['a0'], B['b0'])!r}\n"

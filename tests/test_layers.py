@@ -167,7 +167,7 @@ def test_nothing_there(tmp_path):
 
 
 def test_unknown_formats(tmp_path):
-    for name in ("activations.pt", "activations"):
+    for name in ("activations.pickle", "activations"):
         (tmp_path / name).write_bytes(b"?")
         refused(tmp_path / name, "no known format", ".npy, .npz, .safetensors, .h5, .hdf5", "directories")
 

@@ -17,14 +17,15 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cka_matrix, show_config, torch_cli
+from . import __version__, cka_matrix, plan, show_config, torch_cli
 from ._files import atomic_write
 from .kernels import Kernel, resolve_kernel
-from .layers import open_layers
+from .layers import Selected, open_layers
 from .results import CKAMatrix, DegenerateWarning
 
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is when the shell has closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("fastcka: interrupted", file=sys.stderr)
         return 130
@@ -88,8 +90,24 @@ def _parser() -> argparse.ArgumentParser:
         "--sigma", type=float, metavar="S", help="rbf, laplacian: sigma itself, instead of T"
     )
     compare.add_argument(
-        "--estimator", default="biased", choices=["biased", "unbiased"], help="of HSIC (default: biased)"
+        "--median", choices=["all", "offdiag"], help="rbf, laplacian: pairs that the median is taken over"
     )
+    compare.add_argument("--degree", type=int, metavar="D", help="polynomial: its degree (default 2)")
+    compare.add_argument(
+        "--estimator",
+        default="biased",
+        choices=["biased", "unbiased", "debiased"],
+        help="of HSIC (default: biased)",
+    )
+    compare.add_argument(
+        "--layers",
+        nargs="+",
+        metavar="PATTERN",
+        help="only layers that match a glob, such as 'block*'; quote it",
+    )
+    compare.add_argument("--names", metavar="A,B", help="of the two networks (default: from the files)")
+    compare.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
+    compare.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
     compare.add_argument(
         "--dtype", choices=["float32", "float64"], help="of the arithmetic (default: as the data)"
     )
@@ -160,33 +178,55 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> None:
     _check_outputs(arguments)
     kernel = _kernel(arguments)
-    layers_a = open_layers(arguments.a)
-    layers_b = layers_a if arguments.a == arguments.b else open_layers(arguments.b)
-    names = _model_names(arguments.a, arguments.b)
+    layers_a = _layers(arguments.a, arguments.layers)
+    layers_b = layers_a if arguments.a == arguments.b else _layers(arguments.b, arguments.layers)
+    names = _model_names(arguments)
+    options = {
+        "kernel": kernel,
+        "estimator": arguments.estimator,
+        "dtype": arguments.dtype,
+        "n_threads": arguments.threads,
+        "max_bytes": arguments.max_bytes,
+    }
     try:
+        if arguments.plan:
+            print(plan(layers_a, layers_b, **options))
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateWarning)  # the result has them, too
             matrix = cka_matrix(
                 layers_a,
                 layers_b,
-                kernel=kernel,
-                estimator=arguments.estimator,
-                dtype=arguments.dtype,
-                n_threads=arguments.threads,
-                progress=sys.stderr.isatty(),
+                **options,
             ).with_models(*names)
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(error, arguments)) from error
 
     for text in matrix.warnings:
         print(f"fastcka: warning: nan for {_in_words(text, arguments)}", file=sys.stderr)
+    _write(matrix, arguments)  # first: whoever reads what is printed may close it at any time
     print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
-    _write(matrix, arguments)
+
+
+_KERNEL_OPTIONS = ("bandwidth", "sigma", "median", "degree")
+
+
+def _layers(path: Path, patterns: Sequence[str] | None) -> Mapping[str, Any]:
+    """Open layers, those that match."""
+    layers = open_layers(path)
+    if patterns is None:
+        return layers
+    matching = [name for name in layers if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if not matching:
+        raise ValueError(
+            f"--layers: {path} has no layer that matches {' '.join(patterns)}; it has {', '.join(layers)}"
+        )
+    return Selected(layers, matching)
 
 
 def _kernel(arguments: argparse.Namespace) -> Kernel:
     kernel = resolve_kernel(arguments.kernel)
-    given = {name: getattr(arguments, name) for name in ("bandwidth", "sigma")}
+    given = {name: getattr(arguments, name) for name in _KERNEL_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
     known = {field.name for field in dataclasses.fields(kernel)}  # type: ignore[arg-type]
     for name in given.keys() - known:
@@ -194,8 +234,14 @@ def _kernel(arguments: argparse.Namespace) -> Kernel:
     return type(kernel)(**given)
 
 
-def _model_names(a: Path, b: Path) -> tuple[str, str]:
-    """Name the two networks by their files, with as much of the path as tells them apart."""
+def _model_names(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Name the two networks: as asked, or by their files, with as much of the path as tells them apart."""
+    if arguments.names is not None:
+        first, comma, second = arguments.names.partition(",")
+        if not (first and comma and second) or "," in second:
+            raise ValueError(f"--names: write two names with a comma between them, got {arguments.names!r}")
+        return first, second
+    a, b = arguments.a, arguments.b
     return (a.stem, b.stem) if a.stem != b.stem or a == b else (str(a), str(b))
 
 

@@ -113,6 +113,26 @@ class _Layers(Mapping[str, Array]):
         return f"<layers {', '.join(self)}>"
 
 
+class Selected(Mapping[str, Array]):
+    """Some layers of others, with their order and the ids of their samples; read when they are asked for."""
+
+    def __init__(self, layers: Mapping[str, Array], names: Iterable[str]) -> None:
+        self._layers = layers
+        self._names = dict.fromkeys(names)
+        self.ids = getattr(layers, "ids", None)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def _opener(path: Path) -> Callable[[Path], Found]:
     """Choose how to open `path`: a directory by the file in it that describes it, a file by its suffix."""
     if path.is_dir():
@@ -120,6 +140,11 @@ def _opener(path: Path) -> Callable[[Path], Found]:
             return _open_zarr
         return _open_directory
     suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth"):
+        raise ValueError(
+            f"{path} holds pickled Python objects, which can run code when they are read. Convert it once: "
+            f"safetensors.torch.save_file(torch.load({path.name!r}), {path.stem + '.safetensors'!r})"
+        )
     if suffix not in _OPENERS:
         raise ValueError(
             f"{path} is of no known format: layers are read from {', '.join(_OPENERS)} files, "
