@@ -303,6 +303,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
+        .def_property_readonly("chance", [](const Alignment& a) { return array_of(a.chance); })
         .def_property_readonly("hsic", [](const Alignment& a) { return array_of(a.hsic); })
         .def_property_readonly("self_a", [](const Alignment& a) { return array_of(a.self_a); })
         .def_property_readonly("self_b", [](const Alignment& a) { return array_of(a.self_b); })
@@ -311,9 +312,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_property_readonly("sigma_a", [](const Alignment& a) { return sigmas(a.a); })
         .def_property_readonly("sigma_b", [](const Alignment& a) { return sigmas(a.b); });
 
-    py::class_<Pairwise, Alignment>(m, "Pairwise").def_property_readonly("route", [](const Pairwise& p) {
-        return text_of(p.plan.route);
-    });
+    py::class_<Pairwise, Alignment>(m, "Pairwise")
+        .def_property_readonly("route", [](const Pairwise& p) { return text_of(p.plan.route); })
+        .def_property_readonly("double_precision", [](const Pairwise& p) { return p.plan.double_precision; });
 
     py::class_<Plan>(m, "PlanInfo")
         .def_property_readonly("route", [](const Plan& p) { return text_of(p.route); })

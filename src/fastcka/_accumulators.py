@@ -29,9 +29,10 @@ class Limits(NamedTuple):
 
 
 class Values(NamedTuple):
-    """CKA of all pairs, and of each side the status of its layers ("" where all is well)."""
+    """CKA of all pairs, its chance level, and of each side the status of its layers ("": all is well)."""
 
     cka: NDArray[np.float64]
+    chance: NDArray[np.float64]
     statuses: Sequence[Sequence[str]]
 
 
@@ -90,7 +91,9 @@ class Exact:
 
     def values(self) -> Values:
         result = self._moments.result(self._unbiased, resolve(self._limits.n_threads))
-        return Values(result.cka, [result.status_a, result.status_b][: len(self._layout.names)])
+        return Values(
+            result.cka, result.chance, [result.status_a, result.status_b][: len(self._layout.names)]
+        )
 
     def state(self) -> dict[str, Array]:
         state = self._moments.state(resolve(self._limits.n_threads))
@@ -190,7 +193,7 @@ class Minibatch:
             for status, totals in zip(statuses, (self._state["self_a"], self._state["self_b"]), strict=True)
         ]
         cka = self._state["hsic"] / np.outer(*roots)
-        return Values(cka, statuses[: len(self._layout.names)])
+        return Values(cka, 0 * cka, statuses[: len(self._layout.names)])
 
     def _status(self, side: str) -> list[str]:
         """Return the statuses of layers as of now: those of the core, for sums over batches."""

@@ -29,9 +29,10 @@ Label = Callable[[int, int], str]  # (side, layer) -> the words for that represe
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, and why a layer has none ("" where all is well), for each side."""
+    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
 
     cka: NDArray[np.float64]
+    chance: NDArray[np.float64]
     reasons: list[list[str]]
 
 
@@ -71,7 +72,7 @@ def all_pairs(
     """Do the same, with the reasons in words."""
     result = pairwise(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
     sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(result.cka, [[reason(status, kernel) for status in side] for side in sides])
+    return Pairs(result.cka, result.chance, [[reason(status, kernel) for status in side] for side in sides])
 
 
 def propagating(
@@ -95,8 +96,9 @@ def propagating(
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
+        chance = values.copy()
         if not all(kept):
-            return Pairs(values, reasons)
+            return Pairs(values, chance, reasons)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -109,10 +111,11 @@ def propagating(
             reasons[at][kept[at][layer]] = why
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
+            chance[np.ix_(kept[0], kept[-1])] = result.chance
             for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
                 for i, status in zip(rows, statuses, strict=True):
                     whys[i] = reason(status, kernel)
-            return Pairs(values, reasons)
+            return Pairs(values, chance, reasons)
 
 
 def _checked(

@@ -148,7 +148,7 @@ def plan(
         n_threads=info.n_threads,
         panel_width=info.panel_width,
         simd_level=info.simd_level,
-        dtype="float64" if double_precision else "float32",
+        dtype="float64" if info.double_precision else "float32",
         kernel=str(chosen),
         n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,

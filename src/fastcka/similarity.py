@@ -366,6 +366,7 @@ def cka_matrix(
         warn(degenerate)
     return CKAMatrix(
         values=pairs.cka,
+        chance=pairs.chance,
         rows=rows,
         columns=columns,
         kernel=str(chosen),

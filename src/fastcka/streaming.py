@@ -258,13 +258,14 @@ class StreamingCKA:
                     f"the {self._estimator} estimator needs at least {fewest} samples, this stream has seen "
                     f"{self.n_samples}: give it more with update"
                 )
-            values, statuses = self._accumulator.values()
+            values, chance, statuses = self._accumulator.values()
             layout, n_samples = self._layout, self.n_samples
         degenerate = degenerate_layers(statuses, layout.label, self._kernel)
         if degenerate:
             warn(degenerate)
         return CKAMatrix(
             values=values,
+            chance=chance,
             rows=layout.names[0],
             columns=layout.names[-1],
             kernel=str(self._kernel),

@@ -44,6 +44,21 @@ Eigen::VectorXd roots(const Estimates& self, const Reports& reports) {
     return root;
 }
 
+// E[CKA] over permutations: of the biased estimator tr(Kc) tr(Lc) / ((n - 1) |Kc| |Lc|) (Josse et al. 2008), of the
+// unbiased one zero.
+Eigen::MatrixXd chance_of(const RouteResult& result, bool unbiased) {
+    const double n = result.sums.samples;
+    const auto part = [&](const Eigen::VectorXd& traces, const PairSums& self, const Reports& reports) {
+        Eigen::VectorXd norms = (biased_hsic(self, n).value.sqrt() * (n - 1)).matrix();  // |Kc|
+        for (std::size_t l = 0; l < reports.size(); ++l)
+            if (reports[l].status != Status::fine) norms(static_cast<index>(l)) = not_given;
+        return Eigen::VectorXd((unbiased ? 0.0 : 1.0) * traces.array() / norms.array());
+    };
+    const Eigen::VectorXd a = part(result.sums.trace_a, result.sums.self_a, result.a),
+                          b = part(result.sums.trace_b, result.sums.self_b, result.b);
+    return a * b.transpose() / (n - 1);
+}
+
 }  // namespace
 
 Alignment alignment_of(RouteResult result, bool unbiased, bool double_precision, bool one_sided) {
@@ -58,6 +73,7 @@ Alignment alignment_of(RouteResult result, bool unbiased, bool double_precision,
     Alignment out;
     // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
     // leave the range of float64.
+    out.chance = chance_of(result, unbiased);
     const Eigen::VectorXd root_a = roots(self_a, result.a), root_b = roots(self_b, result.b);
     out.cka = (hsic.array() / (root_a * root_b.transpose()).array()).matrix();
     for (index j = 0; j < hsic.cols(); ++j)

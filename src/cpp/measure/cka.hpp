@@ -25,7 +25,8 @@ struct RouteResult {
 };
 
 struct Alignment {
-    Eigen::MatrixXd cka;  // layers of a x layers of b; NaN where a layer is degenerate
+    Eigen::MatrixXd cka;     // layers of a x layers of b; NaN where a layer is degenerate
+    Eigen::MatrixXd chance;  // mean of CKA over all permutations of the samples of one side
     Eigen::MatrixXd hsic;
     Eigen::VectorXd self_a, self_b;  // HSIC of each layer with itself
     std::vector<LayerReport> a, b;

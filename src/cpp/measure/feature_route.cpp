@@ -100,8 +100,8 @@ template <class T> class FeatureSweep {
         const Eigen::VectorXd self = full.diagonal();
         return {{static_cast<double>(samples_),
                  pair_sums_of_full(full.block(0, b, a, all - b), margins_a, margins_b),
-                 self_sums_of_full(self.head(a), margins_a),
-                 self_sums_of_full(self.tail(all - b), margins_b)},
+                 self_sums_of_full(self.head(a), margins_a), self_sums_of_full(self.tail(all - b), margins_b),
+                 centred_traces(margins_a), centred_traces(margins_b)},
                 reports(0, a),
                 reports(b, all)};
     }

@@ -89,7 +89,8 @@ template <class T> class GramSweep {
         const index b = two_sided ? a : 0;  // the first layer of side b
         const Margins margins_a = margins(0, a), margins_b = margins(b, all);
         return {{static_cast<double>(n_), pair_sums(pairs, margins_a, margins_b),
-                 self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b)},
+                 self_sums(self.head(a), margins_a), self_sums(self.tail(all - b), margins_b),
+                 centred_traces(margins_a), centred_traces(margins_b)},
                 reports(0, a),
                 reports(b, all)};
     }

@@ -316,7 +316,9 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
                 sums(full.block(0, b, a, layers - b), full_diagonals.block(0, b, a, layers - b),
                      total.head(a) * total.tail(layers - b).transpose()),
                 sums(self.head(a), self_diagonals.head(a), self_totals.head(a)),
-                sums(self.tail(layers - b), self_diagonals.tail(layers - b), self_totals.tail(layers - b))};
+                sums(self.tail(layers - b), self_diagonals.tail(layers - b), self_totals.tail(layers - b)),
+                total.head(a),
+                total.tail(layers - b)};
     for (index l = 0; l < layers; ++l) {
         LayerReport report;
         if (self(l) == 0) report.status = Status::constant;

@@ -49,6 +49,9 @@ struct Sizes {
         const index p = std::accumulate(features.begin(), features.end(), index{0});
         return 8 * (8 * n * layers + 3 * p) + chunk_bytes();
     }
+    // The same where the features of a layer are forgotten once its tile is made.
+    index sample_vectors_bytes() const { return 8 * 8 * n * layers; }
+    index feature_vectors_bytes() const { return 8 * 3 * most_features() + chunk_bytes(); }
     index results_bytes() const { return 8 * 8 * pairs; }
 };
 
@@ -130,8 +133,8 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     const index sums_bytes = 8 * (entries + (problem.kernel.is_centred() ? 0 : s.n * s.layers));
     // Sums of blocks wait for their sibling; each thread makes those of one.
     index per_thread = tile_values * 8 + 4 * 8 * plan.tile + (plan.shared_block ? 0 : sums_bytes);
-    index shared =
-        (SumTree<int>::most_waiting(plan.partials) + 2) * sums_bytes + s.vectors_bytes() + s.results_bytes();
+    index shared = (SumTree<int>::most_waiting(plan.partials) + 2) * sums_bytes +
+                   (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
     if (plan.shared_block) {
         const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
         shared += acquired_bytes(s.layers * tile_values * s.element) + bytes;
@@ -140,7 +143,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         per_thread += s.layers * tile_values * s.element;
     }
     if (plan.whole_tile)
-        per_thread += largest_panels + s.chunk_bytes();
+        per_thread += largest_panels + s.feature_vectors_bytes();
     else
         shared += panels;
     const index all_tiles_of_one = plan.tiles * tile_values * s.element;

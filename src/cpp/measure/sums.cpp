@@ -5,6 +5,11 @@ namespace fastcka {
 
 using Eigen::MatrixXd;
 
+Eigen::VectorXd centred_traces(const Margins& k) {
+    const Eigen::VectorXd traces = k.diagonal.colwise().sum(), off_diagonal = k.row_sums.colwise().sum();
+    return traces - (traces + off_diagonal) / static_cast<double>(k.diagonal.rows());
+}
+
 PairSums pair_sums(const MatrixXd& products, const Margins& k, const Margins& l) {
     const MatrixXd k_full = k.row_sums + k.diagonal, l_full = l.row_sums + l.diagonal;
     const auto totals = [](const MatrixXd& a, const MatrixXd& b) -> MatrixXd {

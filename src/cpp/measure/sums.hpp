@@ -21,8 +21,9 @@ struct PairSums {
 
 struct Sums {
     double samples;
-    PairSums pairs;           // layers of a x layers of b
-    PairSums self_a, self_b;  // each layer with itself: layers x 1
+    PairSums pairs;                              // layers of a x layers of b
+    PairSums self_a, self_b;                     // each layer with itself: layers x 1
+    Eigen::VectorXd trace_a = {}, trace_b = {};  // tr(H K H) of each layer
 };
 
 // What belongs to one representation alone, a column per layer.
@@ -30,6 +31,9 @@ struct Margins {
     Eigen::MatrixXd diagonal;  // K_ii, samples x layers
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
 };
+
+// tr(H K H) = tr(K) - 1'K 1 / n of each layer.
+Eigen::VectorXd centred_traces(const Margins& k);
 
 // The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
 PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);

@@ -73,6 +73,12 @@ class Comparison:
             raise TypeError(f"provenance: expected what JSON can hold ({error})") from error
         change("provenance", MappingProxyType(plain))
 
+    @property
+    def beside(self) -> NDArray[np.float64] | None:
+        """What print and figures write beside the values: the chance level, unless it is zero everywhere."""
+        known = self.chance is not None and bool(np.any(np.nan_to_num(self.chance)))
+        return self.chance if known else None
+
     def _checked(self, what: str, numbers: ArrayLike) -> NDArray[np.float64]:
         """Return a read-only copy of (La, Lb) numbers."""
         array = np.asarray(numbers)

@@ -189,8 +189,8 @@ def _write_values(ax: Axes, matrix: Comparison, colors: NDArray[np.float64], fmt
     for (i, j), value in np.ndenumerate(matrix.values):
         if not np.isnan(value):
             text = _number(value, fmt)
-            if matrix.chance is not None:
-                text += f"\n({_number(float(matrix.chance[i, j]), fmt)})"
+            if matrix.beside is not None:
+                text += f"\n({_number(float(matrix.beside[i, j]), fmt)})"
             shade = "black" if luminance[i, j] > 0.18 else "white"
             ax.add_artist(_CellText(j, i, text, ha="center", va="center", color=shade, in_layout=False))
 

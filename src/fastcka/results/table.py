@@ -43,7 +43,7 @@ def printed(matrix: Comparison) -> str:
         for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
     )
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
-    if matrix.chance is not None:
+    if matrix.beside is not None:
         title += "; chance level in parentheses"
     lines = table(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
@@ -80,7 +80,7 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
-    return value if matrix.chance is None else f"{value} ({matrix.chance[i, j]:.3f})"
+    return value if matrix.beside is None else f"{value} ({matrix.beside[i, j]:.3f})"
 
 
 def _shown(n: int) -> list[int | None]:
