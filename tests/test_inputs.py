@@ -151,7 +151,7 @@ def test_bfloat16_from_a_file(rng, tmp_path):
 
 
 def test_arithmetic_follows_the_widest_input(rng):
-    X, Y = rng.normal(size=(50, 6)), rng.normal(size=(50, 4)).astype(np.float32)
+    X, Y = rng.normal(size=(90, 6)), rng.normal(size=(90, 4)).astype(np.float32)
     assert results(X, Y) == results(X, Y.astype(np.float64))
     assert results(Y, X) == results(Y.astype(np.float64), X)
     for other in (np.float16, ml_dtypes.bfloat16):

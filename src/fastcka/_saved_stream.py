@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import _archive
-from ._arrays import Array
+from ._arrays import ESTIMATORS, Array
 from ._headers import Refused, checked_settings, digest, is_count, new_header, refusing
 from .kernels import resolve_kernel
 from .streaming import StreamingCKA
@@ -78,6 +78,8 @@ def _contents(state: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
 def _check_settings(settings: dict[str, Any]) -> None:
     """Refuse settings that no stream has."""
     kernel, layout = settings["kernel"], settings["layout"]
+    if settings["estimator"] not in ESTIMATORS:  # None would be the default
+        raise Refused(f"damaged: its estimator is {settings['estimator']!r}")
     StreamingCKA(
         settings["method"],
         dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]

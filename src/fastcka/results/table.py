@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .labels import axis_title, short_names
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
-    return value if matrix.beside is None else f"{value} ({matrix.beside[i, j]:.3f})"
+    level = matrix.beside
+    return value if level is None or np.isnan(level[i, j]) else f"{value} ({level[i, j]:.3f})"
 
 
 def _shown(n: int) -> list[int | None]:
