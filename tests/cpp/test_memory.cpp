@@ -116,8 +116,8 @@ TEST(memory_stays_below_the_plan) {
         if (one.kind == KernelKind::laplacian)
             kernel.sigma = 1;  // without the memory of a search for the median
         const PairwiseOptions options{kernel, false, one.double_precision, 2, 0, one.route};
-        const Plan plan =
-            make_plan(problem_of(sides, options), panel_width_of(current_level(), one.double_precision));
+        const Problem problem = problem_of(sides, options);
+        const Plan plan = make_plan(problem, panel_width_of(current_level(), problem.double_precision));
         const index peak = peak_of([&] { pairwise(sides, options); });
         CHECK(peak > 0 && peak <= plan.bytes + stacks_and_code);
         if (peak > plan.bytes + stacks_and_code)

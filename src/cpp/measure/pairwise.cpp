@@ -23,7 +23,7 @@ Problem problem_of(const Sides& sides, const PairwiseOptions& options) {
     problem.samples = sides.a.front().rows;
     problem.one_sided = !sides.b;
     problem.kernel = options.kernel;
-    problem.double_precision = options.double_precision;
+    problem.double_precision = options.double_precision || problem.samples <= few_samples;
     problem.threads = options.threads;
     problem.max_bytes = options.max_bytes;
     problem.wanted = options.route;
@@ -49,29 +49,30 @@ namespace {
 
 Pairwise planned(const Sides& sides, const PairwiseOptions& options, const Observer& observer) {
     const Level& level = current_level();
-    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.double_precision));
+    const Problem problem = problem_of(sides, options);
+    const bool double_precision = problem.double_precision;
+    const Plan plan = make_plan(problem, panel_width_of(level, double_precision));
     if (options.max_bytes > 0) release_buffers(options.max_bytes - plan.bytes);  // what idles counts, too
 
     Team team(plan.threads, observer);
     const Engine engine{level, team};
     const auto route = plan.route == Route::gram
-                           ? (options.double_precision ? gram_route<double> : gram_route<float>)
-                           : (options.double_precision ? feature_route<double> : feature_route<float>);
+                           ? (double_precision ? gram_route<double> : gram_route<float>)
+                           : (double_precision ? feature_route<double> : feature_route<float>);
     RouteResult result;
     team.together([&] { result = route(sides, options.kernel, plan, engine); });
-    return {alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b), plan};
+    return {alignment_of(std::move(result), options.unbiased, double_precision, !sides.b), plan};
 }
 
 }  // namespace
 
-Pairwise pairwise(const Sides& sides, const PairwiseOptions& wanted, const Observer& observer) {
-    PairwiseOptions options = wanted;
-    if (!sides.a.empty() && sides.a.front().rows <= few_samples) options.double_precision = true;
+Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Observer& observer) {
     try {
         return planned(sides, options, observer);
     } catch (const NeedsDouble&) {
-        options.double_precision = true;
-        return planned(sides, options, observer);
+        PairwiseOptions exact = options;
+        exact.double_precision = true;
+        return planned(sides, exact, observer);
     }
 }
 

@@ -9,7 +9,7 @@ namespace fastcka {
 struct PairwiseOptions {
     Kernel kernel;
     bool unbiased = false;
-    bool double_precision = false;  // float64 arithmetic
+    bool double_precision = false;  // float64 arithmetic; that of few samples always is
     int threads = 1;
     index max_bytes = 0;  // 0: no limit
     Route route = Route::automatic;
