@@ -93,7 +93,7 @@ TEST(alignment_divides_by_the_roots) {
         RouteResult result{{20,
                             pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a),
                                       margins_of(b)),
-                            self(a), self(b)},
+                            self(a), self(b), centred_traces(margins_of(a)), centred_traces(margins_of(b))},
                            {{Status::fine, 2, not_given}},
                            {{Status::fine, 1e200, not_given}}};
         const Alignment out = alignment_of(std::move(result), unbiased, true, false);
@@ -101,6 +101,11 @@ TEST(alignment_divides_by_the_roots) {
         const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased),
                           own_b = hsic_of(l, l, unbiased);
         CHECK_CLOSE(out.cka(0, 0), hsic / std::sqrt(own_a * own_b), 1e-13);
+        const auto trace = [](const LongMatrix& gram) { return gram.trace() - gram.sum() / 20; };
+        const long double chance =
+            unbiased ? 0
+                     : trace(k) * trace(l) / (19 * 361 * std::sqrt(own_a * own_b));  // |Kc| = 19 sqrt(HSIC)
+        CHECK_CLOSE(out.chance(0, 0), chance, 1e-13);
         CHECK_CLOSE(out.hsic(0, 0), hsic * 2e200L, 1e-13 * 2e200);  // in the kernel's own units
         CHECK_CLOSE(out.self_a(0), own_a * 4, 1e-13);
         CHECK(std::isinf(out.self_b(0)));  // 1e400 is beyond float64; CKA is not
@@ -111,6 +116,7 @@ TEST(alignment_divides_by_the_roots) {
 TEST(alignment_marks_degenerate_layers) {
     // Sums of a constant Gram matrix, whose terms cancel but for a rounding of 1e-16 of them.
     const index n = 10;
+    const Eigen::VectorXd no_trace = Eigen::VectorXd::Zero(1);
     const auto sums_of = [&](double rounding) {
         const Matrix gram = Matrix::Ones(n, n);
         PairSums sums =
@@ -122,7 +128,8 @@ TEST(alignment_marks_degenerate_layers) {
         for (double rounding : {0.0, 1e-14, -1e-14}) {
             const PairSums sums = sums_of(rounding);
             const Alignment out =
-                alignment_of({{static_cast<double>(n), sums, sums, sums}, {{}}, {{}}}, unbiased, true, true);
+                alignment_of({{static_cast<double>(n), sums, sums, sums, no_trace, no_trace}, {{}}, {{}}},
+                             unbiased, true, true);
             CHECK(std::isnan(out.cka(0, 0)));
             CHECK(out.a[0].status == (unbiased ? Status::nonpositive : Status::constant));
         }
@@ -131,14 +138,14 @@ TEST(alignment_marks_degenerate_layers) {
     for (auto* entry :
          {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows, &zero.full_totals})
         entry->setZero();
-    const Alignment none = alignment_of({{static_cast<double>(n), zero, zero, zero},
+    const Alignment none = alignment_of({{static_cast<double>(n), zero, zero, zero, no_trace, no_trace},
                                          {{Status::zero_bandwidth, 1, 0}},
                                          {{Status::zero_bandwidth, 1, 0}}},
                                         false, true, true);
     CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) &&
           none.a[0].status == Status::zero_bandwidth);
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const Alignment constant = alignment_of({{static_cast<double>(n), zero, zero, zero},
+    const Alignment constant = alignment_of({{static_cast<double>(n), zero, zero, zero, no_trace, no_trace},
                                              {{Status::constant, infinity, not_given}},
                                              {{Status::constant, infinity, not_given}}},
                                             false, true, true);
