@@ -239,6 +239,23 @@ def test_other_samples_in_two_stores_are_named_by_their_folders(capsys):
     assert "sample 0 is 'layers_a0' in one and 'layers_a1' in two" in message
 
 
+def test_more_features_than_samples_is_said_of_the_biased_estimator(capsys):
+    """Unrelated noise of 200 x 5000 scores 0.96."""
+    for name in ("noise", "other"):
+        np.save(f"{name}.npy", RNG.normal(size=(200, 5000)))
+    out, err = run(capsys, "compare", "noise.npy", "other.npy")
+    assert float(out) > 0.95
+    assert err.count("\n") == 1
+    assert "5000 features but only 200 samples" in err
+    assert "--estimator unbiased" in err
+    out, err = run(capsys, "compare", "noise.npy", "other.npy", "--estimator", "unbiased")
+    assert abs(float(out)) < 0.1
+    assert err == ""
+    np.save("square.npy", A["a0"] @ A["a0"].T)
+    assert run(capsys, "compare", "x.npy", "square.npy").err == ""  # as many features as samples
+    assert run(capsys, "compare", "square.npy", "square.npy", "--kernel=precomputed").err == ""
+
+
 # ----------------------------------------------------------------------------------------------------- show
 
 

@@ -109,10 +109,23 @@ def _compare(arguments: argparse.Namespace) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(str(error), labels)) from error
 
+    if arguments.estimator == "biased" and arguments.kernel != "precomputed":
+        _warn_of_bias([a] if b is a else [a, b], matrix.n_samples)
     for text in matrix.warnings:
         print(f"fastcka: warning: nan for {_in_words(text, labels)}", file=sys.stderr)
     outputs.write(matrix, arguments)  # first: whoever reads what is printed may close it at any time
     print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
+
+
+def _warn_of_bias(networks: Sequence[Mapping[str, Any]], n_samples: int) -> None:
+    """Say so, in one line, where the biased estimator is high for unrelated layers."""
+    widest = max(X.shape[1] for layers in networks for X in layers.values())
+    if widest > n_samples:
+        print(
+            f"fastcka: warning: up to {widest} features but only {n_samples} samples: the biased estimator "
+            "is near 1 even for unrelated layers; --estimator unbiased is not",
+            file=sys.stderr,
+        )
 
 
 _KERNEL_OPTIONS = ("bandwidth", "sigma", "median", "degree")
