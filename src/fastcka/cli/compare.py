@@ -31,9 +31,9 @@ def add_parser(commands: Commands) -> None:
         help="compare the layers in two files",
         description="Compare each layer in A with each layer in B. The rows of all layers are the same "
         "samples in the same order. Two single arrays give one number, several layers a table.",
-        epilog="A and B: .npy, .npz, .safetensors, .h5, .hdf5 files, directories of .npy files, zarr groups, "
-        "stores (fastcka.create_store); sample ids of two stores must be the same, in the same order. "
-        "The same one twice: its layers with one another.",
+        epilog="A and B: .npy, .npz, .safetensors, .h5, .hdf5 files, directories of .npy files or shards, "
+        "zarr groups, stores (fastcka.create_store); sample ids of two stores must be the same, in the same "
+        "order. The same one twice: its layers with one another.",
     )
     parser.set_defaults(run=_compare)
     parser.add_argument(
@@ -123,7 +123,7 @@ def _warn_of_bias(networks: Sequence[Mapping[str, Any]], n_samples: int) -> None
     if widest > n_samples:
         print(
             f"fastcka: warning: up to {widest} features but only {n_samples} samples: the biased estimator "
-            "is near 1 even for unrelated layers; --estimator unbiased is not",
+            "is high even for unrelated layers; --estimator unbiased is not",
             file=sys.stderr,
         )
 
