@@ -16,6 +16,7 @@ import pytest
 
 import fastcka
 from fastcka import CKAMatrix, cli
+from fastcka.cli import compare
 
 RNG = np.random.default_rng(2)
 A = {f"a{i}": RNG.normal(size=(20, 5)) for i in range(3)}
@@ -76,7 +77,7 @@ def test_layers_names_and_kernel_options(capsys):
 
 
 def test_plan_computes_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "cka_matrix", None)
+    monkeypatch.setattr(compare, "cka_matrix", None)
     out, err = run(capsys, "compare", "resnet.npz", "vit.npz", "--plan")
     assert out == f"{fastcka.plan(A, B)}\n"
     assert err == ""
@@ -138,7 +139,9 @@ def test_options_reach_the_function(capsys, options, settings):
 def test_number_of_threads_is_passed_on(capsys, monkeypatch):
     """It changes no bit of the result, so look at the call itself."""
     called = []
-    monkeypatch.setattr(cli, "cka_matrix", lambda *a, **k: called.append(k) or fastcka.cka_matrix(*a, **k))
+    monkeypatch.setattr(
+        compare, "cka_matrix", lambda *a, **k: called.append(k) or fastcka.cka_matrix(*a, **k)
+    )
     run(capsys, "compare", "x.npy", "y.npy", "--threads", "1")
     run(capsys, "compare", "x.npy", "y.npy")
     assert [call["n_threads"] for call in called] == [1, None]
@@ -155,7 +158,7 @@ def test_gram_matrices(capsys):
 def test_the_same_file_twice_compares_its_layers(capsys, monkeypatch):
     called = []
     monkeypatch.setattr(
-        cli, "cka_matrix", lambda a, b, **k: called.append((a, b)) or fastcka.cka_matrix(a, b, **k)
+        compare, "cka_matrix", lambda a, b, **k: called.append((a, b)) or fastcka.cka_matrix(a, b, **k)
     )
     output = run(capsys, "compare", "resnet.npz", "resnet.npz")
     assert output.out == f"{fastcka.cka_matrix(A).with_models('resnet', 'resnet')}\n"
@@ -190,7 +193,9 @@ def test_results_are_written(capsys):
     with open("m.png", "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
     with open("m.csv", newline="") as file:
-        rows = list(csv.reader(file))
+        lines = file.readlines()
+    assert '# estimator: "unbiased"\n' in lines
+    rows = list(csv.reader(line for line in lines if not line.startswith("#")))
     assert rows[0] == ["", *B]
     assert [row[0] for row in rows[1:]] == list(A)
     np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]], dtype=float), expected.values)
@@ -219,6 +224,71 @@ def test_degenerate_layer_is_named_and_the_rest_unharmed(capsys):
     assert table[2].split() == ["dead", "nan", "nan"]
     assert table[3].split()[0] == "a0"
     assert "nan" not in table[3]
+
+
+def test_names_of_layers_are_left_as_they_are(capsys):
+    np.savez("odd.npz", **{"mean of layers_a": np.ones((20, 3)), "a0": A["a0"]})
+    assert "layer 'mean of layers_a' of odd.npz" in run(capsys, "compare", "odd.npz", "vit.npz").err
+
+
+def test_other_samples_in_two_stores_are_named_by_their_folders(capsys):
+    for name, first in (("one", 0), ("two", 1)):
+        with fastcka.create_store(name) as store:
+            store.append({"layers_b": A["a0"]}, ids=[f"layers_a{i}" for i in range(first, first + 20)])
+    message = fails(capsys, "compare", "one", "two")
+    assert "sample 0 is 'layers_a0' in one and 'layers_a1' in two" in message
+
+
+def test_more_features_than_samples_is_said_of_the_biased_estimator(capsys):
+    """Unrelated noise of 200 x 5000 scores 0.96."""
+    for name in ("noise", "other"):
+        np.save(f"{name}.npy", RNG.normal(size=(200, 5000)))
+    out, err = run(capsys, "compare", "noise.npy", "other.npy")
+    assert float(out) > 0.95
+    assert err.count("\n") == 1
+    assert "5000 features but only 200 samples" in err
+    assert "--estimator unbiased" in err
+    out, err = run(capsys, "compare", "noise.npy", "other.npy", "--estimator", "unbiased")
+    assert abs(float(out)) < 0.1
+    assert err == ""
+    np.save("square.npy", A["a0"] @ A["a0"].T)
+    assert run(capsys, "compare", "x.npy", "square.npy").err == ""  # as many features as samples
+    assert run(capsys, "compare", "square.npy", "square.npy", "--kernel=precomputed").err == ""
+
+
+# ----------------------------------------------------------------------------------------------------- show
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_show_prints_table_settings_chance_and_provenance(capsys, suffix):
+    matrix = CKAMatrix(
+        [[0.9, 0.2]], ("fc",), ("x", "y"), "rbf", "biased", 100, chance=[[0.125, 0.25]],
+        provenance={"version": "0.1", "sigma": {"fc": 2.5}},
+    )  # fmt: skip
+    matrix.save(f"m.{suffix}")
+    out, err = run(capsys, "show", f"m.{suffix}")
+    assert out.startswith(f"{matrix}\n")
+    lines = out.splitlines()
+    for line in ("  kernel: rbf", "  n_samples: 100", "chance level: 0.125 to 0.250", "  version: 0.1"):
+        assert line in lines
+    assert '  sigma: {"fc": 2.5}' in lines
+    assert err == ""
+
+
+def test_show_what_is_not_known(capsys):
+    CKAMatrix([[np.nan]], ("x",), ("y",), "linear", "biased", 9).save("m.json")
+    lines = run(capsys, "show", "m.json").out.splitlines()
+    assert {"chance level: not known", "provenance: not known"} <= set(lines)
+    CKAMatrix([[np.nan]], ("x",), ("y",), "linear", "biased", 9, chance=[[np.nan]]).save("m.json")
+    assert "chance level: nan" in run(capsys, "show", "m.json").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("no.json", "no.json"), ("resnet.npz", "resnet.npz"), ("x.npy", ".npz or .json, got 'x.npy'")],
+)
+def test_show_refuses_what_is_no_saved_result(capsys, file, words):
+    assert words in fails(capsys, "show", file)
 
 
 # --------------------------------------------------------------------------------------------- what is wrong
@@ -277,7 +347,7 @@ def test_damaged_file(capsys):
 
 
 def test_outputs_are_refused_before_the_work(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "cka_matrix", lambda *a, **k: pytest.fail("worked first"))
+    monkeypatch.setattr(compare, "cka_matrix", lambda *a, **k: pytest.fail("worked first"))
     fails(capsys, "compare", "x.npy", "y.npy", "--csv", "no/m.csv")
 
 
@@ -285,7 +355,7 @@ def test_message_of_several_lines_becomes_one(capsys, monkeypatch):
     def broken(*arguments, **options):
         raise MemoryError("needs 10 bytes\n  more than allowed")
 
-    monkeypatch.setattr(cli, "cka_matrix", broken)
+    monkeypatch.setattr(compare, "cka_matrix", broken)
     assert fails(capsys, "compare", "x.npy", "y.npy").endswith("needs 10 bytes more than allowed\n")
 
 
@@ -303,19 +373,15 @@ def test_missing_packages_are_named(capsys, monkeypatch, module, argv, extra):
 
 def test_info_and_version(capsys):
     assert fastcka.__version__ in run(capsys, "info").out
-    for argv in (
-        command("--version"),
-        [sys.executable, "-m", "fastcka.cli", "--version"][:0] or command("--version"),
-    ):
-        finished = subprocess.run(argv, capture_output=True, text=True, check=True)
-        assert finished.stdout == f"fastcka {fastcka.__version__}\n"
+    finished = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
+    assert finished.stdout == f"fastcka {fastcka.__version__}\n"
 
 
 def test_interrupted(capsys, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "cka_matrix", interrupt)
+    monkeypatch.setattr(compare, "cka_matrix", interrupt)
     output = run(capsys, "compare", "x.npy", "y.npy", status=130)
     assert output.err == "fastcka: interrupted\n"
     assert output.out == ""

@@ -304,3 +304,78 @@ def test_layers_cannot_be_replaced(tmp_path):
         layers["layer1"][0, 0] = 0
     with pytest.raises(KeyError, match="layer3"):
         layers["layer3"]
+
+
+# -------------------------------------------------------------------------------------------------- shards
+
+
+def shards(folder, array, numbers, name="batch_{}.npy"):
+    folder.mkdir(parents=True)
+    for number, part in zip(numbers, np.array_split(array, len(numbers)), strict=True):
+        np.save(folder / name.format(number), part)
+
+
+def test_shards_are_joined_in_the_order_of_their_numbers(tmp_path):
+    X = np.random.default_rng(3).normal(size=(30, 4)).astype(np.float32)
+    shards(tmp_path / "layer10", X, range(12))  # batch_2 comes before batch_10
+    shards(tmp_path / "layer2", -X, ["000", "001"])
+    np.save(tmp_path / "layer3.npy", X[:, :2])
+    (tmp_path / "figures").mkdir()
+    layers = open_layers(tmp_path)
+    assert list(layers) == ["layer2", "layer3", "layer10"]
+    for name, expected in (("layer10", X), ("layer2", -X), ("layer3", X[:, :2])):
+        np.testing.assert_array_equal(layers[name], expected)
+        assert layers[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["batch{}", "shard-{}", "rank0_part_{}", "chunk_{}"])
+def test_what_shards_are_called(tmp_path, name):
+    X = np.arange(12.0).reshape(6, 2)
+    shards(tmp_path / "layer", X, ["1", "2"], f"{name}.npy")
+    np.testing.assert_array_equal(open_layers(tmp_path)["layer"], X)
+
+
+def test_numbered_layers_of_several_networks_are_not_joined(tmp_path):
+    for epoch in ("epoch1", "epoch2"):
+        shards(tmp_path / epoch, np.zeros((6, 2)), range(3), "layer{}.npy")
+    refused(tmp_path, "directory without .npy files or folders of shards")
+
+
+def test_shards_keep_bfloat16(tmp_path):
+    X = np.arange(12, dtype=np.uint16).reshape(6, 2).view("V2")
+    shards(tmp_path / "layer", X, range(2))
+    np.testing.assert_array_equal(open_layers(tmp_path)["layer"].view(np.uint16), X.view(np.uint16))
+
+
+def test_shards_that_do_not_make_one_layer_are_refused(tmp_path):
+    X = np.zeros((6, 2))
+    shards(tmp_path / "gap" / "layer", X, ["000", "001", "003"])
+    refused(tmp_path / "gap", "lacks shards", "batch_001.npy", "batch_003.npy")
+    shards(tmp_path / "twice" / "layer", X, ["1", "01"])
+    refused(tmp_path / "twice", "has one twice")
+    shards(tmp_path / "mixed" / "layer", X, range(2))
+    np.save(tmp_path / "mixed" / "layer" / "mean.npy", X)
+    refused(tmp_path / "mixed", "one series of shards", "mean.npy")
+    shards(tmp_path / "ranks" / "layer", X, [0, 1], "rank0_batch_{}.npy")
+    np.save(tmp_path / "ranks" / "layer" / "rank1_batch_0.npy", X)
+    refused(tmp_path / "ranks", "one series of shards", "rank1_batch_0.npy")
+    shards(tmp_path / "both" / "layer", X, range(2))
+    np.save(tmp_path / "both" / "layer.npy", X)
+    refused(tmp_path / "both", "layer 'layer' twice")
+
+
+@pytest.mark.parametrize("odd", [np.zeros((3, 3)), np.zeros((3, 2), np.float32), np.float64(0)])
+def test_shards_of_other_widths_or_dtypes_are_refused(tmp_path, odd):
+    shards(tmp_path / "layer", np.zeros((6, 2)), range(2))
+    np.save(tmp_path / "layer" / "batch_2.npy", odd)
+    layers = open_layers(tmp_path)
+    with pytest.raises(ValueError, match=r"batch_2\.npy cannot be joined with batch_0\.npy"):
+        layers["layer"]
+
+
+def test_damaged_shard_is_named(tmp_path):
+    shards(tmp_path / "layer", np.zeros((6, 2)), range(2))
+    (tmp_path / "layer" / "batch_1.npy").write_bytes(b"?")
+    layers = open_layers(tmp_path)
+    with pytest.raises(ValueError, match=r"batch_1\.npy cannot be read"):
+        layers["layer"]

@@ -13,7 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import fastcka  # noqa: E402
-from fastcka import cli, torch_cli  # noqa: E402
+from fastcka import cli  # noqa: E402
+from fastcka.cli import extract as command  # noqa: E402
 from fastcka.torch import _pool, _types  # noqa: E402
 
 NETS = """
@@ -237,13 +238,14 @@ def test_bad_options(capsys, nets, options, words):
         ("2GiB", 2 * 2**30),
         (" 3 TB ", 3 * 10**12),
         ("0.5KiB", 512),
+        ("1e9", 10**9),
     ],
 )
 def test_sizes(text, size):
-    assert torch_cli._size(text) == size
+    assert command._size(text) == size
 
 
-@pytest.mark.parametrize("text", ["2G", "0", "GB", "-1", "much", "1e9", "0.1kB5", "nan", "0.2"])
+@pytest.mark.parametrize("text", ["2G", "0", "GB", "-1", "much", "0.1kB5", "nan", "0.2"])
 def test_what_is_no_size_is_said_in_one_line(capsys, nets, text):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", f"--max-bytes={text}"])
@@ -265,8 +267,8 @@ def test_ids_are_an_entry_of_the_batches_and_stores_are_compared_by_them(capsys,
 
 
 def test_choices_are_those_of_the_library():
-    assert tuple(_pool._NAMED) == torch_cli.POOLS
-    assert _types._NAMES == torch_cli.DTYPES
+    assert tuple(_pool._NAMED) == command.POOLS
+    assert _types._NAMES == command.DTYPES
 
 
 def test_torch_is_imported_by_the_command_only():

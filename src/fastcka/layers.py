@@ -38,6 +38,7 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     ``.npy``                 name of the file without its suffix                  mapped
     store [2]_               as they were appended                   as appended  mapped
     directory of ``.npy``    names of the files without suffix       natural      mapped
+    directory of shards      names of the folders in it [3]_         natural      when asked for
     ``.npz``                 keywords given to ``numpy.savez``       as saved     mapped [1]_
     ``.safetensors``         names of the tensors                    natural      mapped
     ``.h5``, ``.hdf5``       paths of the datasets, ``group/name``   natural      mapped [1]_
@@ -51,6 +52,9 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
        asked for, and read again the next time. An ``.npz`` may start its arrays at odd addresses, from where
        the functions that compare must copy them; ``.npy`` files never do.
     .. [2] A folder that :func:`fastcka.create_store` made, as :func:`fastcka.open_store` opens it.
+    .. [3] ``layer/batch_000.npy``, ``layer/batch_001.npy``, ... are joined in the order of their numbers as
+       the samples of one layer; so are ``shard``, ``part`` and ``chunk``. They may lie beside ``.npy`` files
+       of whole layers.
 
     Parameters
     ----------
@@ -163,13 +167,52 @@ def _open_npy(path: Path) -> Found:
 
 
 def _open_directory(path: Path) -> Found:
-    files = _natural(file.name for file in path.glob("*.npy"))
-    if not files:
-        raise ValueError(f"{path} is a directory without .npy files, and no zarr group")
     opened: dict[str, Array | Callable[[], Array]] = {}
-    for name in files:
-        opened.update(_open_npy(path / name))
-    return opened
+    for file in path.glob("*.npy"):
+        opened.update(_open_npy(file))
+    for folder in path.iterdir():
+        if folder.is_dir() and (files := _shards(folder)):
+            if folder.name in opened:
+                raise ValueError(
+                    f"{path} has layer {folder.name!r} twice: as a file and as a folder of shards"
+                )
+            opened[folder.name] = partial(_read_shards, files)
+    if not opened:
+        raise ValueError(f"{path} is a directory without .npy files or folders of shards, and no zarr group")
+    return {name: opened[name] for name in _natural(opened)}
+
+
+# Other numbered files, layer1.npy, layer2.npy, are layers: joining those would be silently wrong.
+_SHARD = re.compile(r"(.*(?:batch|shard|part|chunk)[-_]?)(\d+)\.npy")
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the files of one layer in order: none may be missing, since all later samples would shift."""
+    names = _natural(file.name for file in folder.glob("*.npy"))
+    numbers = [_SHARD.fullmatch(name) for name in names]
+    if not any(numbers):
+        return []
+    for i, (name, number) in enumerate(zip(names, numbers, strict=True)):
+        before = numbers[i - 1] if i else None
+        if number is None or (before and number[1] != before[1]):
+            raise ValueError(f"{folder} holds other .npy files than one series of shards, such as {name}")
+        if before and int(number[2]) != int(before[2]) + 1:
+            raise ValueError(f"{folder} lacks shards between {names[i - 1]} and {name}, or has one twice")
+    return [folder / name for name in names]
+
+
+def _read_shards(files: list[Path]) -> Array:
+    parts: list[Array] = []
+    for file in files:
+        with _reading(file), open(file, "rb") as opened:
+            parts.append(_mapped_npy(opened, _mapped(file)))
+        first, last = parts[0], parts[-1]
+        if not last.ndim or last.shape[1:] != first.shape[1:] or last.dtype != first.dtype:
+            raise ValueError(
+                f"{file} cannot be joined with {files[0].name}: its shape is {last.shape} of {last.dtype}, "
+                f"that of the first {first.shape} of {first.dtype}"
+            )
+    return np.concatenate(parts)
 
 
 def _open_npz(path: Path) -> Found:

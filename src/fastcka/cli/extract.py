@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,17 +16,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .store import Store
+from .._arrays import as_bytes
+from ..store import Store
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
 
 POOLS = ("flatten", "mean", "gap", "cls", "last", "tokens")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-_NUMBER = re.compile(r"\s*\d+(\.\d+)?")
-_DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_UNITS = {"": 1, **_DECIMAL, **_BINARY}
 _SAID = (ValueError, TypeError, OSError, MemoryError)  # errors that the command says in their own words
 
 
@@ -67,23 +63,14 @@ def add_parser(commands: Commands) -> None:
 
 
 def _size(text: str) -> int:
-    """Read a number of bytes.
-
-    >>> _size("800000"), _size("1.5 GB"), _size("2GiB")
-    (800000, 1500000000, 2147483648)
-    """
-    number = _NUMBER.match(text)
-    unit = _UNITS.get(text[number.end() :].strip().lower()) if number else None
-    size = float(number[0]) * unit if number and unit else 0
-    if size < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no size: write bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB"
-        )
-    return int(size)
+    try:
+        return as_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("max_bytes: ")) from error
 
 
 def _extract(arguments: argparse.Namespace) -> None:
-    from . import torch as activations  # first: without PyTorch, this says what to install
+    from .. import torch as activations  # first: without PyTorch, this says what to install
 
     if (here := os.getcwd()) not in sys.path:  # as `python -m` does; workers of a loader look there, too
         sys.path.insert(0, here)
@@ -133,7 +120,7 @@ def _model(arguments: argparse.Namespace) -> Any:
 
 
 def _loader(arguments: argparse.Namespace) -> Any:
-    from .torch._loaders import check_loader
+    from ..torch._loaders import check_loader
 
     loader = _called(arguments.loader)
     try:

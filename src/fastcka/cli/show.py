@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``fastcka show``: a saved result as text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..results import CKAMatrix
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Any]
+
+_SHOWN_ABOVE = ("rows", "columns")  # by the table
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to those of ``fastcka``."""
+    parser = commands.add_parser(
+        "show",
+        help="print a saved result",
+        description="Print the table, the settings, the chance level and the provenance of a result that "
+        "`fastcka compare --json` or CKAMatrix.save wrote.",
+    )
+    parser.set_defaults(run=_show)
+    parser.add_argument("result", metavar="RESULT", type=Path, help=".json or .npz file")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    matrix = CKAMatrix.load(arguments.result)
+    settings = {name: value for name, value in matrix.settings().items() if name not in _SHOWN_ABOVE}
+    provenance = settings.pop("provenance", {})
+    lines = [str(matrix), "", "settings:", *_listed(settings)]
+    lines.append(f"chance level: {_range(matrix.chance)}")
+    lines += ["provenance:", *_listed(provenance)] if provenance else ["provenance: not known"]
+    print("\n".join(lines))
+
+
+def _range(chance: NDArray[np.float64] | None) -> str:
+    if chance is None:
+        return "not known"
+    defined = chance[~np.isnan(chance)]
+    return f"{defined.min():.3f} to {defined.max():.3f}" if defined.size else "nan"
+
+
+def _listed(values: dict[str, Any]) -> list[str]:
+    return [
+        f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+    ]
