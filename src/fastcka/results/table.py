@@ -83,7 +83,7 @@ def aligned(lines: list[list[str]]) -> list[str]:
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
     level = matrix.beside
-    return value if level is None or np.isnan(level[i, j]) else f"{value} ({level[i, j]:.3f})"
+    return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
 
 
 def _shown(n: int) -> list[int | None]:
