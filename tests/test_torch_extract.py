@@ -29,7 +29,6 @@ from torch_models import (  # noqa: E402
 )
 
 import fastcka  # noqa: E402
-from fastcka.torch import _memory  # noqa: E402
 
 
 def extract(model, loader, layers="*", pool="flatten", **options):
@@ -713,21 +712,6 @@ def test_a_mask_in_a_tuple_is_not_taken_for_labels():
         extract(Encoder(), [(batch["input_ids"], batch["attention_mask"])], "blocks.*", "mean")
     labels = torch.arange(len(batch["input_ids"]))
     assert extract(Encoder(), [(batch["input_ids"], labels)], "blocks.0", "cls")["blocks.0"].shape == (4, 8)
-
-
-@pytest.mark.parametrize(
-    ("limit", "used", "statistics", "available"),
-    [("1000", "900", "anon 100\ninactive_file 300\n", 400), ("1000", "900", "anon 900\n", 100)],
-)
-def test_pages_of_files_in_a_container_are_available(
-    monkeypatch, tmp_path, limit, used, statistics, available
-):
-    for name, text in (("memory.max", limit), ("memory.current", used), ("memory.stat", statistics)):
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(
-        _memory, "_CGROUPS", ((str(tmp_path), "memory.max", "memory.current", "inactive_file"),)
-    )
-    assert _memory.available_bytes() == available
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc")

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from .._arrays import ESTIMATORS, needs_float64
+from .._machine import size_in_words
 from .._plan import plan
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
 from ..similarity import cka_matrix
 from ..streaming import Method, StreamingCKA
 from ._kept import Kept
-from ._memory import in_words
 from ._pool import Tensor
 from ._rows import Rows
 from ._types import as_array
@@ -54,10 +54,12 @@ def collector(
         ways: list[tuple[int, Collector]] = []
         if isinstance(kernel, Linear):
             size = _state_bytes(a, b, "float64" if double else "float32")
-            ways.append((size, _Stream("exact", kernel, settings, limit, f"exact, sums of {in_words(size)}")))
+            ways.append(
+                (size, _Stream("exact", kernel, settings, limit, f"exact, sums of {size_in_words(size)}"))
+            )
         if total is not None:
             size = _kept_bytes(a, b, kernel, settings, len(a) * total // a.n_samples)
-            words = f"exact, with kept activations, {in_words(size)}"
+            words = f"exact, with kept activations, {size_in_words(size)}"
             ways.append((size, _KeptRows(kernel, settings, limit, words)))
         if ways:
             size, way = min(ways, key=lambda sized: sized[0])
@@ -71,7 +73,7 @@ def collector(
 
 def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: list[int], limit: int) -> None:
     need = (
-        f"exact CKA would take {in_words(min(sizes))} ({min(sizes)} bytes), more than {in_words(limit)}"
+        f"exact CKA would take {size_in_words(min(sizes))} ({min(sizes)} bytes), more than {size_in_words(limit)}"
         if sizes
         else f"exact CKA with {kernel} keeps all activations, and the loader does not say how many there are"
     )

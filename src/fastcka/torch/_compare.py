@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .._arrays import byte_limit, check_estimator, layer_label, needs_float64, positive_integer, unknown
+from .._machine import available_bytes
 from .._pairwise import warn
 from .._progress import Report, progress_report
 from ..kernels import KernelLike, Precomputed, resolve_kernel
@@ -21,7 +22,6 @@ from ._collect import Collector, collector
 from ._inputs import Ids
 from ._loaders import check_loader, samples_left, total_samples
 from ._masks import MaskLike
-from ._memory import available_bytes
 from ._pairs import Pairs
 from ._pool import PoolLike
 from ._report import NonFinite, in_one_line, left_out

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._arrays import Array, byte_limit, positive_integer
+from .._machine import available_bytes
 from .._progress import Report, progress_report
 from ._capture import AxesLike, Capture
 from ._inputs import Ids, Reader, SampleIds
 from ._kept import Kept
 from ._loaders import batches, check_loader, total_samples
 from ._masks import MaskLike
-from ._memory import available_bytes
 from ._order import refuse_shuffled
 from ._pool import PoolLike
 from ._report import NonFinite, in_one_line, left_out

@@ -11,9 +11,9 @@ import torch
 
 from .. import _core
 from .._arrays import Array
+from .._machine import size_in_words
 from ._capture import Capture
 from ._inputs import SampleId
-from ._memory import in_words
 from ._rows import Rows
 from ._types import as_array
 
@@ -79,10 +79,12 @@ class Kept:
         """Say how much will be kept, judged by the first batch; refuse what is too much."""
         per_batch = sum(_widened(X).dtype.itemsize * X.numel() for X in rows.layers.values())
         if total is None:
-            return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample in memory"
+            return (
+                f"{len(rows.layers)} layers, {size_in_words(per_batch / rows.n_samples)} a sample in memory"
+            )
         size = per_batch * total // rows.n_samples
         self._check(size, f"{len(rows.layers)} layers of {total} samples")
-        return f"{len(rows.layers)} layers of {total} samples, {in_words(size)} in memory"
+        return f"{len(rows.layers)} layers of {total} samples, {size_in_words(size)} in memory"
 
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Keep the rows of a batch."""
@@ -114,7 +116,7 @@ class Kept:
     def _check(self, size: int, what: str) -> None:
         if size > self.limit:
             raise MemoryError(
-                f"{what} take {in_words(size)} ({size} bytes) in memory, more than {in_words(self.limit)}: "
+                f"{what} take {size_in_words(size)} ({size} bytes) in memory, more than {size_in_words(self.limit)}: "
                 f"write them to disk (out=), pool, choose fewer layers or samples, or raise max_bytes"
             )
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from .._machine import size_in_words
 from ..store import Store, is_store, open_store
 from ..store.creating import create_store
 from ..store.writing import StoreWriter
 from ._capture import Capture
 from ._inputs import SampleId, SampleIds
-from ._memory import in_words
 from ._order import unsure
 from ._rows import Rows
 from ._select import Module, plain_name
@@ -132,15 +132,15 @@ class Written:
     def _size_in_words(self, rows: Rows, total: int | None) -> str:
         per_batch = sum(X.element_size() * X.numel() for X in rows.layers.values())
         if total is None:
-            return f"{len(rows.layers)} layers, {in_words(per_batch / rows.n_samples)} a sample on disk"
+            return f"{len(rows.layers)} layers, {size_in_words(per_batch / rows.n_samples)} a sample on disk"
         size = per_batch * total // rows.n_samples
         if self.limit and size > self.limit:
             raise MemoryError(
-                f"{len(rows.layers)} layers of {total} samples take {in_words(size)} ({size} bytes) on disk, "
+                f"{len(rows.layers)} layers of {total} samples take {size_in_words(size)} ({size} bytes) on disk, "
                 f"more than max_bytes={self.limit}"
             )
         done = f", {self.n_samples} samples are there" if self.n_samples else ""
-        return f"{len(rows.layers)} layers of {total} samples, {in_words(size)} in {self.path}{done}"
+        return f"{len(rows.layers)} layers of {total} samples, {size_in_words(size)} in {self.path}{done}"
 
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Append the rows of a batch."""
