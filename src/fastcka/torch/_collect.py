@@ -73,7 +73,8 @@ def collector(
 
 def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: list[int], limit: int) -> None:
     need = (
-        f"exact CKA would take {size_in_words(min(sizes))} ({min(sizes)} bytes), more than {size_in_words(limit)}"
+        f"exact CKA would take {size_in_words(min(sizes))} ({min(sizes)} bytes), "
+        f"more than {size_in_words(limit)}"
         if sizes
         else f"exact CKA with {kernel} keeps all activations, and the loader does not say how many there are"
     )

@@ -116,7 +116,8 @@ class Kept:
     def _check(self, size: int, what: str) -> None:
         if size > self.limit:
             raise MemoryError(
-                f"{what} take {size_in_words(size)} ({size} bytes) in memory, more than {size_in_words(self.limit)}: "
+                f"{what} take {size_in_words(size)} ({size} bytes) in memory, "
+                f"more than {size_in_words(self.limit)}: "
                 f"write them to disk (out=), pool, choose fewer layers or samples, or raise max_bytes"
             )
 

@@ -136,7 +136,8 @@ class Written:
         size = per_batch * total // rows.n_samples
         if self.limit and size > self.limit:
             raise MemoryError(
-                f"{len(rows.layers)} layers of {total} samples take {size_in_words(size)} ({size} bytes) on disk, "
+                f"{len(rows.layers)} layers of {total} samples take {size_in_words(size)} "
+                f"({size} bytes) on disk, "
                 f"more than max_bytes={self.limit}"
             )
         done = f", {self.n_samples} samples are there" if self.n_samples else ""
