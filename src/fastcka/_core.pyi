@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Types of the compiled core (src/cpp/bindings.cpp). Private: the public functions are in similarity.py."""
+"""Types of the compiled core (src/cpp/bindings). Private: the public functions are in similarity.py."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

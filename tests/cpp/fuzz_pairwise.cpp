@@ -55,8 +55,9 @@ void require(bool condition) {
 void check_alignment(const Alignment& out) {
     for (index i = 0; i < out.cka.rows(); ++i)
         for (index j = 0; j < out.cka.cols(); ++j) {
-            const bool fine = out.a[static_cast<std::size_t>(i)].status == Status::fine &&
-                              out.b[static_cast<std::size_t>(j)].status == Status::fine;
+            const bool fine =
+                out.layers[static_cast<std::size_t>(i)].status == Status::fine &&
+                out.layers[static_cast<std::size_t>(out.set.first_column() + j)].status == Status::fine;
             require(fine || std::isnan(out.cka(i, j)));
             require(!fine || std::isfinite(out.cka(i, j)));
         }
@@ -74,33 +75,33 @@ void run(Bytes bytes) {
     kernel.exponent = 0.25 * static_cast<double>(1 + bytes.below(7));
     kernel.bandwidth = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 4);
     if (bytes.byte() % 4 == 0) kernel.sigma = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 8);
-    const PairwiseOptions options{kernel, bytes.byte() % 2 == 0, bytes.byte() % 2 == 0, 1 + bytes.byte() % 3,
-                                  0,      bytes.one_of(routes)};
+    const bool unbiased = bytes.byte() % 2 == 0, float64 = bytes.byte() % 2 == 0;
+    const int threads = 1 + bytes.byte() % 3;
+    const Settings options = settings(kernel, unbiased, float64, threads, bytes.one_of(routes));
     const index n = 1 + bytes.below(80);
     std::vector<RawLayer> layers;
-    Sides sides;
+    std::vector<MatrixView> views;
     const index a = 1 + bytes.byte() % 3, b = bytes.byte() % 3;
     layers.reserve(static_cast<std::size_t>(a + b));
     for (index l = 0; l < a + b; ++l) {
         layers.emplace_back(bytes, n, kernel.kind == KernelKind::precomputed ? n : 1 + bytes.below(150));
-        if (l >= a && !sides.b) sides.b.emplace();
-        (l < a ? sides.a : *sides.b).push_back(layers.back().view);
+        views.push_back(layers.back().view);
     }
+    Layers all(views);
+    all.split = a;
     try {
-        check_alignment(pairwise(sides, options));
+        check_alignment(pairwise(all, options));
     } catch (const std::invalid_argument&) {  // NonFinite among them
     }
     try {
         std::vector<double> out(static_cast<std::size_t>(n * n));
-        gram<double>(sides.a.front(), kernel, 2, {}, out.data());
+        gram<double>(views.front(), kernel, 2, {}, out.data());
     } catch (const std::invalid_argument&) {
     }
-    LayerPairs pairs{{}, a, !sides.b};
-    for (const RawLayer& layer : layers) pairs.widths.push_back(layer.view.columns);
-    Stream stream(pairs, options.double_precision);
+    Stream stream(all.set(), options.precision);
     try {
-        for (int batch = 0; batch < 2; ++batch) stream.update(sides, options.threads);
-        if (stream.samples() >= 4) check_alignment(stream.result(options.unbiased, options.threads));
+        for (int batch = 0; batch < 2; ++batch) stream.update(all, options.threads);
+        if (stream.samples() >= 4) check_alignment(stream.result(options.estimator, options.threads));
     } catch (const std::invalid_argument&) {
     }
 }

@@ -5,8 +5,8 @@
 
 #include "base/matrix_view.hpp"
 #include "engine/dispatch.hpp"
-#include "measure/kernel.hpp"
 #include "measure/representation.hpp"
+#include "measure/settings.hpp"
 
 #include <Eigen/Core>
 
@@ -61,6 +61,14 @@ template <class Visit> void for_each_level(Visit&& visit) {
         visit(*level, 0.0f);
         visit(*level, 0.0);
     }
+}
+
+constexpr Precision precision(bool float64) { return float64 ? Precision::float64 : Precision::float32; }
+
+inline Settings settings(const Kernel& kernel, bool unbiased, bool float64, int threads = 1,
+                         Route route = Route::automatic) {
+    return {kernel, unbiased ? Estimator::unbiased : Estimator::biased, precision(float64), threads, 0,
+            route};
 }
 
 template <class T> constexpr double epsilon = std::numeric_limits<T>::epsilon();

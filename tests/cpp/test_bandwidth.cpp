@@ -37,7 +37,7 @@ template <class T> double median_by_sorting(std::vector<T> values) {
 template <class T> GramLayer<T> layer_of(const Stored& samples, const Engine& engine) {
     Kernel kernel;
     kernel.kind = KernelKind::rbf;
-    return make_gram_layer<T>(samples.view, kernel, false, engine);
+    return make_gram_layer<T>(samples.view, kernel, false, nullptr, engine);
 }
 
 // Samples whose distances are hard for a search by digits.

@@ -87,16 +87,15 @@ TEST(alignment_divides_by_the_roots) {
     Random random(42);
     const std::vector<Matrix> a{random_gram(20, random)}, b{random_gram(20, random)};
     for (bool unbiased : {false, true}) {
-        const auto self = [](const std::vector<Matrix>& k) {
-            return self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(k[0], k[0])), margins_of(k));
-        };
-        RouteResult result{{20,
-                            pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a),
-                                      margins_of(b)),
-                            self(a), self(b), centred_traces(margins_of(a)), centred_traces(margins_of(b))},
-                           {{Status::fine, 2, not_given}},
-                           {{Status::fine, 1e200, not_given}}};
-        const Alignment out = alignment_of(std::move(result), unbiased, true, false);
+        const Sums sums{
+            20,
+            pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a), margins_of(b)),
+            self_sums(Eigen::Vector2d(off_diagonal_product(a[0], a[0]), off_diagonal_product(b[0], b[0])),
+                      margins_of({a[0], b[0]})),
+            centred_traces(margins_of({a[0], b[0]}))};
+        const Alignment out = alignment_of(
+            sums, LayerSet({1, 1}, 1), {{Status::fine, 2, not_given}, {Status::fine, 1e200, not_given}},
+            unbiased ? Estimator::unbiased : Estimator::biased, Precision::float64);
         const LongMatrix k = a[0].cast<long double>(), l = b[0].cast<long double>();
         const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased),
                           own_b = hsic_of(l, l, unbiased);
@@ -107,9 +106,9 @@ TEST(alignment_divides_by_the_roots) {
                      : trace(k) * trace(l) / (19 * 361 * std::sqrt(own_a * own_b));  // |Kc| = 19 sqrt(HSIC)
         CHECK_CLOSE(out.chance(0, 0), chance, 1e-13);
         CHECK_CLOSE(out.hsic(0, 0), hsic * 2e200L, 1e-13 * 2e200);  // in the kernel's own units
-        CHECK_CLOSE(out.self_a(0), own_a * 4, 1e-13);
-        CHECK(std::isinf(out.self_b(0)));  // 1e400 is beyond float64; CKA is not
-        CHECK(out.a[0].status == Status::fine && out.b[0].status == Status::fine);
+        CHECK_CLOSE(out.self(0), own_a * 4, 1e-13);
+        CHECK(std::isinf(out.self(1)));  // 1e400 is beyond float64; CKA is not
+        CHECK(out.layers[0].status == Status::fine && out.layers[1].status == Status::fine);
     }
 }
 
@@ -128,27 +127,25 @@ TEST(alignment_marks_degenerate_layers) {
         for (double rounding : {0.0, 1e-14, -1e-14}) {
             const PairSums sums = sums_of(rounding);
             const Alignment out =
-                alignment_of({{static_cast<double>(n), sums, sums, sums, no_trace, no_trace}, {{}}, {{}}},
-                             unbiased, true, true);
+                alignment_of({static_cast<double>(n), sums, sums, no_trace}, LayerSet({1}, 1), {{}},
+                             unbiased ? Estimator::unbiased : Estimator::biased, Precision::float64);
             CHECK(std::isnan(out.cka(0, 0)));
-            CHECK(out.a[0].status == (unbiased ? Status::nonpositive : Status::constant));
+            CHECK(out.layers[0].status == (unbiased ? Status::nonpositive : Status::constant));
         }
     // A layer without a bandwidth has no Gram matrix, and so no HSIC; one that is constant has HSIC zero.
     PairSums zero = sums_of(0);
     for (auto* entry :
          {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows, &zero.full_totals})
         entry->setZero();
-    const Alignment none = alignment_of({{static_cast<double>(n), zero, zero, zero, no_trace, no_trace},
-                                         {{Status::zero_bandwidth, 1, 0}},
-                                         {{Status::zero_bandwidth, 1, 0}}},
-                                        false, true, true);
+    const Alignment none =
+        alignment_of({static_cast<double>(n), zero, zero, no_trace}, LayerSet({1}, 1),
+                     {{Status::zero_bandwidth, 1, 0}}, Estimator::biased, Precision::float64);
     CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) &&
-          none.a[0].status == Status::zero_bandwidth);
+          none.layers[0].status == Status::zero_bandwidth);
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const Alignment constant = alignment_of({{static_cast<double>(n), zero, zero, zero, no_trace, no_trace},
-                                             {{Status::constant, infinity, not_given}},
-                                             {{Status::constant, infinity, not_given}}},
-                                            false, true, true);
+    const Alignment constant =
+        alignment_of({static_cast<double>(n), zero, zero, no_trace}, LayerSet({1}, 1),
+                     {{Status::constant, infinity, not_given}}, Estimator::biased, Precision::float64);
     CHECK(std::isnan(constant.cka(0, 0)) && constant.hsic(0, 0) == 0);
 }
 

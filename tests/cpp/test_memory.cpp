@@ -75,7 +75,7 @@ TEST(memory_stays_below_the_plan) {
          true,
          Route::gram},
         {"many layers", 300, std::vector<index>(150, 8), {}, KernelKind::linear, false, Route::gram},
-        {"many layers of two sides", 200, std::vector<index>(60, 8), std::vector<index>(60, 8),
+        {"many layers of two networks", 200, std::vector<index>(60, 8), std::vector<index>(60, 8),
          KernelKind::linear, false, Route::gram},
         {"many tiles of features",
          64,
@@ -100,7 +100,7 @@ TEST(memory_stays_below_the_plan) {
     Random random(91);
     for (const Case& one : cases) {
         std::vector<Stored> stored;
-        Sides sides;
+        std::vector<MatrixView> first, second;
         const auto add = [&](const std::vector<index>& widths, std::vector<MatrixView>& views) {
             for (index p : widths) {
                 if (stored.empty() || stored.back().view.columns != p)
@@ -109,16 +109,16 @@ TEST(memory_stays_below_the_plan) {
             }
         };
         stored.reserve(one.a.size() + one.b.size());
-        add(one.a, sides.a);
-        if (!one.b.empty()) add(one.b, sides.b.emplace());
+        add(one.a, first);
+        add(one.b, second);
+        const Layers layers = second.empty() ? Layers(first) : Layers(first, second);
         Kernel kernel;
         kernel.kind = one.kind;
         if (one.kind == KernelKind::laplacian)
             kernel.sigma = 1;  // without the memory of a search for the median
-        const PairwiseOptions options{kernel, false, one.double_precision, 2, 0, one.route};
-        const Problem problem = problem_of(sides, options);
-        const Plan plan = make_plan(problem, panel_width_of(current_level(), problem.double_precision));
-        const index peak = peak_of([&] { pairwise(sides, options); });
+        const Settings options = settings(kernel, false, one.double_precision, 2, one.route);
+        const Plan plan = plan_of(problem_of(layers, options));
+        const index peak = peak_of([&] { pairwise(layers, options); });
         CHECK(peak > 0 && peak <= plan.bytes + stacks_and_code);
         if (peak > plan.bytes + stacks_and_code)
             std::printf("        %s: %.1f MB measured, %.1f MB planned\n", one.name,

@@ -45,17 +45,18 @@ std::vector<Case> cases() {
 }
 
 // As pairwise(), at any SIMD level.
-Alignment aligned(const Level& level, const Sides& sides, const PairwiseOptions& options) {
-    const Plan plan = make_plan(problem_of(sides, options), panel_width_of(level, options.double_precision));
+Alignment aligned(const Level& level, const Layers& layers, const Settings& options) {
+    const Problem problem = problem_of(layers, options);
+    const Plan plan = make_plan(problem, panel_width_of(level, problem.settings.precision));
     Team team(plan.threads);
     const Engine engine{level, team};
-    const auto run = [&](auto gram, auto feature) {
-        RouteResult result =
-            (plan.route == Route::gram ? gram : feature)(sides, options.kernel, plan, engine);
-        return alignment_of(std::move(result), options.unbiased, options.double_precision, !sides.b);
+    const Sweep sweep{layers, options.kernel, plan, engine};
+    const auto sums = [&](auto gram, auto feature) {
+        return (plan.route == Route::gram ? gram : feature)(sweep, 0, plan.blocks, nullptr);
     };
-    return options.double_precision ? run(gram_route<double>, feature_route<double>)
-                                    : run(gram_route<float>, feature_route<float>);
+    return finish(problem, plan,
+                  plan.precision == Precision::float64 ? sums(gram_blocks<double>, feature_blocks<double>)
+                                                       : sums(gram_blocks<float>, feature_blocks<float>));
 }
 
 std::vector<MatrixView> views_of(const std::vector<Stored>& stored) {
@@ -64,7 +65,7 @@ std::vector<MatrixView> views_of(const std::vector<Stored>& stored) {
     return views;
 }
 
-// HSIC of all pairs of layers of two sides, and of each layer with itself, by the formulas.
+// HSIC of all pairs of layers of two networks, and of each layer with itself, by the formulas.
 struct Expected {
     LongMatrix hsic;
     std::vector<long double> self_a, self_b;
@@ -96,12 +97,12 @@ void check_alignment(const std::string& name, const Alignment& out, const Expect
             CHECK_CLOSE(out.cka(i, j), expected.hsic(i, j) / root, tolerance);
             CHECK_CLOSE(out.hsic(i, j), expected.hsic(i, j), 2 * tolerance * static_cast<double>(root));
         }
-    for (const LayerReport& report : out.a) CHECK(report.status == Status::fine);
+    for (const LayerReport& report : out.layers) CHECK(report.status == Status::fine);
     if (check::failures > before && check::failures <= 20) std::printf("        in: %s\n", name.c_str());
 }
 
 bool same_bits(const Alignment& x, const Alignment& y) {
-    return x.cka == y.cka && x.hsic == y.hsic && x.self_a == y.self_a && x.self_b == y.self_b;
+    return x.cka == y.cka && x.hsic == y.hsic && x.self == y.self;
 }
 
 // Layers that resemble one another, with means far from zero and of several types and layouts.
@@ -124,7 +125,7 @@ TEST(pairwise_is_the_formula) {
             if (sanitized && offset == 0) continue;  // other numbers, the same places in memory
             const std::vector<Stored> a = layers_of(n, {3, 60}, offset, random),
                                       b = layers_of(n, {2, 25, 140}, -offset, random);
-            const Sides two{views_of(a), views_of(b)}, one{views_of(b), {}};
+            const Layers two{views_of(a), views_of(b)}, one{views_of(b), {}};
             for (const Case& one_case : cases())
                 for (bool unbiased : {false, true}) {
                     const Expected two_sided(a, b, one_case.kernel, unbiased),
@@ -135,8 +136,8 @@ TEST(pairwise_is_the_formula) {
                             // Unbiased self-HSICs of a few samples are small differences; their CKA has fewer digits.
                             const double few = n < 10 ? 30 : 1,
                                          tolerance = few * (double_precision ? 1e-12 : one_case.single);
-                            const PairwiseOptions options{
-                                one_case.kernel, unbiased, double_precision, 2, 0, route};
+                            const Settings options =
+                                settings(one_case.kernel, unbiased, double_precision, 2, route);
                             for (const Level* level : levels()) {
                                 const std::string name = std::string(one_case.name) + " at " + level->name +
                                                          (double_precision ? ", float64" : ", float32");
@@ -156,11 +157,13 @@ TEST(pairwise_of_the_fewest_samples) {
                 const std::vector<Stored> layers = layers_of(unbiased ? 4 : 2, {3, 20}, 1, random);
                 const Pairwise out =
                     pairwise({views_of(layers), {}},
-                             {one_case.kernel, unbiased, double_precision, 2, 0, Route::automatic});
+                             settings(one_case.kernel, unbiased, double_precision, 2, Route::automatic));
                 for (index i = 0; i < 2; ++i)
                     for (index j = 0; j < 2; ++j) {
-                        const bool fine = out.a[static_cast<std::size_t>(i)].status == Status::fine &&
-                                          out.b[static_cast<std::size_t>(j)].status == Status::fine;
+                        const bool fine =
+                            out.layers[static_cast<std::size_t>(i)].status == Status::fine &&
+                            out.layers[static_cast<std::size_t>(out.set.first_column() + j)].status ==
+                                Status::fine;
                         CHECK(std::isfinite(out.cka(i, j)) == fine);
                         if (fine && !unbiased)
                             CHECK_CLOSE(out.cka(i, j), 1, 1e-6);  // two samples: one direction
@@ -182,7 +185,7 @@ TEST(pairwise_of_precomputed_gram_matrices) {
             for (bool double_precision : {false, true})
                 check_alignment("precomputed",
                                 aligned(*level, {views_of(grams), {}},
-                                        {kernel, unbiased, double_precision, 2, 0, Route::automatic}),
+                                        settings(kernel, unbiased, double_precision, 2, Route::automatic)),
                                 expected, double_precision ? 1e-12 : 1e-6);
     }
 }
@@ -207,11 +210,13 @@ TEST(pairwise_of_long_vectors) {
             for (const Level* level : levels()) {
                 const double tolerance = double_precision ? 1e-12 : 1e-6;
                 check_alignment(
-                    "wide", aligned(*level, {views_of(wide), {}}, {{}, true, double_precision, 2, 0, route}),
+                    "wide",
+                    aligned(*level, {views_of(wide), {}}, settings({}, true, double_precision, 2, route)),
                     expected, tolerance);
-                CHECK_CLOSE(aligned(*level, {views_of(tall), {}}, {{}, false, double_precision, 2, 0, route})
-                                .cka(0, 1),
-                            tall_cka, tolerance);
+                CHECK_CLOSE(
+                    aligned(*level, {views_of(tall), {}}, settings({}, false, double_precision, 2, route))
+                        .cka(0, 1),
+                    tall_cka, tolerance);
             }
 }
 
@@ -223,15 +228,15 @@ TEST(pairwise_has_the_same_bits_for_any_threads) {
         for (bool double_precision : {false, true})
             for (Route route : {Route::gram, Route::feature}) {
                 if (route == Route::feature && !one_case.kernel.is_linear()) continue;
-                for (const Sides& sides : {Sides{views_of(a), views_of(b)}, Sides{views_of(a), {}},
-                                           Sides{{a[0].view}, std::vector{b[0].view}}}) {
-                    PairwiseOptions options{one_case.kernel, false, double_precision, 1, 0, route};
-                    const Pairwise first = pairwise(sides, options);
+                for (const Layers& layers : {Layers{views_of(a), views_of(b)}, Layers{views_of(a), {}},
+                                             Layers{{a[0].view}, std::vector{b[0].view}}}) {
+                    Settings options = settings(one_case.kernel, false, double_precision, 1, route);
+                    const Pairwise first = pairwise(layers, options);
                     CHECK(first.cka.allFinite());
                     for (int threads : {2, 3, 8}) {
                         if (sanitized && threads != 3) continue;
                         options.threads = threads;
-                        const Pairwise again = pairwise(sides, options);
+                        const Pairwise again = pairwise(layers, options);
                         CHECK(again.plan.threads > 1 || route == Route::feature);
                         CHECK(same_bits(first, again));
                     }
@@ -248,7 +253,7 @@ TEST(pairwise_has_the_same_bits_for_any_layout_and_company) {
         columns.push_back(store(values, Element::f32, Layout::columns));
     }
     for (const Case& one_case : cases()) {
-        const PairwiseOptions options{one_case.kernel, true, false, 2, 0, Route::automatic};
+        const Settings options = settings(one_case.kernel, true, false, 2, Route::automatic);
         const Pairwise first = pairwise({views_of(rows), {}}, options);
         CHECK(same_bits(first, pairwise({views_of(columns), {}}, options)));
         CHECK(first.cka == first.cka.transpose());
@@ -263,7 +268,7 @@ TEST(pairwise_has_the_same_bits_for_any_layout_and_company) {
 TEST(pairwise_from_several_threads_at_once) {
     Random random(76);
     const std::vector<Stored> layers = layers_of(300, {40, 90}, 0, random);
-    const PairwiseOptions options{kernel_of(KernelKind::rbf), false, false, 2, 0, Route::automatic};
+    const Settings options = settings(kernel_of(KernelKind::rbf), false, false, 2, Route::automatic);
     const Pairwise first = pairwise({views_of(layers), {}}, options);
     std::atomic<int> same{0};
     std::vector<std::thread> callers;
@@ -286,7 +291,7 @@ TEST(pairwise_keeps_its_digits_under_a_large_mean) {
         for (const Level* level : levels())
             check_alignment(one_case.name,
                             aligned(*level, {views_of(layers), {}},
-                                    {one_case.kernel, false, false, 1, 0, Route::automatic}),
+                                    settings(one_case.kernel, false, false, 1, Route::automatic)),
                             expected, one_case.single);
     }
 }
@@ -297,14 +302,14 @@ TEST(pairwise_in_any_units) {
     for (const Case& one_case : cases()) {
         if (one_case.kernel.kind == KernelKind::polynomial) continue;  // has units of its own
         const Stored unit_x = store(x, Element::f64), unit_y = store(y, Element::f64);
-        const PairwiseOptions options{one_case.kernel, true, true, 1, 0, Route::automatic};
+        const Settings options = settings(one_case.kernel, true, true, 1, Route::automatic);
         const double expected = pairwise({{unit_x.view}, std::vector{unit_y.view}}, options).cka(0, 0);
         for (double size : {1e-290, 1e-100, 1e-20, 1e20, 1e100, 1e290}) {
             const Stored scaled = store(x * size, Element::f64);
             CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, options).cka(0, 0), expected,
                         1e-12);
-            PairwiseOptions single = options;
-            single.double_precision = false;
+            Settings single = options;
+            single.precision = Precision::float32;
             CHECK_CLOSE(pairwise({{scaled.view}, std::vector{unit_y.view}}, single).cka(0, 0), expected,
                         1e-5);
         }
@@ -322,8 +327,8 @@ TEST(pairwise_of_any_sigma) {
                 Kernel kernel = kernel_of(kind);
                 kernel.sigma = sigma;
                 const Pairwise out = pairwise({{a.view}, std::vector{b.view}},
-                                              {kernel, false, double_precision, 1, 0, Route::automatic});
-                CHECK(out.a[0].status == Status::fine && out.a[0].sigma == sigma);
+                                              settings(kernel, false, double_precision, 1, Route::automatic));
+                CHECK(out.layers[0].status == Status::fine && out.layers[0].sigma == sigma);
                 const Expected expected({a}, {b}, kernel, false);
                 CHECK_CLOSE(out.cka(0, 0),
                             expected.hsic(0, 0) / std::sqrt(expected.self_a[0] * expected.self_b[0]),
@@ -341,22 +346,22 @@ TEST(degenerate_layers_harm_nobody_else) {
     for (const Case& one_case : cases())
         for (bool unbiased : {false, true})
             for (bool double_precision : {false, true}) {
-                const PairwiseOptions options{one_case.kernel, unbiased, double_precision, 2, 0,
-                                              Route::automatic};
+                const Settings options =
+                    settings(one_case.kernel, unbiased, double_precision, 2, Route::automatic);
                 const Pairwise alone = pairwise({{x.view, y.view}, {}}, options);
                 const Pairwise out =
                     pairwise({{x.view, constant.view, y.view, coincident.view}, {}}, options);
-                CHECK(out.a[1].status == Status::constant && out.b[1].status == Status::constant);
+                CHECK(out.layers[1].status == Status::constant);
                 CHECK(out.cka(0, 2) == alone.cka(0, 1) || std::abs(out.cka(0, 2) - alone.cka(0, 1)) < 1e-6);
                 for (index i = 0; i < 4; ++i) {
                     CHECK(std::isnan(out.cka(1, i)) && std::isnan(out.cka(i, 1)));
                     if (i != 3 || !one_case.kernel.needs_median()) CHECK(out.hsic(1, i) == 0);
                 }
                 if (one_case.kernel.needs_median()) {
-                    CHECK(out.a[3].status == Status::zero_bandwidth && out.a[3].sigma == 0);
+                    CHECK(out.layers[3].status == Status::zero_bandwidth && out.layers[3].sigma == 0);
                     CHECK(std::isnan(out.cka(3, 0)) && std::isnan(out.hsic(3, 0)));
                 } else {
-                    CHECK(out.a[3].status == Status::fine);
+                    CHECK(out.layers[3].status == Status::fine);
                 }
             }
 }
@@ -370,16 +375,17 @@ TEST(gram_matrices_without_variation_are_degenerate) {
     const Stored fine = store(symmetric, Element::f64);
     for (bool double_precision : {false, true}) {
         const Pairwise out =
-            pairwise({{sum.view, fine.view}, {}},
-                     {kernel_of(KernelKind::precomputed), false, double_precision, 1, 0, Route::automatic});
-        CHECK(out.a[0].status == Status::constant && std::isnan(out.cka(0, 1)) &&
-              out.a[1].status == Status::fine);
+            pairwise({{sum.view, fine.view}, {}}, settings(kernel_of(KernelKind::precomputed), false,
+                                                           double_precision, 1, Route::automatic));
+        CHECK(out.layers[0].status == Status::constant && std::isnan(out.cka(0, 1)) &&
+              out.layers[1].status == Status::fine);
     }
     // Samples on one ray: the cosine kernel sees the same direction everywhere.
     Matrix ray = (random.normal(40, 1).cwiseAbs() * random.normal(1, 5)).eval();
-    const Pairwise cosine = pairwise({{store(ray, Element::f64).view, fine.view}, {}},
-                                     {kernel_of(KernelKind::cosine), false, true, 1, 0, Route::automatic});
-    CHECK(cosine.a[0].status == Status::constant);
+    const Pairwise cosine =
+        pairwise({{store(ray, Element::f64).view, fine.view}, {}},
+                 settings(kernel_of(KernelKind::cosine), false, true, 1, Route::automatic));
+    CHECK(cosine.layers[0].status == Status::constant);
 }
 
 TEST(polynomial_that_overflows_is_refused) {
@@ -392,10 +398,10 @@ TEST(polynomial_that_overflows_is_refused) {
         bool refused = false;
         try {
             const Pairwise out = pairwise({{fine.view}, std::vector{large.view}},
-                                          {kernel, false, double_precision, 1, 0, Route::automatic});
-            CHECK(std::isfinite(out.cka(0, 0)) && out.b[0].status == Status::fine);  // or a right answer
+                                          settings(kernel, false, double_precision, 1, Route::automatic));
+            CHECK(std::isfinite(out.cka(0, 0)) && out.layers[1].status == Status::fine);  // or a right answer
         } catch (const UnusableLayer& e) {
-            refused = e.side == 1 && e.layer == 0;
+            refused = e.network == 1 && e.layer == 0;
         }
         CHECK(refused || double_precision);
     }
@@ -408,15 +414,15 @@ TEST(non_finite_values_are_placed) {
     const Stored fine = store(random.normal(60, 5), Element::f32),
                  broken = store(bad, Element::f32, Layout::columns);
     for (const Case& one_case : cases())
-        for (const Sides& sides : {Sides{{fine.view, fine.view, broken.view}, std::vector{fine.view}},
-                                   Sides{{fine.view}, std::vector{fine.view, broken.view}}}) {
-            const bool on_b = sides.b->size() == 2;
+        for (const Layers& layers : {Layers{{fine.view, fine.view, broken.view}, std::vector{fine.view}},
+                                     Layers{{fine.view}, std::vector{fine.view, broken.view}}}) {
+            const bool second = layers.split == 1;
             bool placed = false;
             try {
-                pairwise(sides, {one_case.kernel, false, false, 2, 0, Route::automatic});
+                pairwise(layers, settings(one_case.kernel, false, false, 2, Route::automatic));
             } catch (const NonFinite& e) {
-                placed =
-                    e.side == (on_b ? 1 : 0) && e.layer == (on_b ? 1 : 2) && e.row == 41 && e.column == 7;
+                placed = e.network == (second ? 1 : 0) && e.layer == (second ? 1 : 2) && e.row == 41 &&
+                         e.column == 7;
             }
             CHECK(placed);
         }
@@ -426,10 +432,10 @@ TEST(non_finite_values_are_placed) {
 // agree, and the bits do not depend on threads.
 TEST(many_layers_agree_with_each_pair_alone) {
     Random random(84);
-    const index layers = 31;
+    const index count = 31;
     for (index n : {70, 600}) {
         std::vector<index> widths;
-        for (index l = 0; l < layers; ++l) widths.push_back(3 + 7 * l % 40);
+        for (index l = 0; l < count; ++l) widths.push_back(3 + 7 * l % 40);
         const std::vector<Stored> all = layers_of(n, widths, 10, random);
         const std::vector<MatrixView> views = views_of(all);
         for (const Case& one_case : cases()) {
@@ -437,20 +443,20 @@ TEST(many_layers_agree_with_each_pair_alone) {
             if (kind == KernelKind::precomputed) continue;
             if (n == 600 && kind != KernelKind::linear && kind != KernelKind::rbf) continue;  // the slow ones
             for (index rows : {index{0}, index{12}}) {  // of one network, or of two
-                Sides sides{views, {}};
+                Layers layers{views, {}};
                 if (rows > 0)
-                    sides = {{views.begin(), views.begin() + rows}, {{views.begin() + rows, views.end()}}};
-                PairwiseOptions options{one_case.kernel, true, false, 1, 0, Route::gram};
-                const Pairwise one = pairwise(sides, options);
+                    layers = {{views.begin(), views.begin() + rows}, {{views.begin() + rows, views.end()}}};
+                Settings options = settings(one_case.kernel, true, false, 1, Route::gram);
+                const Pairwise one = pairwise(layers, options);
                 CHECK(one.plan.shared_block && one.plan.whole_tile == (n == 70));
                 options.threads = 3;
-                CHECK(same_bits(one, pairwise(sides, options)));
+                CHECK(same_bits(one, pairwise(layers, options)));
                 for (const auto& [i, j] : {std::pair<index, index>{0, 0}, {1, 17}, {11, 3}}) {
                     const auto at = [&](index l) { return std::vector{views[static_cast<std::size_t>(l)]}; };
                     const Pairwise alone = pairwise({at(i), {at(rows + j)}}, options);
                     CHECK_CLOSE(one.cka(i, j), alone.cka(0, 0), 1e-6);
                     CHECK_CLOSE(one.hsic(i, j), alone.hsic(0, 0),
-                                1e-5 * std::sqrt(alone.self_a(0) * alone.self_b(0)));
+                                1e-5 * std::sqrt(alone.self(0) * alone.self(1)));
                 }
             }
         }
@@ -463,20 +469,21 @@ TEST(a_massive_sample_or_a_narrow_bandwidth_is_computed_in_float64) {
     const Matrix y = x.leftCols(40) + random.normal(257, 40);
     const auto cka_of = [&](const Matrix& left, const Kernel& kernel, bool double_precision) {
         const Stored a = store(left, Element::f32), b = store(y, Element::f32);
-        return pairwise({{a.view}, {{b.view}}}, {kernel, true, double_precision, 2, 0, Route::automatic});
+        return pairwise({{a.view}, {{b.view}}},
+                        settings(kernel, true, double_precision, 2, Route::automatic));
     };
     Kernel narrow;
     narrow.kind = KernelKind::rbf;
     narrow.bandwidth = 0.1;  // exponents of about 50: exp(-50)^2 is no float32
     const Pairwise ordinary = cka_of(x, {}, false), far_apart = cka_of(x, narrow, false);
-    CHECK(!ordinary.plan.double_precision && far_apart.plan.double_precision);
+    CHECK(ordinary.plan.precision == Precision::float32 && far_apart.plan.precision == Precision::float64);
     CHECK(same_bits(far_apart, cka_of(x, narrow, true)));
     x(11, 2) = 3000;
     for (KernelKind kind : {KernelKind::linear, KernelKind::rbf, KernelKind::distance}) {
         Kernel kernel;
         kernel.kind = kind;
         const Pairwise massive = cka_of(x, kernel, false);
-        CHECK(massive.plan.double_precision && same_bits(massive, cka_of(x, kernel, true)));
+        CHECK(massive.plan.precision == Precision::float64 && same_bits(massive, cka_of(x, kernel, true)));
     }
 }
 
@@ -489,8 +496,8 @@ TEST(one_active_sample_has_no_unbiased_cka) {
             const Stored a = store(x, element);
             for (Route route : {Route::gram, Route::feature}) {
                 const Pairwise out =
-                    pairwise({{a.view}, {}}, {{}, true, element == Element::f64, 2, 0, route});
-                CHECK(std::isnan(out.cka(0, 0)) && out.a[0].status == Status::nonpositive);
+                    pairwise({{a.view}, {}}, settings({}, true, element == Element::f64, 2, route));
+                CHECK(std::isnan(out.cka(0, 0)) && out.layers[0].status == Status::nonpositive);
             }
         }
 }
@@ -506,7 +513,7 @@ TEST(layer_by_layer_names_the_first_layer_that_is_not_finite) {
     for (int threads : {1, 2, 5}) {
         index layer = -1, row = -1;
         try {
-            pairwise({views_of(layers), {}}, {{}, false, false, threads, 0, Route::gram});
+            pairwise({views_of(layers), {}}, settings({}, false, false, threads, Route::gram));
         } catch (const NonFinite& e) {
             layer = e.layer, row = e.row;
         }
@@ -520,21 +527,22 @@ TEST(pairwise_refuses_inconsistent_input) {
                  shorter = store(random.normal(9, 3), Element::f64);
     const Stored three = store(random.normal(3, 3), Element::f64),
                  one = store(random.normal(1, 3), Element::f64);
-    const auto refuses = [](const Sides& sides, PairwiseOptions options) {
-        CHECK_THROWS(std::invalid_argument, pairwise(sides, options));
+    const auto refuses = [](const Layers& layers, Settings options) {
+        CHECK_THROWS(std::invalid_argument, pairwise(layers, options));
     };
-    const PairwiseOptions plain{{}, false, true, 1, 0, Route::automatic};
+    const Settings plain = settings({}, false, true, 1, Route::automatic);
     refuses({{}, {}}, plain);
-    refuses({{x.view}, std::vector<MatrixView>{}}, plain);
+    CHECK_THROWS(std::invalid_argument, (Layers{{x.view}, std::vector<MatrixView>{}}));
     refuses({{x.view, shorter.view}, {}}, plain);
     refuses({{x.view}, std::vector{shorter.view}}, plain);
     refuses({{store(Matrix(10, 0), Element::f64).view}, {}}, plain);
     refuses({{one.view}, {}}, plain);
-    refuses({{three.view}, {}}, {{}, true, true, 1, 0, Route::automatic});
-    refuses({{x.view}, {}}, {{}, false, true, 0, 0, Route::automatic});
-    refuses({{x.view}, {}}, {kernel_of(KernelKind::rbf), false, true, 1, 0, Route::feature});
-    refuses({{x.view}, {}}, {kernel_of(KernelKind::precomputed), false, true, 1, 0, Route::automatic});
-    CHECK_THROWS(OverBudget, pairwise({{x.view}, {}}, {{}, false, true, 1, 100, Route::automatic}));
+    refuses({{three.view}, {}}, settings({}, true, true, 1, Route::automatic));
+    refuses({{x.view}, {}}, settings({}, false, true, 0, Route::automatic));
+    refuses({{x.view}, {}}, settings(kernel_of(KernelKind::rbf), false, true, 1, Route::feature));
+    refuses({{x.view}, {}}, settings(kernel_of(KernelKind::precomputed), false, true, 1, Route::automatic));
+    CHECK_THROWS(OverBudget, pairwise({{x.view}, {}},
+                                      {{}, Estimator::biased, Precision::float64, 1, 100, Route::automatic}));
 }
 
 TEST(pairwise_tells_its_observer) {
@@ -542,13 +550,13 @@ TEST(pairwise_tells_its_observer) {
     const std::vector<Stored> layers = layers_of(400, {40, 90}, 0, random);
     for (Route route : {Route::gram, Route::feature}) {
         std::vector<std::pair<index, index>> seen;
-        pairwise({views_of(layers), {}}, {{}, false, false, 2, 0, route},
+        pairwise({views_of(layers), {}}, settings({}, false, false, 2, route),
                  [&](index done, index total) { seen.emplace_back(done, total); });
         CHECK(!seen.empty() && seen.back().first == seen.back().second && seen.back().second > 0);
         for (std::size_t i = 0; i < seen.size(); ++i)
             CHECK(seen[i].first <= seen[i].second && (i == 0 || seen[i - 1].first <= seen[i].first));
         struct Stop {};
-        CHECK_THROWS(Stop, pairwise({views_of(layers), {}}, {{}, false, false, 2, 0, route},
+        CHECK_THROWS(Stop, pairwise({views_of(layers), {}}, settings({}, false, false, 2, route),
                                     [](index, index) { throw Stop(); }));
     }
 }

@@ -14,17 +14,15 @@ constexpr index panel_widths[] = {6, 12, 24, 48};
 
 Problem problem_for(index samples, std::vector<index> a, std::vector<index> b,
                     Route wanted = Route::automatic) {
-    Problem problem;
-    problem.samples = samples;
-    problem.one_sided = b.empty();
-    problem.widths_a = std::move(a);
-    problem.widths_b = std::move(b);
-    problem.threads = 8;
-    problem.wanted = wanted;
+    const auto split = static_cast<index>(a.size());
+    a.insert(a.end(), b.begin(), b.end());
+    Problem problem{samples, {std::move(a), split}, {}};
+    problem.settings.threads = 8;
+    problem.settings.route = wanted;
     return problem;
 }
 
-// Visits problems over many shapes: one pair, unequal pairs, one-sided and two-sided sets of layers.
+// Visits problems over many shapes: one pair, unequal pairs, one network and two.
 template <class Visit> void for_each_problem(Visit&& visit) {
     for (index n : {4, 100, 1000, 5000, 40000})
         for (index p : {1, 10, 300, 3000, 20000}) {
@@ -36,7 +34,7 @@ template <class Visit> void for_each_problem(Visit&& visit) {
 }
 
 Problem with_route(Problem problem, Route route) {
-    problem.wanted = route;
+    problem.settings.route = route;
     return problem;
 }
 
@@ -70,11 +68,11 @@ TEST(plan_of_other_kernels_is_the_gram_route) {
     for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial,
                             KernelKind::distance, KernelKind::precomputed})
         for_each_problem([&](Problem problem) {
-            problem.kernel.kind = kind;
+            problem.settings.kernel.kind = kind;
             CHECK(make_plan(problem, 24).route == Route::gram);
         });
     Problem cosine = problem_for(40000, {10}, {10});
-    cosine.kernel.kind = KernelKind::cosine;
+    cosine.settings.kernel.kind = KernelKind::cosine;
     CHECK(make_plan(cosine, 24).route == Route::feature);
 }
 
@@ -85,17 +83,13 @@ TEST(plan_stays_within_its_limits) {
                 const Plan plan = make_plan(with_route(problem, route), width);
                 CHECK(plan.tile % width == 0 && plan.tile >= width &&
                       plan.tile <= std::max(largest_tile, width));
-                CHECK(plan.threads >= 1 && plan.threads <= problem.threads);
-                CHECK(plan.partials >= 1 && plan.segments >= 1 && plan.bytes > 0 &&
-                      plan.panel_width == width);
-                LayerPairs pairs{problem.widths_a, static_cast<index>(problem.widths_a.size()),
-                                 problem.one_sided};
-                pairs.widths.insert(pairs.widths.end(), problem.widths_b.begin(), problem.widths_b.end());
+                CHECK(plan.threads >= 1 && plan.threads <= problem.settings.threads);
+                CHECK(plan.blocks >= 1 && plan.segments >= 1 && plan.bytes > 0 && plan.panel_width == width);
                 if (route == Route::gram)
                     CHECK(plan.tiles == TileGrid(problem.samples, plan.tile).tiles() &&
-                          plan.partials <= plan.tiles);
+                          plan.blocks <= plan.tiles);
                 else
-                    CHECK(plan.tiles == feature_tile_count(pairs, plan.tile));
+                    CHECK(plan.tiles == feature_tile_count(problem.layers, plan.tile));
             }
         });
 }
@@ -107,11 +101,11 @@ TEST(plan_does_not_start_threads_for_little_work) {
 
 TEST(plan_does_not_depend_on_threads) {  // so results do not
     for_each_problem([&](Problem problem) {
-        problem.threads = 1;
+        problem.settings.threads = 1;
         const Plan one = make_plan(problem, 24);
-        problem.threads = 7;
+        problem.settings.threads = 7;
         const Plan seven = make_plan(problem, 24);
-        CHECK(one.route == seven.route && one.tile == seven.tile && one.partials == seven.partials &&
+        CHECK(one.route == seven.route && one.tile == seven.tile && one.blocks == seven.blocks &&
               one.segments == seven.segments);
         CHECK(one.bytes <= seven.bytes);
     });
@@ -123,9 +117,9 @@ TEST(plan_bytes_grow_with_samples_and_features) {
             if (route == Route::feature && kind == KernelKind::rbf) continue;
             const auto bytes = [&](index n, index p) {
                 Problem problem = problem_for(n, {p, p}, {}, route);
-                problem.kernel.kind = kind;
-                problem.kernel.sigma = 1;
-                problem.threads = 1;
+                problem.settings.kernel.kind = kind;
+                problem.settings.kernel.sigma = 1;
+                problem.settings.threads = 1;
                 return make_plan(problem, 24).bytes;
             };
             for (index p : {10, 1000})
@@ -144,10 +138,10 @@ TEST(plan_bytes_grow_with_samples_and_features) {
 TEST(plan_fits_into_max_bytes_or_is_refused) {
     for (KernelKind kind : {KernelKind::linear, KernelKind::rbf})
         for_each_problem([&](Problem problem) {
-            problem.kernel.kind = kind;
+            problem.settings.kernel.kind = kind;
             const index wanted = make_plan(problem, 24).bytes;
             for (index limit : {wanted + 1, wanted, wanted - 1, wanted / 2, wanted / 10, index{1}}) {
-                problem.max_bytes = limit;
+                problem.settings.max_bytes = limit;
                 try {
                     const Plan plan = make_plan(problem, 24);
                     CHECK(plan.bytes <= limit);
@@ -159,7 +153,7 @@ TEST(plan_fits_into_max_bytes_or_is_refused) {
             }
         });
     Problem problem = problem_for(4000, {4000}, {4000}, Route::gram);
-    problem.max_bytes = 1000;
+    problem.settings.max_bytes = 1000;
     CHECK_THROWS(OverBudget, make_plan(problem, 24));
     CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));  // a MemoryError for those who know no better
 }
@@ -170,18 +164,18 @@ TEST(plan_takes_the_slower_route_when_only_that_fits) {
     for_each_problem([&](Problem problem) {
         const Plan gram = make_plan(with_route(problem, Route::gram), 24),
                    feature = make_plan(with_route(problem, Route::feature), 24);
-        problem.max_bytes = std::min(gram.bytes, feature.bytes);
-        CHECK(make_plan(problem, 24).bytes <= problem.max_bytes);
+        problem.settings.max_bytes = std::min(gram.bytes, feature.bytes);
+        CHECK(make_plan(problem, 24).bytes <= problem.settings.max_bytes);
     });
 }
 
 TEST(plan_keeps_distances_only_within_its_room) {
     Problem problem = problem_for(3000, {100, 100, 100}, {});
-    problem.kernel.kind = KernelKind::rbf;
+    problem.settings.kernel.kind = KernelKind::rbf;
     CHECK(make_plan(problem, 24).kept_layers == 3);
     problem.samples = 20000;  // half a gigabyte or more a layer
     CHECK(make_plan(problem, 24).kept_layers == 0);
-    problem.kernel.sigma = 1;  // no search for a median
+    problem.settings.kernel.sigma = 1;  // no search for a median
     problem.samples = 3000;
     CHECK(make_plan(problem, 24).kept_layers == 0);
 }
@@ -193,9 +187,9 @@ TEST(plan_of_no_layers_is_refused) {
 TEST(plan_of_absurd_sizes_is_refused) {
     // More bytes than 64 bits can count must not wrap around to a few.
     Problem problem = problem_for(index{1} << 40, {index{1} << 30}, {index{1} << 30});
-    problem.max_bytes = index{1} << 40;
+    problem.settings.max_bytes = index{1} << 40;
     CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));
-    problem.max_bytes = 0;
+    problem.settings.max_bytes = 0;
     try {
         CHECK(make_plan(problem, 24).bytes > index{1} << 60);  // as good as refused
     } catch (const std::bad_alloc&) {

@@ -36,22 +36,21 @@ struct Data {
         stream.update({{a.view, b.view}, std::vector{c.view}}, threads);
     }
     Pairwise at_once(bool unbiased, bool double_precision) const {
-        return pairwise({{x.view, y.view}, std::vector{z.view}},
-                        {{}, unbiased, double_precision, 1, 0, Route::automatic});
+        return pairwise({{x.view, y.view}, std::vector{z.view}}, settings({}, unbiased, double_precision));
     }
 };
 
-Stream new_stream(bool double_precision) { return {LayerPairs{{5, 30, 1}, 2, false}, double_precision}; }
+Stream new_stream(bool double_precision) { return {LayerSet({5, 30, 1}, 2), precision(double_precision)}; }
 
 bool same_bits(const Alignment& a, const Alignment& b) {
-    return a.cka == b.cka && a.hsic == b.hsic && a.self_a == b.self_a && a.self_b == b.self_b;
+    return a.cka == b.cka && a.hsic == b.hsic && a.self == b.self;
 }
 
 void check_close(const Alignment& a, const Alignment& b, double tolerance) {
     for (index i = 0; i < 2; ++i) {
         CHECK_CLOSE(a.cka(i, 0), b.cka(i, 0), tolerance);
-        CHECK_CLOSE(a.hsic(i, 0), b.hsic(i, 0), 2 * tolerance * std::sqrt(b.self_a(i) * b.self_b(0)));
-        CHECK_CLOSE(a.self_a(i), b.self_a(i), 2 * tolerance * b.self_a(i));
+        CHECK_CLOSE(a.hsic(i, 0), b.hsic(i, 0), 2 * tolerance * std::sqrt(b.self(i) * b.self(2)));
+        CHECK_CLOSE(a.self(i), b.self(i), 2 * tolerance * b.self(i));
     }
 }
 
@@ -64,8 +63,8 @@ TEST(stream_is_pairwise) {
             Stream stream = new_stream(double_precision);
             data.feed(stream, 0, 100);
             const auto check = [&](bool unbiased) {
-                check_close(stream.result(unbiased, 2), data.at_once(unbiased, double_precision),
-                            double_precision ? 1e-12 : 1e-6);
+                check_close(stream.result(unbiased ? Estimator::unbiased : Estimator::biased, 2),
+                            data.at_once(unbiased, double_precision), double_precision ? 1e-12 : 1e-6);
             };
             data.feed(stream, 100, samples - 100, 3);
             CHECK(stream.samples() == samples);
@@ -78,14 +77,14 @@ TEST(stream_has_the_same_bits_for_any_batches_and_threads) {
     const Data data;
     Stream at_once = new_stream(false);
     data.feed(at_once, 0, samples);
-    const Alignment expected = at_once.result(true, 1);
+    const Alignment expected = at_once.result(Estimator::unbiased, 1);
     for (index batch : {index{64}, index{1000}, index{4096}, index{5000}}) {
         Stream stream = new_stream(false);
         for (index first = 0; first < samples; first += batch) {
             data.feed(stream, first, std::min(batch, samples - first), 1 + static_cast<int>(first % 3));
-            if (batch == 1000) stream.result(true, 1);  // a look in between changes nothing
+            if (batch == 1000) stream.result(Estimator::unbiased, 1);  // a look in between changes nothing
         }
-        CHECK(same_bits(stream.result(true, 3), expected));
+        CHECK(same_bits(stream.result(Estimator::unbiased, 3), expected));
     }
 }
 
@@ -107,7 +106,8 @@ TEST(streams_merge) {
             feed(a, 0, first), feed(b, first, second);
             a.merge(b, 2);
             CHECK(a.samples() == first + second);
-            check_close(a.result(true, 1), whole.result(true, 1), double_precision ? 1e-12 : 1e-6);
+            check_close(a.result(Estimator::unbiased, 1), whole.result(Estimator::unbiased, 1),
+                        double_precision ? 1e-12 : 1e-6);
         }
 }
 
@@ -129,9 +129,9 @@ TEST(stream_is_saved_and_loaded) {
                     values[i] = static_cast<std::decay_t<decltype(*values)>>(
                         saved[name][static_cast<std::size_t>(i)]);
             });
-            CHECK(same_bits(stream.result(false, 1), copy.result(false, 1)));
+            CHECK(same_bits(stream.result(Estimator::biased, 1), copy.result(Estimator::biased, 1)));
             data.feed(stream, count, 4000), data.feed(copy, count, 4000);
-            CHECK(same_bits(stream.result(false, 1), copy.result(false, 1)));
+            CHECK(same_bits(stream.result(Estimator::biased, 1), copy.result(Estimator::biased, 1)));
         }
 }
 
@@ -142,11 +142,11 @@ TEST(stream_goes_on_after_every_interruption) {
                     p = sanitized ? 600 : 2400;  // a block takes several looks of the observer
     const Stored layer = store(random.normal(rows, p), Element::f32);
     const auto rest_from = [&](index first) {
-        return Sides{{{layer.view.at(first, 0), rows - first, p, layer.view.row_stride,
-                       layer.view.column_stride, Element::f32}},
-                     {}};
+        return Layers{{{layer.view.at(first, 0), rows - first, p, layer.view.row_stride,
+                        layer.view.column_stride, Element::f32}},
+                      {}};
     };
-    Stream expected(LayerPairs{{p}, 1, true}, false), stream(LayerPairs{{p}, 1, true}, false);
+    Stream expected(LayerSet({p}, 1), Precision::float32), stream(LayerSet({p}, 1), Precision::float32);
     expected.update(rest_from(0), 1);
     index interruptions = 0;
     const auto attempt = [&](auto&& call) {  // stopped at the first look, until it has been a few times
@@ -161,17 +161,17 @@ TEST(stream_goes_on_after_every_interruption) {
     while (stream.samples() < rows) {
         attempt([&](const Observer& observer) { stream.update(rest_from(stream.samples()), 1, observer); });
         if (stream.samples() >= 4)  // a slow machine may have been stopped before
-            attempt([&](const Observer& observer) { stream.result(true, 1, observer); });
+            attempt([&](const Observer& observer) { stream.result(Estimator::unbiased, 1, observer); });
     }
     CHECK(interruptions == 3);
-    CHECK(same_bits(stream.result(true, 1), expected.result(true, 1)));
+    CHECK(same_bits(stream.result(Estimator::unbiased, 1), expected.result(Estimator::unbiased, 1)));
 }
 
 TEST(stream_refuses_bad_batches_unchanged) {
     const Data data;
     Stream stream = new_stream(false);
     data.feed(stream, 0, 4000);
-    const Alignment before = stream.result(false, 1);
+    const Alignment before = stream.result(Estimator::biased, 1);
     const Stored a = Data::rows(data.x, 0, 300), b = Data::rows(data.y, 0, 300);
     Matrix bad = data.z.values.topRows(300);
     bad(200, 0) = std::numeric_limits<double>::quiet_NaN();
@@ -180,12 +180,12 @@ TEST(stream_refuses_bad_batches_unchanged) {
     try {
         stream.update({{a.view, b.view}, std::vector{c.view}}, 2);
     } catch (const NonFinite& e) {
-        placed = e.side == 1 && e.layer == 0 && e.row == 200 && e.column == 0;
+        placed = e.network == 1 && e.layer == 0 && e.row == 200 && e.column == 0;
     }
     CHECK(placed);
     CHECK_THROWS(std::invalid_argument, stream.update({{a.view, b.view}, {}}, 1));
     CHECK_THROWS(std::invalid_argument, stream.update({{b.view, a.view}, std::vector{c.view}}, 1));
-    CHECK(stream.samples() == 4000 && same_bits(stream.result(false, 1), before));
+    CHECK(stream.samples() == 4000 && same_bits(stream.result(Estimator::biased, 1), before));
 }
 
 // The first block decides the scale of a layer: what follows may be far larger or smaller.
@@ -197,11 +197,11 @@ TEST(stream_follows_a_change_of_scale) {
             x.bottomRows(samples - 4096) *= later;
             if (constant) x.topRows(4096).setZero();
             const Stored a = store(x, Element::f64), b = store(y, Element::f64);
-            Stream stream(LayerPairs{{3, 2}, 1, false}, false);
+            Stream stream(LayerSet({3, 2}, 1), Precision::float32);
             stream.update({{a.view}, std::vector{b.view}}, 1);
-            const PairwiseOptions options{{}, false, true, 1, 0, Route::feature};
+            const Settings options = settings({}, false, true, 1, Route::feature);
             const double expected = pairwise({{a.view}, std::vector{b.view}}, options).cka(0, 0);
-            CHECK_CLOSE(stream.result(false, 1).cka(0, 0), expected, 1e-6);
+            CHECK_CLOSE(stream.result(Estimator::biased, 1).cka(0, 0), expected, 1e-6);
         }
 }
 

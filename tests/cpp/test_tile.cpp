@@ -235,7 +235,7 @@ TEST(feature_tiles_cover_every_wanted_pair_once) {
     const std::vector<index> widths{1, 30, 49, 7};
     for (bool one_sided : {true, false})
         for (index side : {12, 48}) {
-            const LayerPairs pairs{widths, one_sided ? 4 : 2, one_sided};
+            const LayerSet pairs(widths, one_sided ? 4 : 2);
             const std::vector<FeatureTile> tiles = feature_tiles(pairs, side);
             CHECK(static_cast<index>(tiles.size()) == feature_tile_count(pairs, side));
             std::set<std::tuple<index, index, index, index>> covered;

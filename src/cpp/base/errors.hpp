@@ -11,20 +11,20 @@
 
 namespace fastcka {
 
-// A NaN or an infinity: in which layer of which side (0 or 1), and where.
+// A NaN or an infinity: in which layer of which network (0 or 1), and where.
 struct NonFinite : std::invalid_argument {
-    index side, layer, row, column;
-    NonFinite(index of_side, index of_layer, index at_row, index at_column)
+    index network, layer, row, column;
+    NonFinite(index of_network, index of_layer, index at_row, index at_column)
         : std::invalid_argument("NaN or infinity at row " + std::to_string(at_row) + ", column " +
                                 std::to_string(at_column)),
-          side(of_side), layer(of_layer), row(at_row), column(at_column) {}
+          network(of_network), layer(of_layer), row(at_row), column(at_column) {}
 };
 
 // A layer that cannot be computed, for the reason in `what()`.
 struct UnusableLayer : std::invalid_argument {
-    index side, layer;
-    UnusableLayer(index of_side, index of_layer, const std::string& reason)
-        : std::invalid_argument(reason), side(of_side), layer(of_layer) {}
+    index network, layer;
+    UnusableLayer(index of_network, index of_layer, const std::string& reason)
+        : std::invalid_argument(reason), network(of_network), layer(of_layer) {}
 };
 
 // float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. The computation starts anew in

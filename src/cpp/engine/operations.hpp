@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/matrix_view.hpp"
+#include "base/precision.hpp"
 
 namespace fastcka {
 
@@ -100,8 +101,8 @@ struct Level {
     Operations<double> float64;
 };
 
-inline index panel_width_of(const Level& level, bool double_precision) {
-    return double_precision ? level.float64.panel_width : level.float32.panel_width;
+inline index panel_width_of(const Level& level, Precision precision) {
+    return precision == Precision::float64 ? level.float64.panel_width : level.float32.panel_width;
 }
 
 template <class T> const Operations<T>& operations_of(const Level& level) {

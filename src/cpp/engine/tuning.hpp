@@ -49,6 +49,9 @@ inline constexpr index least_rows_per_chunk = 128, most_row_chunks = 64;
 inline constexpr index partial_bytes = 16 << 20;
 inline constexpr index least_partials = 32;
 
+// Blocks of tiles of X'Y, at most: enough to share out, and few to add up.
+inline constexpr index most_feature_blocks = 1024;
+
 // Samples of a stream that are folded into its moments at a time. The moments in memory are read and written once per
 // block: for 24 layers of 768 features that takes a sixth of the time of the products of 2048 samples, and half of that
 // with twice as many.

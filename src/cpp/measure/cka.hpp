@@ -3,7 +3,8 @@
 #pragma once
 
 #include "measure/hsic.hpp"
-#include "measure/kernel.hpp"
+#include "measure/layer_set.hpp"
+#include "measure/settings.hpp"
 
 #include <vector>
 
@@ -19,20 +20,17 @@ struct LayerReport {
     double rounding = 0;  // of Gram values that were given, in the units of the sums
 };
 
-struct RouteResult {
-    Sums sums;
-    std::vector<LayerReport> a, b;
-};
-
 struct Alignment {
-    Eigen::MatrixXd cka;     // layers of a x layers of b; NaN where a layer is degenerate
-    Eigen::MatrixXd chance;  // mean of CKA over all permutations of the samples of one side
+    LayerSet set;
+    Eigen::MatrixXd cka;     // rows x columns; NaN where a layer is degenerate
+    Eigen::MatrixXd chance;  // mean of CKA over all permutations of the samples of one network
     Eigen::MatrixXd hsic;
-    Eigen::VectorXd self_a, self_b;  // HSIC of each layer with itself
-    std::vector<LayerReport> a, b;
+    Eigen::VectorXd self;  // HSIC of each layer with itself
+    std::vector<LayerReport> layers;
 };
 
-// `double_precision`: the sums come from float64 arithmetic. `one_sided`: b is a.
-Alignment alignment_of(RouteResult result, bool unbiased, bool double_precision, bool one_sided);
+// `precision`: that of the arithmetic which the sums come from.
+Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerReport> layers,
+                       Estimator estimator, Precision precision);
 
 }  // namespace fastcka

@@ -2,28 +2,12 @@
 // The tiles of X'Y that all pairs of layers need. Shared by the feature route, the planner and streams.
 #pragma once
 
+#include "measure/layer_set.hpp"
 #include "measure/tiles.hpp"
 
 #include <vector>
 
 namespace fastcka {
-
-// Layers of both sides in one row, a first, and which pairs of them are wanted.
-struct LayerPairs {
-    std::vector<index> widths;
-    index layers_a;
-    bool one_sided;
-
-    index count() const { return static_cast<index>(widths.size()); }
-    index width(index layer) const { return widths[static_cast<std::size_t>(layer)]; }
-    bool wanted(index i, index j) const { return i == j || one_sided || (i < layers_a && j >= layers_a); }
-    // visit(i, j) for wanted pairs i <= j
-    template <class Visit> void for_each(Visit&& visit) const {
-        for (index i = 0; i < count(); ++i)
-            for (index j = i; j < count(); ++j)
-                if (wanted(i, j)) visit(i, j);
-    }
-};
 
 // The largest side of a tile, in whole panels, that still gives `tiles_of(side)` >= wanted_tiles.
 template <class TilesOf> index tile_side(index panel_width, index limit, TilesOf&& tiles_of) {
@@ -41,21 +25,21 @@ struct FeatureTile {
     TileRange range;    // features of each
 };
 
-inline index feature_tile_count(const LayerPairs& pairs, index side) {
+inline index feature_tile_count(const LayerSet& layers, index side) {
     const auto across = [side](index width) { return (width + side - 1) / side; };
     index count = 0;
-    pairs.for_each([&](index i, index j) {
-        const index p = across(pairs.width(i)), q = across(pairs.width(j));
+    layers.for_each_pair([&](index i, index j) {
+        const index p = across(layers.width(i)), q = across(layers.width(j));
         count += i == j ? p * (p + 1) / 2 : p * q;
     });
     return count;
 }
 
 // All tiles with `side` features on a side; of a layer with itself those on and above the diagonal.
-inline std::vector<FeatureTile> feature_tiles(const LayerPairs& pairs, index side) {
+inline std::vector<FeatureTile> feature_tiles(const LayerSet& layers, index side) {
     std::vector<FeatureTile> tiles;
-    pairs.for_each([&](index i, index j) {
-        const index p = pairs.width(i), q = pairs.width(j);
+    layers.for_each_pair([&](index i, index j) {
+        const index p = layers.width(i), q = layers.width(j);
         for (index row = 0; row < p; row += side)
             for (index column = i == j ? row : 0; column < q; column += side)
                 tiles.push_back({i,

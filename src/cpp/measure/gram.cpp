@@ -25,7 +25,7 @@ void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& en
     const index n = samples.rows, width = engine.operations<T>().panel_width;
     const TileGrid grid(n, std::max(width, side / width * width));
 
-    GramLayer<T> layer = make_gram_layer<T>(samples, kernel, true, engine);
+    GramLayer<T> layer = make_gram_layer<T>(samples, kernel, true, nullptr, engine);
     if (kernel.needs_median()) {
         const double median = median_squared_distance(layer, grid, kernel.offdiagonal, false, engine);
         if (!(median > 0))

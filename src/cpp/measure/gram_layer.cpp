@@ -88,7 +88,7 @@ template <class T> void resolve_polynomial(GramLayer<T>& layer, const Kernel& ke
 
 template <class T>
 GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition,
-                             const Engine& engine) {
+                             const Centring* known, const Engine& engine) {
     GramLayer<T> layer;
     layer.view = view;
     layer.map.kind = kernel.kind;
@@ -98,7 +98,7 @@ GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool 
     std::vector<double> row_scale;
     if (kernel.kind == KernelKind::cosine) row_scale = inverse_row_norms(view, engine);
     const double* const scaled = row_scale.empty() ? nullptr : row_scale.data();
-    layer.centring = centring_of(view, scaled, engine);
+    layer.centring = known != nullptr ? *known : centring_of(view, scaled, engine);
     if (layer.centring.largest == 0) layer.status = Status::constant;
     if (kernel.kind == KernelKind::precomputed) {
         const std::vector<double>& mean = layer.centring.mean;
@@ -220,8 +220,10 @@ void GramLayer<T>::fill(const TileGrid& grid, index number, T* tile, double* wid
 
 template struct GramLayer<float>;
 template struct GramLayer<double>;
-template GramLayer<float> make_gram_layer(const MatrixView&, const Kernel&, bool, const Engine&);
-template GramLayer<double> make_gram_layer(const MatrixView&, const Kernel&, bool, const Engine&);
+template GramLayer<float> make_gram_layer(const MatrixView&, const Kernel&, bool, const Centring*,
+                                          const Engine&);
+template GramLayer<double> make_gram_layer(const MatrixView&, const Kernel&, bool, const Centring*,
+                                           const Engine&);
 template void set_sigma(GramLayer<float>&, double);
 template void set_sigma(GramLayer<double>&, double);
 

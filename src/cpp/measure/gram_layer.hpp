@@ -35,10 +35,11 @@ template <class T> struct GramLayer {
                         int worker) const;
 };
 
-// Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median.
+// Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `known`: its means and
+// scale, or null.
 template <class T>
 GramLayer<T> make_gram_layer(const MatrixView& view, const Kernel& kernel, bool definition,
-                             const Engine& engine);
+                             const Centring* known, const Engine& engine);
 
 // Sets sigma (units of the data) for rbf and laplacian.
 template <class T> void set_sigma(GramLayer<T>& layer, double sigma);

@@ -41,40 +41,40 @@ template <class T> void check_values(const std::vector<MatrixView>& batch, const
     });
 }
 
-template <class T> index side_of_tiles(const LayerPairs& pairs) {
-    return tile_side(panel_width_of(current_level(), sizeof(T) == sizeof(double)), largest_tile,
-                     [&](index side) { return feature_tile_count(pairs, side); });
+template <class T> index side_of_tiles(const LayerSet& set) {
+    return tile_side(panel_width_of(current_level(), precision_of<T>), largest_tile,
+                     [&](index side) { return feature_tile_count(set, side); });
 }
 
 }  // namespace
 
 template <class T>
-Moments<T>::Moments(LayerPairs pairs)
-    : pairs_(std::move(pairs)), side_(side_of_tiles<T>(pairs_)), tiles_(feature_tiles(pairs_, side_)) {
-    const index layers = pairs_.count();
+Moments<T>::Moments(LayerSet set)
+    : set_(std::move(set)), side_(side_of_tiles<T>(set_)), tiles_(feature_tiles(set_, side_)) {
+    const index layers = set_.count();
     pair_number_.setConstant(layers, layers, -1);
     scale_.assign(static_cast<std::size_t>(layers), 1.0);
     small_.rr.setZero(layers, layers);
     small_.r.setZero(layers);
-    for (index p : pairs_.widths) {
+    for (index p : set_.widths()) {
         shift_.push_back(VectorXd::Zero(p));
         small_.z.push_back(VectorXd::Zero(p));
         small_.zr.push_back(MatrixXd::Zero(p, layers));
         pending_.emplace_back(stream_block * p);
     }
-    pairs_.for_each([&](index i, index j) {
+    set_.for_each_pair([&](index i, index j) {
         pair_number_(i, j) = static_cast<int>(products_.size());
-        const index p = pairs_.width(i), q = pairs_.width(j);
+        const index p = set_.width(i), q = set_.width(j);
         products_.push_back({p, q, Buffer<double>(p * q)});
     });
 }
 
-template <class T> index Moments<T>::state_bytes(const LayerPairs& pairs) {
-    const index width = std::accumulate(pairs.widths.begin(), pairs.widths.end(), index{0});
-    index values = width * (2 + pairs.count());
-    pairs.for_each([&](index i, index j) { values += pairs.width(i) * pairs.width(j); });
+template <class T> index Moments<T>::state_bytes(const LayerSet& set) {
+    const index width = std::accumulate(set.widths().begin(), set.widths().end(), index{0});
+    index values = width * (2 + set.count());
+    set.for_each_pair([&](index i, index j) { values += set.width(i) * set.width(j); });
     // rows waiting for a block, and their packed copies
-    return values * 8 + 2 * stream_block * (width + 64 * pairs.count()) * static_cast<index>(sizeof(T));
+    return values * 8 + 2 * stream_block * (width + 64 * set.count()) * static_cast<index>(sizeof(T));
 }
 
 template <class T> void Moments<T>::set_counts(index folded, index pending) {
@@ -88,7 +88,7 @@ template <class T> void Moments<T>::set_counts(index folded, index pending) {
 template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch, Team& team) {
     const Engine engine{current_level(), team};
     for (std::size_t l = 0; l < batch.size(); ++l)
-        if (batch.size() != pairs_.widths.size() || batch[l].columns != pairs_.widths[l] ||
+        if (batch.size() != set_.widths().size() || batch[l].columns != set_.widths()[l] ||
             batch[l].rows != batch.front().rows)
             throw std::invalid_argument("a batch does not have the layers of the stream");
     check_values<T>(batch, engine);
@@ -105,7 +105,7 @@ template <class T> void Moments<T>::update(const std::vector<MatrixView>& batch,
 template <class T>
 void Moments<T>::append(const std::vector<MatrixView>& batch, index first, index count,
                         const Engine& engine) {
-    engine.team.for_each(pairs_.count(), [&](index layer, int) {
+    engine.team.for_each(set_.count(), [&](index layer, int) {
         const auto l = static_cast<std::size_t>(layer);
         engine.operations<T>().copy_rows(part_of(batch[l], first, count, 0, batch[l].columns),
                                          pending_[l].data() + pending_samples_ * batch[l].columns);
@@ -119,16 +119,16 @@ template <class T>
 typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, std::vector<VectorXd>& shift,
                                                     SmallMoments& small, const Engine& engine) const {
     const auto& operations = engine.operations<T>();
-    const index layers = pairs_.count(), samples = pending_samples_, width = operations.panel_width;
+    const index layers = set_.count(), samples = pending_samples_, width = operations.panel_width;
     const bool first_block = small.samples == 0;
     Block block;
     block.samples = static_cast<double>(samples);
     MatrixXd r(samples, layers);
     for (index layer = 0; layer < layers; ++layer) {
         const auto l = static_cast<std::size_t>(layer);
-        const MatrixView rows = rows_of(pending_[l], samples, pairs_.width(layer));
+        const MatrixView rows = rows_of(pending_[l], samples, set_.width(layer));
         const Centring centring = centring_of(rows, nullptr, engine);
-        const Eigen::Map<const VectorXd> mean(centring.mean.data(), pairs_.width(layer));
+        const Eigen::Map<const VectorXd> mean(centring.mean.data(), set_.width(layer));
         if (first_block) {
             scale[l] = centring.scale;
             shift[l] = mean;
@@ -155,8 +155,7 @@ typename Moments<T>::Block Moments<T>::pack_pending(std::vector<double>& scale, 
                                          Panels<T>::block_size(k, samples), r.data() + k, samples, layers,
                                          zr.data() + panel * width, zr.rows());
         });
-        small.zr[l] +=
-            block.factor[l] * zr.topRows(pairs_.width(layer)) + block.offset[l] * total.transpose();
+        small.zr[l] += block.factor[l] * zr.topRows(set_.width(layer)) + block.offset[l] * total.transpose();
         small.z[l] += block.samples * block.offset[l];
     }
     small.rr += r.transpose() * r;
@@ -223,7 +222,7 @@ template <class T> void Moments<T>::fold(const Engine& engine) {
         begun.block = pack_pending(begun.scale, begun.shift, begun.small, engine);
         unfinished_ = std::move(begun);
         if (!has_products_)  // the lower half of a layer with itself is never written, but saved
-            for (index l = 0; l < pairs_.count(); ++l) {
+            for (index l = 0; l < set_.count(); ++l) {
                 const Products& own = products_[static_cast<std::size_t>(pair_number_(l, l))];
                 std::fill_n(own.values.data(), own.size(), 0.0);
             }
@@ -245,14 +244,14 @@ template <class T> void Moments<T>::settle(Team& team) {
     if (pending_samples_ == stream_block) fold(Engine{current_level(), team});
 }
 
-template <class T> RouteResult Moments<T>::result(Team& team) const {
+template <class T> LinearSums Moments<T>::result(Team& team) const {
     const Engine engine{current_level(), team};
     std::vector<double> scale = scale_;
     std::vector<VectorXd> shift = shift_;
     SmallMoments small = small_;
     const Block block = pending_samples_ > 0 ? pack_pending(scale, shift, small, engine) : Block{};
     const double n = small.samples;
-    const index layers = pairs_.count(), a = pairs_.layers_a;
+    const index layers = set_.count();
 
     // About the mean: sum z z' - n d d' with d = sum z / n. Its squares, tile by tile, and d' (sum z z') d on the way.
     std::vector<VectorXd> d;
@@ -286,7 +285,7 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
     MatrixXd diagonals = MatrixXd::Zero(layers, layers);
     const auto norm = [&](index l) { return d[static_cast<std::size_t>(l)].squaredNorm(); };
     for (index l = 0; l < layers; ++l) total(l) = small.r(l) - n * norm(l);
-    pairs_.for_each([&](index i, index j) {
+    set_.for_each_pair([&](index i, index j) {
         const auto at = [&](index of, index by) {
             return d[static_cast<std::size_t>(of)].dot(small.zr[static_cast<std::size_t>(of)].col(by));
         };
@@ -295,7 +294,6 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
     });
 
     // Centred Gram matrices have rows that sum to zero: what is off the diagonal sums to minus the diagonal.
-    const index b = pairs_.one_sided ? 0 : a;
     const auto sums = [&](const MatrixXd& squares_of_pairs, const MatrixXd& diagonals_of_pairs,
                           const MatrixXd& totals) {
         const Eigen::ArrayXXd zero = Eigen::ArrayXXd::Zero(totals.rows(), totals.cols());
@@ -309,22 +307,17 @@ template <class T> RouteResult Moments<T>::result(Team& team) const {
     };
     const MatrixXd full = inner.selfadjointView<Eigen::Upper>(),
                    full_diagonals = diagonals.selfadjointView<Eigen::Upper>();
-    const VectorXd self = full.diagonal(), self_diagonals = full_diagonals.diagonal(),
-                   self_totals = total.array().square();
-    RouteResult out;
-    out.sums = {n,
-                sums(full.block(0, b, a, layers - b), full_diagonals.block(0, b, a, layers - b),
-                     total.head(a) * total.tail(layers - b).transpose()),
-                sums(self.head(a), self_diagonals.head(a), self_totals.head(a)),
-                sums(self.tail(layers - b), self_diagonals.tail(layers - b), self_totals.tail(layers - b)),
-                total.head(a),
-                total.tail(layers - b)};
+    const auto wanted = [&](const MatrixXd& of_all) -> MatrixXd {
+        return of_all.block(0, set_.first_column(), set_.rows(), set_.columns());
+    };
+    LinearSums out;
+    out.sums = {n, sums(wanted(full), wanted(full_diagonals), wanted(total * total.transpose())),
+                sums(full.diagonal(), full_diagonals.diagonal(), total.array().square()), total};
     for (index l = 0; l < layers; ++l) {
         LayerReport report;
-        if (self(l) == 0) report.status = Status::constant;
+        if (full(l, l) == 0) report.status = Status::constant;
         report.unit = 1 / (scale[static_cast<std::size_t>(l)] * scale[static_cast<std::size_t>(l)]);
-        if (l < a) out.a.push_back(report);
-        if (l >= b) out.b.push_back(report);
+        out.layers.push_back(report);
     }
     return out;
 }
@@ -348,7 +341,7 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
             const MatrixXd upper = other.products_[static_cast<std::size_t>(pair_number_(i, j))].matrix();
             return i == j ? MatrixXd(upper.selfadjointView<Eigen::Upper>()) : upper;
         };
-        const SmallMoments theirs = moved(other.small_, pairs_, factor, e, products);
+        const SmallMoments theirs = moved(other.small_, set_, factor, e, products);
         // Nothing fails from here on. Of a layer with itself only what is on and above the diagonal.
         team.for_each(static_cast<index>(tiles_.size()), [&](index number, int) {
             const auto [left, right, range] = tiles_[static_cast<std::size_t>(number)];
@@ -377,7 +370,7 @@ template <class T> void Moments<T>::merge(const Moments& other, Team& team) {
     if (other.pending_samples_ == 0) return;
     std::vector<MatrixView> pending;
     for (std::size_t l = 0; l < scale_.size(); ++l)
-        pending.push_back(rows_of(other.pending_[l], other.pending_samples_, pairs_.widths[l]));
+        pending.push_back(rows_of(other.pending_[l], other.pending_samples_, set_.widths()[l]));
     update(pending, team);
 }
 

@@ -12,22 +12,27 @@
 
 namespace fastcka {
 
+struct LinearSums {
+    Sums sums;
+    std::vector<LayerReport> layers;
+};
+
 template <class T> class Moments {
   public:
-    explicit Moments(LayerPairs pairs);
+    explicit Moments(LayerSet set);
 
     // Bytes of a state, known before the first sample.
-    static index state_bytes(const LayerPairs& pairs);
+    static index state_bytes(const LayerSet& set);
 
     index samples() const { return folded_samples() + pending_samples_; }
 
     // A batch: one view per layer, all with the same number of samples. Throws NonFinite before anything is changed; its
-    // layer counts from the first of side a on. When the observer of the team throws, the first samples of the batch have
+    // layer counts from the first of the first network on. When the observer of the team throws, the first samples of the batch have
     // been taken in, as many as samples() says, and the moments are as good as ever.
     void update(const std::vector<MatrixView>& batch, Team& team);
     // Takes in what another stream over the same layers has seen; both must be settled.
     void merge(const Moments& other, Team& team);
-    RouteResult result(Team& team) const;  // of settled moments
+    LinearSums result(Team& team) const;  // of settled moments
     // Finishes what an update that was stopped left undone; does nothing otherwise.
     void settle(Team& team);
 
@@ -44,7 +49,7 @@ template <class T> class Moments {
             visit("shift_" + layer, shift_[l].data(), shift_[l].size());
             visit("z_" + layer, small_.z[l].data(), small_.z[l].size());
             visit("zr_" + layer, small_.zr[l].data(), small_.zr[l].size());
-            visit("pending_" + layer, pending_[l].data(), pending_samples_ * pairs_.widths[l]);
+            visit("pending_" + layer, pending_[l].data(), pending_samples_ * set_.widths()[l]);
         }
         for (std::size_t k = 0; k < products_.size(); ++k)
             visit("products_" + std::to_string(k), products_[k].values.data(),
@@ -87,7 +92,7 @@ template <class T> class Moments {
     void for_each_row(const Block& block, const Engine& engine, std::vector<unsigned char>& done,
                       Use&& use) const;
 
-    LayerPairs pairs_;
+    LayerSet set_;
     Eigen::MatrixXi pair_number_;  // where the products of a wanted pair are
     index side_;                   // of a tile, in features
     std::vector<FeatureTile> tiles_;

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The whole method in one function: all pairs of layers of two sides. Start reading here.
+// The whole method in one function: all pairs of layers of one network or two. Start reading here.
 #pragma once
 
-#include "measure/routes.hpp"
+#include "measure/sweep.hpp"
 
 namespace fastcka {
-
-struct PairwiseOptions {
-    Kernel kernel;
-    bool unbiased = false;
-    bool double_precision = false;  // float64 arithmetic; that of few samples always is
-    int threads = 1;
-    index max_bytes = 0;  // 0: no limit
-    Route route = Route::automatic;
-};
 
 struct Pairwise : Alignment {
     Plan plan;
 };
 
-// The problem that `sides` and `options` pose to the planner. Throws std::invalid_argument on inconsistent shapes.
-Problem problem_of(const Sides& sides, const PairwiseOptions& options);
+// What `layers` and `settings` ask of the planner. Throws std::invalid_argument where shapes do not fit.
+Problem problem_of(const Layers& layers, const Settings& settings);
+Plan plan_of(const Problem& problem);
 
-Pairwise pairwise(const Sides& sides, const PairwiseOptions& options, const Observer& observer = {});
+Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
+
+// The same in pieces: what is found out about layers [first, last), the sums of blocks [first, last), and the result of
+// all of them.
+Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
+                      const Observer& observer = {});
+Partial partial(const Layers& layers, const Settings& settings, index first, index last,
+                const Statistics& statistics, const Observer& observer = {});
+Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial);
 
 }  // namespace fastcka

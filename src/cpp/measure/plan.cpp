@@ -9,6 +9,7 @@
 #include "measure/sum_tree.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -26,18 +27,14 @@ index triangle_number(index n) { return n * (n + 1) / 2; }
 
 // What both routes need to know of a problem.
 struct Sizes {
-    index n, layers, width, element;  // width: vectors per panel
-    std::vector<index> features;      // of all layers, a first
-    index pairs;                      // pairs of layers, selves included
+    index n, layers, width, element;     // width: vectors per panel
+    const std::vector<index>& features;  // of all layers
+    index pairs;                         // pairs of layers, selves included
 
     Sizes(const Problem& problem, index panel_width)
-        : n(problem.samples), layers(problem.layers()), width(panel_width),
-          element(problem.double_precision ? 8 : 4), features(problem.widths_a) {
-        features.insert(features.end(), problem.widths_b.begin(), problem.widths_b.end());
-        const auto a = static_cast<index>(problem.widths_a.size()),
-                   b = static_cast<index>(problem.widths_b.size());
-        pairs = problem.one_sided ? triangle_number(a) : a * b + a + b;
-    }
+        : n(problem.samples), layers(problem.layers.count()), width(panel_width),
+          element(problem.settings.precision == Precision::float64 ? 8 : 4),
+          features(problem.layers.widths()), pairs(problem.layers.wanted_pairs()) {}
     index whole_panels(index vectors) const { return ceil_divide(vectors, width) * width; }
     index most_features() const { return *std::max_element(features.begin(), features.end()); }
     // Sums of the features of one layer, chunk by chunk.
@@ -61,9 +58,10 @@ void choose_threads(const Problem& problem, double multiply_adds, index tasks, i
                     index bytes_per_thread, Plan& plan) {
     const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
     index threads = static_cast<index>(
-        std::min({static_cast<double>(problem.threads), worth, static_cast<double>(tasks)}));
-    if (problem.max_bytes > 0)
-        threads = std::clamp<index>((problem.max_bytes - shared_bytes) / bytes_per_thread, 1, threads);
+        std::min({static_cast<double>(problem.settings.threads), worth, static_cast<double>(tasks)}));
+    if (problem.settings.max_bytes > 0)
+        threads =
+            std::clamp<index>((problem.settings.max_bytes - shared_bytes) / bytes_per_thread, 1, threads);
     plan.threads = static_cast<int>(threads);
     plan.bytes = shared_bytes + threads * bytes_per_thread;
 }
@@ -104,23 +102,24 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     Plan plan{};
     plan.route = Route::gram;
     plan.panel_width = s.width;
-    plan.double_precision = problem.double_precision;
+    plan.precision = problem.settings.precision;
     plan.shared_block = tile_limit < least_tile_with_many_layers;
     plan.tile = plan.shared_block ? shared_tile_side(s) : tile_side(s.width, tile_limit, tiles_of);
     plan.tiles = tiles_of(plan.tile);
     plan.whole_tile = plan.shared_block && plan.tiles == 1;
     plan.segments = 1;
-    const bool joint = problem.one_sided || s.layers == 2;
-    const LayerBlock pairs_of_layers{s.layers, joint ? 0 : static_cast<index>(problem.widths_a.size())};
-    const index entries = joint ? s.layers * s.layers : s.pairs;
-    plan.partials =
+    // For one pair, the products of both with both are as cheap as the three that are needed.
+    plan.joint = problem.layers.one_network() || s.layers == 2;
+    const LayerBlock pairs_of_layers{s.layers, plan.joint ? 0 : problem.layers.split()};
+    const index entries = plan.joint ? s.layers * s.layers : s.pairs;
+    plan.blocks =
         std::min(plan.tiles, plan.shared_block ? least_partials
                                                : std::max(least_partials, partial_bytes / (8 * entries)));
 
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
     index panels = 0, largest_panels = 0;
-    if (problem.kernel.kind != KernelKind::precomputed)
+    if (problem.settings.kernel.kind != KernelKind::precomputed)
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
             const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
@@ -130,10 +129,10 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     plan.flops = 2 * multiply_adds;
 
     const index tile_values = TileGrid(s.n, plan.tile).tile_values(s.width);
-    const index sums_bytes = 8 * (entries + (problem.kernel.is_centred() ? 0 : s.n * s.layers));
+    const index sums_bytes = 8 * (entries + (problem.settings.kernel.is_centred() ? 0 : s.n * s.layers));
     // Sums of blocks wait for their sibling; each thread makes those of one.
     index per_thread = tile_values * 8 + 4 * 8 * plan.tile + (plan.shared_block ? 0 : sums_bytes);
-    index shared = (SumTree<int>::most_waiting(plan.partials) + 2) * sums_bytes +
+    index shared = (most_waiting(plan.blocks) + 2) * sums_bytes +
                    (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
     if (plan.shared_block) {
         const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
@@ -147,7 +146,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     else
         shared += panels;
     const index all_tiles_of_one = plan.tiles * tile_values * s.element;
-    if (problem.kernel.needs_median()) {
+    if (problem.settings.kernel.needs_median()) {
         // What is collected grows to twice its size, and is copied once.
         const index collected = std::min(median_collected_bytes, 3 * all_tiles_of_one);
         per_thread += median_histogram_bytes;
@@ -156,12 +155,12 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         else
             shared += median_histogram_bytes + collected;
     }
-    const index tasks = plan.shared_block ? s.layers : plan.partials;
+    const index tasks = plan.shared_block ? s.layers : plan.blocks;
     choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);
-    if (problem.kernel.needs_median()) {
+    if (problem.settings.kernel.needs_median()) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
-        if (problem.max_bytes > 0) room = std::min(room, problem.max_bytes - plan.bytes);
+        if (problem.settings.max_bytes > 0) room = std::min(room, problem.settings.max_bytes - plan.bytes);
         plan.kept_layers =
             std::clamp<index>(static_cast<index>(static_cast<double>(room) / one), 0, s.layers);
         plan.bytes += static_cast<index>(static_cast<double>(plan.kept_layers) * one);
@@ -170,21 +169,23 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
 }
 
 Plan plan_feature(const Problem& problem, const Sizes& s) {
-    const LayerPairs pairs{s.features, static_cast<index>(problem.widths_a.size()), problem.one_sided};
+    const LayerSet& pairs = problem.layers;
     const auto tiles_of = [&](index side) { return feature_tile_count(pairs, side); };
     Plan plan{};
     plan.route = Route::feature;
     plan.panel_width = s.width;
-    plan.double_precision = problem.double_precision;
+    plan.precision = problem.settings.precision;
     plan.tile = tile_side(s.width, largest_tile, tiles_of);
     plan.tiles = tiles_of(plan.tile);
-    plan.segments = std::clamp<index>(std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval),
-                                      1, wanted_tiles);
-    plan.partials = plan.tiles * plan.segments;
+    // A power of two: all segments of a tile are then a node of the tree.
+    plan.segments = static_cast<index>(std::bit_floor(static_cast<std::uint64_t>(std::clamp<index>(
+        std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval), 1, wanted_tiles))));
+    plan.blocks = plan.segments > 1 ? plan.tiles * plan.segments : std::min(plan.tiles, most_feature_blocks);
+    plan.joint = true;
 
     const double n = static_cast<double>(s.n);
     double multiply_adds = 0;
-    pairs.for_each([&](index i, index j) {
+    pairs.for_each_pair([&](index i, index j) {
         const double p = static_cast<double>(pairs.width(i)), q = static_cast<double>(pairs.width(j));
         multiply_adds += n * p * (i == j ? (p + 1) / 2 : q);
     });
@@ -193,35 +194,38 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     index panels = 0;
     for (index p : s.features) panels += acquired_bytes(s.whole_panels(p) * s.n * s.element);
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
-    const index shared = panels + plan.partials * 8 +
-                         (plan.segments > 1 ? plan.partials * tile_values * 8 : 0) + s.vectors_bytes() +
-                         s.results_bytes();
-    choose_threads(problem, multiply_adds, plan.partials, shared, tile_values * (s.element + 8), plan);
+    // Open tiles wait for the next segment, and each thread makes one more.
+    const index open = plan.segments > 1 ? acquired_bytes(tile_values * 8) : 0;
+    const index shared = panels + plan.blocks * 8 + most_waiting(plan.segments) * open + s.vectors_bytes() +
+                         3 * 8 * s.layers * s.layers + s.results_bytes();
+    choose_threads(problem, multiply_adds, plan.blocks, shared, tile_values * (s.element + 8) + 2 * open,
+                   plan);
     return plan;
 }
 
 }  // namespace
 
 Plan make_plan(const Problem& problem, index panel_width) {
-    if (problem.layers() == 0) throw std::invalid_argument("no layers");
-    double values = 8 * static_cast<double>(problem.layers());
-    for (const auto* widths : {&problem.widths_a, &problem.widths_b})
-        for (index p : *widths) values += static_cast<double>(p);
+    if (problem.layers.count() == 0) throw std::invalid_argument("no layers");
+    double values = 8 * static_cast<double>(problem.layers.count());
+    for (index p : problem.layers.widths()) values += static_cast<double>(p);
     values *= static_cast<double>(problem.samples);
     if (values > most_values || problem.samples > most_samples)
         throw OverBudget("more values than can be counted");
     const Sizes sizes(problem, panel_width);
     const Plan gram = plan_gram(problem, sizes);
     const auto fits = [&](const Plan& plan) {
-        return problem.max_bytes == 0 || plan.bytes <= problem.max_bytes;
+        return problem.settings.max_bytes == 0 || plan.bytes <= problem.settings.max_bytes;
     };
     const auto refuse = [&](const Plan& plan) -> Plan {
         throw OverBudget("this needs " + std::to_string(plan.bytes) +
-                         " bytes beside its inputs, but max_bytes is " + std::to_string(problem.max_bytes));
+                         " bytes beside its inputs, but max_bytes is " +
+                         std::to_string(problem.settings.max_bytes));
     };
-    if (!problem.kernel.is_linear() || problem.wanted == Route::gram) return fits(gram) ? gram : refuse(gram);
+    if (!problem.settings.kernel.is_linear() || problem.settings.route == Route::gram)
+        return fits(gram) ? gram : refuse(gram);
     const Plan feature = plan_feature(problem, sizes);
-    if (problem.wanted == Route::feature) return fits(feature) ? feature : refuse(feature);
+    if (problem.settings.route == Route::feature) return fits(feature) ? feature : refuse(feature);
     const Plan& faster = feature.flops <= gram.flops ? feature : gram;
     const Plan& other = feature.flops <= gram.flops ? gram : feature;
     if (fits(faster)) return faster;

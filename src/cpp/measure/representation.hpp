@@ -64,7 +64,7 @@ struct Engine {
     template <class T> const Operations<T>& operations() const { return operations_of<T>(level); }
 };
 
-// Throws NonFinite (side and layer 0) where an element is not a finite number.
+// Throws NonFinite (network and layer 0) where an element is not a finite number.
 Centring centring_of(const MatrixView& view, const double* row_scale, const Engine& engine);
 
 // 1 / |x_i| for the cosine kernel; 0 for a zero sample, which stays zero.

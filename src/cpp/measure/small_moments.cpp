@@ -6,7 +6,7 @@ namespace fastcka {
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-SmallMoments moved(const SmallMoments& old, const LayerPairs& pairs, const std::vector<double>& factor,
+SmallMoments moved(const SmallMoments& old, const LayerSet& set, const std::vector<double>& factor,
                    const std::vector<VectorXd>& e, const PairProducts& products) {
     const double n = old.samples;
     SmallMoments out = old;
@@ -19,7 +19,7 @@ SmallMoments moved(const SmallMoments& old, const LayerPairs& pairs, const std::
         out.z[l] = f * old.z[l] + n * e[l];
         out.r(layer) = f * f * old.r(layer) + 2 * f * ez[l] + n * norm[l];
     }
-    pairs.for_each([&](index i, index j) {
+    set.for_each_pair([&](index i, index j) {
         const auto a = static_cast<std::size_t>(i), b = static_cast<std::size_t>(j);
         const double f = factor[a], g = factor[b];
         const MatrixXd zz = products(i, j);

@@ -24,7 +24,7 @@ struct SmallMoments {
 using PairProducts = std::function<Eigen::MatrixXd(index i, index j)>;
 
 // The moments after z -> factor z + e, which takes r to factor^2 r + 2 factor e'z + |e|^2, given the products before.
-SmallMoments moved(const SmallMoments& old, const LayerPairs& pairs, const std::vector<double>& factor,
+SmallMoments moved(const SmallMoments& old, const LayerSet& set, const std::vector<double>& factor,
                    const std::vector<Eigen::VectorXd>& e, const PairProducts& products);
 
 }  // namespace fastcka

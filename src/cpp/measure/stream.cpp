@@ -5,24 +5,23 @@
 
 namespace fastcka {
 
-index Stream::state_bytes(const LayerPairs& pairs, bool double_precision) {
-    return double_precision ? Moments<double>::state_bytes(pairs) : Moments<float>::state_bytes(pairs);
+index Stream::state_bytes(const LayerSet& set, Precision precision) {
+    return precision == Precision::float64 ? Moments<double>::state_bytes(set)
+                                           : Moments<float>::state_bytes(set);
 }
 
-void Stream::update(const Sides& batch, int threads, const Observer& observer) {
-    std::vector<MatrixView> views = batch.a;
-    if (batch.b) views.insert(views.end(), batch.b->begin(), batch.b->end());
+void Stream::update(const Layers& batch, int threads, const Observer& observer) {
     Team team(threads, observer);
     try {
-        team.together([&] { std::visit([&](auto& moments) { moments.update(views, team); }, moments_); });
+        team.together(
+            [&] { std::visit([&](auto& moments) { moments.update(batch.views, team); }, moments_); });
     } catch (const NonFinite& e) {
-        if (e.layer < layers_a_) throw;
-        throw NonFinite(1, e.layer - layers_a_, e.row, e.column);
+        if (e.layer < set_.split()) throw;
+        throw NonFinite(1, e.layer - set_.split(), e.row, e.column);
     }
 }
 
 void Stream::merge(Stream& other, int threads) {
-
     Team team(threads);  // without an observer: a merger cannot be done by half
     settle(threads, {});
     other.settle(threads, {});
@@ -38,14 +37,15 @@ void Stream::settle(int threads, const Observer& observer) {
     team.together([&] { std::visit([&](auto& moments) { moments.settle(team); }, moments_); });
 }
 
-Alignment Stream::result(bool unbiased, int threads, const Observer& observer) {
-    if (samples() < (unbiased ? 4 : 2)) throw std::invalid_argument("too few samples");
+Alignment Stream::result(Estimator estimator, int threads, const Observer& observer) {
+    if (samples() < (estimator == Estimator::unbiased ? 4 : 2))
+        throw std::invalid_argument("too few samples");
     settle(threads, observer);
     Team team(threads, observer);
-    RouteResult result;
+    LinearSums result;
     team.together(
         [&] { result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_); });
-    return alignment_of(std::move(result), unbiased, double_precision_, one_sided_);
+    return alignment_of(result.sums, set_, std::move(result.layers), estimator, precision_);
 }
 
 Stream::Counts Stream::counts() const {

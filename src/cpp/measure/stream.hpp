@@ -3,7 +3,6 @@
 #pragma once
 
 #include "measure/moments.hpp"
-#include "measure/routes.hpp"
 
 #include <utility>
 #include <variant>
@@ -16,25 +15,25 @@ class Stream {
         index folded, pending;  // samples
     };
 
-    Stream(const LayerPairs& pairs, bool double_precision)
-        : moments_(double_precision ? Either(std::in_place_type<Moments<double>>, pairs)
-                                    : Either(std::in_place_type<Moments<float>>, pairs)),
-          layers_a_(pairs.layers_a), one_sided_(pairs.one_sided), double_precision_(double_precision) {}
+    Stream(const LayerSet& set, Precision precision)
+        : moments_(precision == Precision::float64 ? Either(std::in_place_type<Moments<double>>, set)
+                                                   : Either(std::in_place_type<Moments<float>>, set)),
+          set_(set), precision_(precision) {}
     Stream(Stream&&) = default;
     Stream& operator=(Stream&&) = default;
     Stream(const Stream&) = delete;  // a state may be gigabytes
     Stream& operator=(const Stream&) = delete;
     ~Stream() = default;
 
-    static index state_bytes(const LayerPairs& pairs, bool double_precision);
+    static index state_bytes(const LayerSet& set, Precision precision);
 
     index samples() const { return counts().folded + counts().pending; }
     // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed; for what the observer
     // throws see Moments.
-    void update(const Sides& batch, int threads, const Observer& observer = {});
+    void update(const Layers& batch, int threads, const Observer& observer = {});
     // `other` must have the same layers and precision.
     void merge(Stream& other, int threads);
-    Alignment result(bool unbiased, int threads, const Observer& observer = {});
+    Alignment result(Estimator estimator, int threads, const Observer& observer = {});
 
     // For saving and loading, see Moments.
     void settle(int threads, const Observer& observer);
@@ -48,8 +47,8 @@ class Stream {
     using Either = std::variant<Moments<float>, Moments<double>>;
 
     Either moments_;
-    index layers_a_;
-    bool one_sided_, double_precision_;
+    LayerSet set_;
+    Precision precision_;
 };
 
 }  // namespace fastcka

@@ -5,59 +5,120 @@
 
 #include "base/matrix_view.hpp"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace fastcka {
 
-// `Sums` has merge(right), which adds the sums of the blocks that follow its own. Any thread may add at any time.
+// The most sums that wait for their sibling while one thread adds blocks in order.
+inline index most_waiting(index blocks) {
+    index levels = 1;
+    while (index{1} << levels < blocks) ++levels;
+    return levels;
+}
+
+// The sums of some blocks, merged as far as they are neighbours in the tree. `Sums` has merge(right), which adds the sums
+// of the blocks that follow its own. Any thread may add at any time.
 template <class Sums> class SumTree {
   public:
+    // The blocks from number << level on, 1 << level of them or as many as there are. An odd one out of a level moves up
+    // as it is.
+    struct Node {
+        index level, number;
+        auto operator<=>(const Node&) const = default;
+    };
+    struct Range {
+        index first, last;  // last: one beyond
+        auto operator<=>(const Range&) const = default;
+    };
+
     explicit SumTree(index blocks) : blocks_(blocks) {}
+    SumTree(const SumTree& other) : blocks_(other.blocks_), nodes_(other.nodes_) {}
+    SumTree(SumTree&& other) noexcept : blocks_(other.blocks_), nodes_(std::move(other.nodes_)) {}
+    SumTree& operator=(const SumTree&) = delete;
+    SumTree& operator=(SumTree&&) = delete;
+    ~SumTree() = default;
+
+    index blocks() const { return blocks_; }
+    const std::map<Node, Sums>& nodes() const { return nodes_; }
 
     // The sums of one block; each block comes once. Merges them with every complete sibling on the way to the root.
-    void add(index block, Sums sums) {
-        index node = block, nodes = blocks_;  // at one level of the tree
-        for (index level = 0; nodes > 1; ++level, node /= 2, nodes = (nodes + 1) / 2) {
-            const index sibling = node ^ 1;
-            if (sibling >= nodes) continue;  // an odd one out moves up as it is
-            Sums other;
-            {
-                const std::lock_guard lock(mutex_);
-                const auto waiting = waiting_.find({level, sibling});
-                if (waiting == waiting_.end()) {
-                    waiting_.emplace(std::pair{level, node}, std::move(sums));
-                    return;
+    void add(index block, Sums sums) { add(Node{0, block}, std::move(sums)); }
+    void add(Node node, Sums sums) {
+        for (index nodes = nodes_on(node.level); nodes > 1; nodes = (nodes + 1) / 2) {
+            const index sibling = node.number ^ 1;
+            if (sibling < nodes) {
+                Sums other;
+                {
+                    const std::lock_guard lock(mutex_);
+                    const auto waiting = nodes_.find({node.level, sibling});
+                    if (waiting == nodes_.end()) {
+                        nodes_.emplace(node, std::move(sums));
+                        return;
+                    }
+                    other = std::move(waiting->second);
+                    nodes_.erase(waiting);
                 }
-                other = std::move(waiting->second);
-                waiting_.erase(waiting);
+                if (node.number < sibling) {
+                    sums.merge(other);
+                } else {
+                    other.merge(sums);
+                    sums = std::move(other);
+                }
             }
-            if (node < sibling) {
-                sums.merge(other);
-            } else {
-                other.merge(sums);
-                sums = std::move(other);
-            }
+            node = {node.level + 1, node.number / 2};
         }
-        root_ = std::move(sums);
+        nodes_.emplace(node, std::move(sums));
     }
 
+    // The blocks that are in, as ranges in order.
+    std::vector<Range> covered() const {
+        std::vector<Range> ranges;
+        for (const auto& [node, sums] : nodes_) ranges.push_back(range_of(node));
+        std::sort(ranges.begin(), ranges.end());
+        std::vector<Range> joined;
+        for (const Range& range : ranges)
+            if (!joined.empty() && joined.back().last == range.first)
+                joined.back().last = range.last;
+            else
+                joined.push_back(range);
+        return joined;
+    }
+    bool complete() const { return covered() == std::vector{Range{0, blocks_}}; }
     // The sums of all blocks, when all have come.
-    const Sums& root() const { return root_; }
+    const Sums& root() const { return nodes_.begin()->second; }
 
-    // The most values that wait for their sibling while one thread after another adds blocks in order.
-    static index most_waiting(index blocks) {
-        index levels = 1;
-        while (index{1} << levels < blocks) ++levels;
-        return levels;
+    // Adds blocks that others have summed; refuses a block that is in already, and then changes nothing.
+    void merge(const SumTree& other) {
+        if (other.blocks_ != blocks_) throw std::invalid_argument("another number of blocks");
+        for (const Range& mine : covered())
+            for (const Range& theirs : other.covered())
+                if (std::max(mine.first, theirs.first) < std::min(mine.last, theirs.last))
+                    throw std::invalid_argument(
+                        "block " + std::to_string(std::max(mine.first, theirs.first)) + " is in both");
+        for (const auto& [node, sums] : other.nodes_) add(node, sums);
+    }
+
+    // Whether there is such a node in a tree over so many blocks.
+    static bool exists(Node node, index blocks) {
+        return node.level >= 0 && node.level <= most_waiting(blocks) && node.number >= 0 &&
+               node.number < blocks && node.number << node.level < blocks;
     }
 
   private:
+    index nodes_on(index level) const { return ((blocks_ - 1) >> level) + 1; }
+    Range range_of(const Node& node) const {
+        return {node.number << node.level, std::min((node.number + 1) << node.level, blocks_)};
+    }
+
     index blocks_;
     std::mutex mutex_;
-    std::map<std::pair<index, index>, Sums> waiting_;  // (level, node)
-    Sums root_;
+    std::map<Node, Sums> nodes_;  // no two of them siblings
 };
 
 }  // namespace fastcka

@@ -21,9 +21,9 @@ struct PairSums {
 
 struct Sums {
     double samples;
-    PairSums pairs;                    // layers of a x layers of b
-    PairSums self_a, self_b;           // each layer with itself: layers x 1
-    Eigen::VectorXd trace_a, trace_b;  // tr(H K H) of each layer
+    PairSums pairs;          // rows x columns of the result
+    PairSums selves;         // each layer with itself: layers x 1
+    Eigen::VectorXd traces;  // tr(H K H) of each layer
 };
 
 // What belongs to one representation alone, a column per layer.

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bindings/common.hpp"
+
+namespace fastcka {
+namespace {
+
+Element element_of(const py::dtype& type) {
+    const char kind = type.kind();
+    const auto size = type.itemsize();
+    if (kind == 'f' && size == 8) return Element::f64;
+    if (kind == 'f' && size == 4) return Element::f32;
+    if (kind == 'f' && size == 2) return Element::f16;
+    if (kind == 'V' && size == 2) return Element::bf16;
+    if (kind == 'b') return Element::boolean;
+    constexpr std::array signed_types{Element::i8, Element::i16, Element::i32, Element::i64};
+    constexpr std::array unsigned_types{Element::u8, Element::u16, Element::u32, Element::u64};
+    if (kind == 'i' || kind == 'u')
+        for (std::size_t power = 0; power < 4; ++power)
+            if (size == py::ssize_t{1} << power)
+                return kind == 'i' ? signed_types[power] : unsigned_types[power];
+    throw py::type_error("unsupported element type " + std::string(py::str(type)));
+}
+
+}  // namespace
+
+MatrixView view_of(const py::array& array) {
+    if (array.ndim() != 2)
+        throw std::invalid_argument("expected a matrix, got " + std::to_string(array.ndim()) + " dimensions");
+    return {static_cast<const std::byte*>(array.data()),
+            array.shape(0),
+            array.shape(1),
+            array.strides(0),
+            array.strides(1),
+            element_of(array.dtype())};
+}
+
+std::vector<MatrixView> views_of(const std::vector<py::array>& arrays) {
+    std::vector<MatrixView> views;
+    for (const py::array& array : arrays) views.push_back(view_of(array));
+    return views;
+}
+
+LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
+    const auto split = static_cast<index>(widths.size());
+    if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
+    return {std::move(widths), split};
+}
+
+py::array_t<double> array_of(const Eigen::MatrixXd& matrix) {
+    py::array_t<double> array({matrix.rows(), matrix.cols()});
+    auto out = array.mutable_unchecked<2>();
+    for (index i = 0; i < matrix.rows(); ++i)
+        for (index j = 0; j < matrix.cols(); ++j) out(i, j) = matrix(i, j);
+    return array;
+}
+
+py::array_t<double> array_of(const Eigen::VectorXd& vector) {
+    return py::array_t<double>(vector.size(), vector.data());
+}
+
+void interruptible(index, index) {
+    const WithGil gil;
+    if (or_sleep([] { return PyErr_CheckSignals(); }) != 0) throw py::error_already_set();
+}
+
+Observer observer_of(const std::optional<py::function>& progress) {
+    if (!progress) return interruptible;
+    return [callback = progress->ptr()](index done, index total) {
+        interruptible(done, total);
+        if (total == 0) return;
+        const WithGil gil;
+        const auto told = or_sleep(
+            [&] { return PyObject_CallFunction(callback, "nn", Py_ssize_t{done}, Py_ssize_t{total}); });
+        if (!told) throw py::error_already_set();
+        Py_DECREF(told);
+    };
+}
+
+}  // namespace fastcka

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the bindings share: arrays, the interpreter lock, observers. Only files of this folder know Python.
+#pragma once
+
+#include "base/parallel.hpp"
+#include "measure/layer_set.hpp"
+
+#include <Eigen/Core>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <chrono>
+#include <cxxabi.h>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace fastcka {
+
+namespace py = pybind11;
+
+MatrixView view_of(const py::array& array);
+std::vector<MatrixView> views_of(const std::vector<py::array>& arrays);
+
+// The layers of one network, or of two.
+LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b);
+
+py::array_t<double> array_of(const Eigen::MatrixXd& matrix);
+py::array_t<double> array_of(const Eigen::VectorXd& vector);
+
+template <class Name, std::size_t N>
+Name named(const std::array<std::pair<const char*, Name>, N>& names, const std::string& text) {
+    for (const auto& [name, value] : names)
+        if (text == name) return value;
+    throw std::invalid_argument("unknown name " + text);
+}
+
+// While the interpreter ends, Python ends a thread that asks for its lock, by unwinding the stack. What that destroys on
+// its way, arrays among it, must not be touched without the lock, so the thread sleeps instead until the process is gone.
+template <class Call> auto or_sleep(Call&& call) {
+#ifdef __GLIBCXX__  // others end a thread without unwinding
+    try {
+        return call();
+    } catch (const abi::__forced_unwind&) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+#else
+    return call();
+#endif
+}
+
+inline thread_local PyThreadState* released = nullptr;  // of a thread without the GIL
+
+// Without the GIL as long as it lives.
+class WithoutGil {
+  public:
+    WithoutGil() { released = PyEval_SaveThread(); }
+    ~WithoutGil() {
+        or_sleep([] { PyEval_RestoreThread(released); });
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+};
+
+// With it again. py::gil_scoped_acquire looks into the thread state, which is gone after the interpreter.
+class WithGil {
+  public:
+    WithGil() : state_(released) {
+        or_sleep([this] { PyEval_RestoreThread(state_); });
+    }
+    ~WithGil() { released = PyEval_SaveThread(); }
+    WithGil(const WithGil&) = delete;
+    WithGil& operator=(const WithGil&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
+// Observers are called by the core without the GIL, on the caller's thread. This one looks for Ctrl-C.
+void interruptible(index done, index total);
+// The same, and tells a callback of (done, total).
+Observer observer_of(const std::optional<py::function>& progress);
+
+// Each adds its part of the module.
+void bind_pairwise(py::module_& m);
+void bind_matrices(py::module_& m);
+void bind_streams(py::module_& m);
+
+}  // namespace fastcka
