@@ -4,7 +4,7 @@
 # fastcka_add_level(<level> [flags...])
 function(fastcka_add_level level)
   set(target fastcka_level_${level})
-  add_library(${target} OBJECT src/cpp/engine/level.cpp)
+  add_library(${target} OBJECT src/cpp/simd/level.cpp)
   fastcka_target(${target})
   # The linker keeps one copy of an inline function, whatever flags it was compiled with. So nothing inline may have the
   # same name in two levels: our own code is in a namespace named after the level, and Eigen's namespace is renamed.

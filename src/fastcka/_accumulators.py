@@ -57,7 +57,7 @@ class Accumulator(Protocol):
 
 
 class Exact:
-    """Sums of products of all features of all pairs of layers; see src/cpp/measure/moments.hpp."""
+    """Sums of products of all features of all pairs of layers; see src/cpp/sums/moments.hpp."""
 
     def __init__(
         self, layout: Layout, unbiased: bool, limits: Limits, state: dict[str, Array] | None = None

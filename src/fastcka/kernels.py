@@ -3,7 +3,7 @@
 
 A kernel is chosen by name (``kernel="rbf"``) or by object (``kernel=fastcka.RBF(bandwidth=0.5)``). It is
 resolved separately for each representation: a relative bandwidth becomes another number for every layer. The
-arithmetic is in the core, src/cpp/engine/maps.hpp.
+arithmetic is in the core, src/cpp/simd/maps.hpp.
 """
 
 from __future__ import annotations

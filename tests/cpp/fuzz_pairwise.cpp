@@ -4,9 +4,9 @@
 //   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -DFASTCKA_FUZZER ... fuzz_pairwise.cpp <the core's objects>
 #include "base/errors.hpp"
 #include "check.hpp"
-#include "measure/gram.hpp"
-#include "measure/pairwise.hpp"
-#include "measure/stream.hpp"
+#include "compare/pairwise.hpp"
+#include "compare/stream.hpp"
+#include "layers/gram.hpp"
 #include "support.hpp"
 
 #include <cstdlib>

@@ -4,9 +4,9 @@
 #pragma once
 
 #include "base/matrix_view.hpp"
-#include "engine/dispatch.hpp"
-#include "measure/representation.hpp"
-#include "measure/settings.hpp"
+#include "layers/representation.hpp"
+#include "simd/dispatch.hpp"
+#include "sums/settings.hpp"
 
 #include <Eigen/Core>
 

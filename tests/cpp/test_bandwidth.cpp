@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The exact median of squared distances, against sorting all of them.
 #include "check.hpp"
-#include "measure/bandwidth.hpp"
+#include "layers/bandwidth.hpp"
 #include "support.hpp"
 
 namespace fastcka::test {

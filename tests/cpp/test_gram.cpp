@@ -2,7 +2,7 @@
 // Gram matrices as a whole, and double centring.
 #include "base/errors.hpp"
 #include "check.hpp"
-#include "measure/gram.hpp"
+#include "layers/gram.hpp"
 #include "support.hpp"
 
 namespace fastcka::test {

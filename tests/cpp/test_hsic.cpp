@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Estimators from sums, against the formulas of the papers with their matrices written out.
 #include "check.hpp"
-#include "measure/cka.hpp"
+#include "measures/cka.hpp"
 #include "support.hpp"
 
 namespace fastcka::test {

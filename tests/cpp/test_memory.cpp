@@ -2,7 +2,7 @@
 // The memory that a computation takes, measured in a child process, stays below what its plan says.
 #include "base/buffer.hpp"
 #include "check.hpp"
-#include "measure/pairwise.hpp"
+#include "compare/pairwise.hpp"
 #include "support.hpp"
 
 #include <cstdio>

@@ -3,7 +3,7 @@
 // number of threads; bad input.
 #include "base/errors.hpp"
 #include "check.hpp"
-#include "measure/pairwise.hpp"
+#include "compare/pairwise.hpp"
 #include "support.hpp"
 
 #include <atomic>
@@ -97,7 +97,7 @@ void check_alignment(const std::string& name, const Alignment& out, const Expect
             CHECK_CLOSE(out.cka(i, j), expected.hsic(i, j) / root, tolerance);
             CHECK_CLOSE(out.hsic(i, j), expected.hsic(i, j), 2 * tolerance * static_cast<double>(root));
         }
-    for (const LayerReport& report : out.layers) CHECK(report.status == Status::fine);
+    for (const LayerNote& report : out.layers) CHECK(report.status == Status::fine);
     if (check::failures > before && check::failures <= 20) std::printf("        in: %s\n", name.c_str());
 }
 

@@ -2,9 +2,9 @@
 // The plan: the faster route by its own model, limits kept, and bytes that grow with the problem.
 #include "base/errors.hpp"
 #include "check.hpp"
-#include "engine/tuning.hpp"
-#include "measure/feature_tiles.hpp"
-#include "measure/plan.hpp"
+#include "simd/tuning.hpp"
+#include "sums/feature_tiles.hpp"
+#include "sums/plan.hpp"
 #include "support.hpp"
 
 namespace fastcka::test {

@@ -2,8 +2,8 @@
 // Exact streams: the values of pairwise(), whatever the batches, merges and interruptions.
 #include "base/errors.hpp"
 #include "check.hpp"
-#include "measure/pairwise.hpp"
-#include "measure/stream.hpp"
+#include "compare/pairwise.hpp"
+#include "compare/stream.hpp"
 #include "support.hpp"
 
 #include <map>

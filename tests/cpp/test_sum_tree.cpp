@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sums of blocks: along the same tree in whatever order they come. Products of pairs of layers, against plain loops.
 #include "check.hpp"
-#include "measure/pair_products.hpp"
-#include "measure/sum_tree.hpp"
+#include "sums/pair_products.hpp"
+#include "sums/sum_tree.hpp"
 #include "support.hpp"
 
 #include <numeric>

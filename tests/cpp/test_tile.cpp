@@ -2,8 +2,8 @@
 // The micro-kernel and tiles of inner products, at every SIMD level, against plain loops. Inputs are small integers, whose
 // sums are exact: every comparison is to the last bit.
 #include "check.hpp"
-#include "measure/feature_tiles.hpp"
-#include "measure/tiles.hpp"
+#include "layers/tiles.hpp"
+#include "sums/feature_tiles.hpp"
 #include "support.hpp"
 
 #include <set>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A matrix that somebody else owns: pointer, shape, strides in bytes and element type. Read by engine/statistics and
-// engine/panels.
+// A matrix that somebody else owns: pointer, shape, strides in bytes and element type. Read by simd/statistics and
+// simd/panels.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/parallel.hpp"
-#include "measure/layer_set.hpp"
+#include "layers/layer_set.hpp"
 
 #include <Eigen/Core>
 #include <pybind11/numpy.h>

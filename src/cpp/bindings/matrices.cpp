@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Whole Gram matrices.
 #include "bindings/common.hpp"
-#include "measure/gram.hpp"
+#include "layers/gram.hpp"
 
 namespace fastcka {
 namespace {

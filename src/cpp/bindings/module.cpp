@@ -3,7 +3,7 @@
 #include "base/buffer.hpp"
 #include "base/errors.hpp"
 #include "bindings/common.hpp"
-#include "engine/dispatch.hpp"
+#include "simd/dispatch.hpp"
 
 namespace fastcka {
 namespace {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Kernels, plans, all pairs of layers, and the same in pieces.
-#include "measure/pairwise.hpp"
+#include "compare/pairwise.hpp"
 
 #include "bindings/common.hpp"
-#include "engine/dispatch.hpp"
+#include "simd/dispatch.hpp"
 
 namespace fastcka {
 namespace {
@@ -57,10 +57,10 @@ template <class Of> py::list reports(const Alignment& alignment, bool of_columns
     return list;
 }
 py::list statuses(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerReport& report) { return text_of(report.status); });
+    return reports(alignment, of_columns, [](const LayerNote& report) { return text_of(report.status); });
 }
 py::list sigmas(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerReport& report) { return report.sigma; });
+    return reports(alignment, of_columns, [](const LayerNote& report) { return report.sigma; });
 }
 
 }  // namespace

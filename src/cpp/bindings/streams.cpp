@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Streams of batches.
 #include "bindings/common.hpp"
-#include "measure/stream.hpp"
+#include "compare/stream.hpp"
 
 #include <memory>
 #include <mutex>

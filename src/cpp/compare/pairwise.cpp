@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "compare/pairwise.hpp"
+
+#include "base/buffer.hpp"
+#include "simd/dispatch.hpp"
+#include "simd/tuning.hpp"
+
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+namespace fastcka {
+namespace {
+
+void check(bool condition, const char* message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+}  // namespace
+
+Problem problem_of(const Layers& layers, const Settings& settings) {
+    check(layers.split > 0, "no layers");
+    Problem problem{layers.samples(), layers.set(), settings};
+    for (const MatrixView& view : layers.views) {
+        check(view.rows == problem.samples, "layers have different numbers of samples");
+        check(view.columns > 0, "a layer without features");
+        check(settings.kernel.kind != KernelKind::precomputed || view.columns == view.rows,
+              "a Gram matrix that is not square");
+    }
+    check(problem.samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
+    check(settings.threads > 0, "threads must be positive");
+    check(settings.route != Route::feature || settings.kernel.is_linear(),
+          "the feature route is for linear kernels");
+    if (problem.samples <= few_samples) problem.settings.precision = Precision::float64;
+    return problem;
+}
+
+Plan plan_of(const Problem& problem) {
+    return make_plan(problem, panel_width_of(current_level(), problem.settings.precision));
+}
+
+namespace {
+
+// What the sums of all blocks are sums of.
+Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
+    const LayerSet& set = problem.layers;
+    const index all = set.count();
+    const bool gram = plan.route == Route::gram, centred = problem.settings.kernel.is_centred();
+    const BlockSums& root = partial.sums.root();
+    const index entries = plan.joint ? all * all : set.rows() * set.columns() + all;
+    check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
+          "sums of another shape");
+    check(!gram || centred || (root.row_sums.rows() == problem.samples && root.row_sums.cols() == all),
+          "sums of another shape");
+    Eigen::VectorXd products = Eigen::VectorXd::Zero(entries);
+    std::copy(root.products.begin(), root.products.end(), products.data() + root.first);
+
+    using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    Eigen::MatrixXd pairs;
+    Eigen::VectorXd selves;
+    if (plan.joint) {
+        const Eigen::MatrixXd both =
+            Eigen::Map<const RowMajor>(products.data(), all, all).selfadjointView<Eigen::Upper>();
+        pairs = both.block(0, set.first_column(), set.rows(), set.columns());
+        selves = both.diagonal();
+    } else {
+        pairs = Eigen::Map<const RowMajor>(products.data(), set.rows(), set.columns());
+        selves = products.tail(all);
+    }
+    const Margins margins{partial.diagonals, centred ? Eigen::MatrixXd(-partial.diagonals) : root.row_sums};
+    const auto of = [&](index first, index count) {
+        return Margins{margins.diagonal.middleCols(first, count), margins.row_sums.middleCols(first, count)};
+    };
+    const Margins rows = of(0, set.rows()), columns = of(set.first_column(), set.columns());
+    const double n = static_cast<double>(problem.samples);
+    if (gram)  // tiles hold what is above the diagonal
+        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins),
+                centred_traces(margins)};
+    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins),
+            centred_traces(margins)};
+}
+
+}  // namespace
+
+Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
+    check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
+    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
+          "sums of another shape");
+    return {alignment_of(sums_of(problem, plan, partial), problem.layers, partial.layers,
+                         problem.settings.estimator, plan.precision),
+            plan};
+}
+
+namespace {
+
+// run(sweep) with the team of a plan.
+template <class Run>
+void sweep(const Layers& layers, const Kernel& kernel, const Plan& plan, const Observer& observer,
+           Run&& run) {
+    Team team(plan.threads, observer);
+    const Engine engine{current_level(), team};
+    team.together([&] { run(Sweep{layers, kernel, plan, engine}); });
+}
+
+Partial sum_blocks(const Sweep& sweep, index first, index last, const Statistics* known) {
+    const bool wide = sweep.plan.precision == Precision::float64;
+    const auto blocks = sweep.plan.route == Route::gram
+                            ? (wide ? gram_blocks<double> : gram_blocks<float>)
+                            : (wide ? feature_blocks<double> : feature_blocks<float>);
+    return blocks(sweep, first, last, known);
+}
+
+Pairwise of_precision(const Layers& layers, const Settings& settings, const Observer& observer) {
+    const Problem problem = problem_of(layers, settings);
+    const Plan plan = plan_of(problem);
+    if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // what idles counts, too
+    std::optional<Partial> all;
+    sweep(layers, settings.kernel, plan, observer,
+          [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, nullptr)); });
+    return finish(problem, plan, *all);
+}
+
+}  // namespace
+
+Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
+    try {
+        return of_precision(layers, settings, observer);
+    } catch (const NeedsDouble&) {
+        Settings exact = settings;
+        exact.precision = Precision::float64;
+        return of_precision(layers, exact, observer);
+    }
+}
+
+Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
+                      const Observer& observer) {
+    const Problem problem = problem_of(layers, settings);
+    check(0 <= first && first <= last && last <= layers.count(), "no such layers");
+    const Plan plan = plan_of(problem);
+    const bool wide = plan.precision == Precision::float64;
+    const auto of_layer = plan.route == Route::gram
+                              ? (wide ? gram_statistics<double> : gram_statistics<float>)
+                              : (wide ? feature_statistics<double> : feature_statistics<float>);
+    Statistics statistics{
+        std::vector<std::optional<LayerStatistics>>(static_cast<std::size_t>(layers.count()))};
+    sweep(layers, settings.kernel, plan, observer, [&](const Sweep& sweep) {
+        for (index layer = first; layer < last; ++layer) try {
+                statistics.layers[static_cast<std::size_t>(layer)] = of_layer(sweep, layer);
+            } catch (const NeedsDouble&) {
+                statistics.layers[static_cast<std::size_t>(layer)] = LayerStatistics{{}, not_given, true};
+            }
+    });
+    return statistics;
+}
+
+Partial partial(const Layers& layers, const Settings& settings, index first, index last,
+                const Statistics& statistics, const Observer& observer) {
+    const Problem problem = problem_of(layers, settings);
+    const Plan plan = plan_of(problem);
+    check(0 <= first && first <= last && last <= plan.blocks, "no such blocks");
+    check(statistics.layers.size() == layers.views.size(), "statistics of another number of layers");
+    for (index l = 0; l < layers.count(); ++l) {
+        const auto& known = statistics.layers[static_cast<std::size_t>(l)];
+        check(known.has_value(), "statistics of some layers are missing");
+        check(!known->needs_float64, "these layers need float64");
+        check(static_cast<index>(known->centring.mean.size()) == problem.layers.width(l),
+              "statistics of another number of features");
+    }
+    std::optional<Partial> sums;
+    sweep(layers, settings.kernel, plan, observer,
+          [&](const Sweep& sweep) { sums.emplace(sum_blocks(sweep, first, last, &statistics)); });
+    return *std::move(sums);
+}
+
+}  // namespace fastcka

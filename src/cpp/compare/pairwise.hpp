@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The whole method in one function: all pairs of layers of one network or two. Start reading here.
+#pragma once
+
+#include "measures/cka.hpp"
+#include "sums/sweep.hpp"
+
+namespace fastcka {
+
+struct Pairwise : Alignment {
+    Plan plan;
+};
+
+// What `layers` and `settings` ask of the planner. Throws std::invalid_argument where shapes do not fit.
+Problem problem_of(const Layers& layers, const Settings& settings);
+Plan plan_of(const Problem& problem);
+
+Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
+
+// The same in pieces: what is found out about layers [first, last), the sums of blocks [first, last), and the result of
+// all of them.
+Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
+                      const Observer& observer = {});
+Partial partial(const Layers& layers, const Settings& settings, index first, index last,
+                const Statistics& statistics, const Observer& observer = {});
+Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial);
+
+}  // namespace fastcka

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "layers/representation.hpp"
+
+#include "base/errors.hpp"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace fastcka {
+namespace {
+
+constexpr index columns_per_chunk = 1024;
+
+[[noreturn]] void report_non_finite(const MatrixView& view, const Engine& engine) {
+    const auto& operations = engine.operations<double>();
+    const auto columns = static_cast<std::size_t>(view.columns);
+    const std::vector<double> origin(columns, 0.0);
+    for (index i = 0; i < view.rows; ++i) {
+        std::vector<double> row(columns, 0.0);
+        double largest = 0;
+        operations.feature_statistics(view, nullptr, i, 1, 0, view.columns, origin.data(), row.data(),
+                                      &largest);
+        for (index j = 0; j < view.columns; ++j)
+            if (!std::isfinite(row[static_cast<std::size_t>(j)])) throw NonFinite(0, 0, i, j);
+    }
+    throw std::invalid_argument("values so large that their sum overflows; divide them by a constant first");
+}
+
+bool reads_as_float(Element element) {
+    return element == Element::f32 || element == Element::f16 || element == Element::bf16;
+}
+
+}  // namespace
+
+Centring centring_of(const MatrixView& view, const double* row_scale, const Engine& engine) {
+    const auto& operations = engine.operations<double>();
+    const index n = view.rows, p = view.columns;
+    const index row_chunk = std::max(least_rows_per_chunk, (n + most_row_chunks - 1) / most_row_chunks);
+    const index row_chunks = (n + row_chunk - 1) / row_chunk;
+    const index column_chunks = (p + columns_per_chunk - 1) / columns_per_chunk;
+
+    std::vector<double> origin(static_cast<std::size_t>(p), 0.0);  // the first sample
+    std::vector<double> none(static_cast<std::size_t>(p), 0.0);
+    double ignored = 0;
+    operations.feature_statistics(view, row_scale, 0, 1, 0, p, none.data(), origin.data(), &ignored);
+
+    // A fixed grid of chunks, added up in order: the same bits for any number of threads.
+    std::vector<double> sums(static_cast<std::size_t>(row_chunks * p), 0.0);
+    std::vector<double> largest(static_cast<std::size_t>(row_chunks * column_chunks), 0.0);
+    engine.team.for_each(row_chunks * column_chunks, [&](index task, int) {
+        const index r = task / column_chunks, c = task % column_chunks;
+        const index first_row = r * row_chunk, first_column = c * columns_per_chunk;
+        operations.feature_statistics(view, row_scale, first_row, std::min(row_chunk, n - first_row),
+                                      first_column, std::min(columns_per_chunk, p - first_column),
+                                      origin.data() + first_column, sums.data() + r * p + first_column,
+                                      &largest[static_cast<std::size_t>(task)]);
+    });
+
+    Centring centring;
+    centring.mean = std::move(none);
+    for (index r = 0; r < row_chunks; ++r)
+        for (index j = 0; j < p; ++j)
+            centring.mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(r * p + j)];
+    for (std::size_t j = 0; j < centring.mean.size(); ++j) {
+        centring.mean[j] = origin[j] + centring.mean[j] / static_cast<double>(n);
+        if (!std::isfinite(centring.mean[j])) report_non_finite(view, engine);
+    }
+    centring.largest = *std::max_element(largest.begin(), largest.end());
+    // Normalised rows that differ by roundings only are equal.
+    if (row_scale != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon())
+        centring.largest = 0;
+    if (centring.largest > 0) {
+        int exponent = 0;
+        std::frexp(centring.largest, &exponent);
+        centring.scale = std::ldexp(1.0, -std::clamp(exponent, -1000, 1000));
+    }
+    return centring;
+}
+
+std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engine) {
+    std::vector<double> scale(static_cast<std::size_t>(view.rows));
+    const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
+    engine.team.for_each(chunks, [&](index task, int) {
+        const index first = task * chunk;
+        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first),
+                                              scale.data() + first);
+    });
+    for (double& value : scale) {
+        if (!std::isfinite(value)) report_non_finite(view, engine);
+        value = value > 0 ? 1 / value : 0;
+    }
+    return scale;
+}
+
+bool has_massive_sample(const SampleSums& norms) {
+    const double largest = *std::max_element(norms.squared.begin(), norms.squared.end());
+    const double others = std::accumulate(norms.squared.begin(), norms.squared.end(), -largest) /
+                          static_cast<double>(norms.squared.size() - 1);
+    return largest > massive_norm_ratio * std::max(others, 0.0) && others < largest;
+}
+
+template <class T>
+Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+               const double* row_scale, std::vector<double> direction, SampleSums& sums,
+               const Engine& engine) {
+    const auto& operations = engine.operations<T>();
+    const index n = view.rows, p = view.columns;
+    Panels<T> panels(vectors_are_samples ? n : p, vectors_are_samples ? p : n, operations.panel_width);
+    const bool projects = !direction.empty();
+    direction.resize(static_cast<std::size_t>(p + operations.panel_width), 0.0);
+    sums.squared.assign(static_cast<std::size_t>(n), 0.0);
+    sums.projections.assign(projects ? static_cast<std::size_t>(n) : 0, 0.0);
+
+    const double scale = centring ? centring->scale : 1.0;
+    // Differences, scaled values and the scale itself must stay within the range of float.
+    const bool in_range = !centring || (centring->largest < 1e37 && scale < 1e37 && scale > 1e-37);
+    const Packing<T> job{
+        .view = view,
+        .vectors_are_samples = vectors_are_samples,
+        .through_double = !reads_as_float(view.element) || row_scale != nullptr || !in_range,
+        .row_scale = row_scale,
+        .mean = centring ? centring->mean.data() : nullptr,
+        .scale = scale,
+        .panels = panels.data(),
+        .squared_norms = sums.squared.data(),
+        .direction = projects ? direction.data() : nullptr,
+        .projections = sums.projections.data(),
+    };
+    const index blocks = (panels.coordinates() + coordinate_block - 1) / coordinate_block;
+    const auto pack_one = [&](index panel, index block) {
+        const index first = block * coordinate_block;
+        operations.pack(job, panel, first, Panels<T>::block_size(first, panels.coordinates()));
+    };
+    // A task owns its samples, since it adds to their norms.
+    if (vectors_are_samples)
+        engine.team.for_each(panels.count(), [&](index panel, int worker) {
+            for (index block = 0; block < blocks; ++block) {
+                pack_one(panel, block);
+                engine.team.poll(worker);
+            }
+        });
+    else
+        engine.team.for_each(blocks, [&](index block, int worker) {
+            for (index panel = 0; panel < panels.count(); ++panel) {
+                pack_one(panel, block);
+                engine.team.poll(worker);
+            }
+        });
+    return panels;
+}
+
+template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+                            SampleSums&, const Engine&);
+template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+                             SampleSums&, const Engine&);
+
+}  // namespace fastcka

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A representation on its way into the engine: feature means and scale, then panels. Used by both routes.
+#pragma once
+
+#include "base/buffer.hpp"
+#include "base/parallel.hpp"
+#include "simd/operations.hpp"
+#include "simd/tuning.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace fastcka {
+
+// Packed vectors, coordinate block by coordinate block; within one, panel by panel; within one, coordinate by
+// coordinate, the values of a panel's vectors side by side. What a tile reads next is what lies next in memory.
+template <class T> class Panels {
+  public:
+    Panels() = default;
+    Panels(index vectors, index coordinates, index width)
+        : vectors_(vectors), coordinates_(coordinates), capacity_(coordinates), width_(width),
+          panels_((vectors + width - 1) / width), values_(size_product(panels_ * width, coordinates)) {}
+
+    index vectors() const { return vectors_; }
+    index coordinates() const { return coordinates_; }
+    index width() const { return width_; }
+    index count() const { return panels_; }
+    T* data() const { return values_.data(); }
+
+    // Fewer coordinates than there is room for: the same memory, laid out for them.
+    index capacity() const { return capacity_; }
+    void set_coordinates(index coordinates) { coordinates_ = coordinates; }
+
+    static index block_size(index first_coordinate, index last_coordinate) {
+        return std::min(coordinate_block, last_coordinate - first_coordinate);
+    }
+    // `first_coordinate` starts a coordinate block, `first_vector` a panel.
+    Operand<T> operand(index first_coordinate, index first_vector, index vectors) const {
+        const index size = block_size(first_coordinate, coordinates_), next = first_coordinate + size;
+        const auto panel = [&](index block, index block_coordinates) {
+            return block * panels_ * width_ + first_vector * block_coordinates;
+        };
+        const index here = panel(first_coordinate, size);
+        const index to_next = next < coordinates_ ? panel(next, block_size(next, coordinates_)) - here : 0;
+        return {values_.data() + here, vectors, to_next};
+    }
+
+  private:
+    index vectors_ = 0, coordinates_ = 0, capacity_ = 0, width_ = 1, panels_ = 0;
+    Buffer<T> values_;
+};
+
+// The feature means and the power of two that brings the largest deviation from them to about 1, so that products
+// neither overflow nor vanish whatever the units of the data.
+struct Centring {
+    std::vector<double> mean;
+    double scale = 1;
+    double largest = 0;  // largest deviation from the first sample; 0: all samples are equal
+};
+
+struct Engine {
+    const Level& level;
+    Team& team;
+    template <class T> const Operations<T>& operations() const { return operations_of<T>(level); }
+};
+
+// Throws NonFinite (network and layer 0) where an element is not a finite number.
+Centring centring_of(const MatrixView& view, const double* row_scale, const Engine& engine);
+
+// 1 / |x_i| for the cosine kernel; 0 for a zero sample, which stays zero.
+std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engine);
+
+// What packing hands out besides the panels, per sample and in packed units.
+struct SampleSums {
+    std::vector<double> squared;      // |x_i|^2 of the packed values
+    std::vector<double> projections;  // <x_i, direction>; empty unless asked for
+};
+
+// Whether one sample outweighs the others so much that float32 products with it drown theirs.
+bool has_massive_sample(const SampleSums& norms);
+
+// `centring` null: values as they are. `row_scale` null: 1. `direction`: per feature, in packed units, or empty.
+template <class T>
+Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+               const double* row_scale, std::vector<double> direction, SampleSums& sums,
+               const Engine& engine);
+
+}  // namespace fastcka

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tiles of inner products out of panels: the one loop that both routes, gram() and the search for the median share.
+#pragma once
+
+#include "layers/representation.hpp"
+
+namespace fastcka {
+
+// Vectors [first_row, + rows) against [first_column, + columns). A triangle has the same vectors on both sides.
+struct TileRange {
+    index first_row, rows, first_column, columns;
+    bool triangle;
+
+    index row_panels(index width) const { return (rows + width - 1) / width; }
+    index column_panels(index width) const { return (columns + width - 1) / width; }
+    index blocks(index width) const {
+        const index a = row_panels(width), b = column_panels(width);
+        return triangle ? a * (a + 1) / 2 : a * b;
+    }
+    // visit(block number, row of its first value, column of its first value)
+    template <class Visit> void for_each_block(index width, Visit&& visit) const {
+        for (index a = 0; a < row_panels(width); ++a)
+            for (index b = triangle ? a : 0; b < column_panels(width); ++b)
+                visit(block_number(a, b, column_panels(width), triangle), first_row + a * width,
+                      first_column + b * width);
+    }
+};
+
+// The upper half of an n x n grid of tiles, row by row.
+class TileGrid {
+  public:
+    TileGrid(index vectors, index side)
+        : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
+
+    index tiles() const { return across_ * (across_ + 1) / 2; }
+    // Values of a whole tile in blocks of width x width.
+    index tile_values(index width) const {
+        const index panels = (std::min(side_, vectors_) + width - 1) / width;
+        return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
+    }
+    TileRange operator[](index tile) const {
+        index i = 0, left = tile;
+        while (left >= across_ - i) left -= across_ - i++;
+        return range(i, i + left);
+    }
+
+  private:
+    TileRange range(index i, index j) const {
+        return {i * side_, std::min(side_, vectors_ - i * side_), j * side_,
+                std::min(side_, vectors_ - j * side_), i == j};
+    }
+    index vectors_, side_, across_;
+};
+
+// Inner products over coordinates [first, last) into `tile`. Returns true when they were too many for float32 sums and
+// lie in `wide` instead.
+template <class T>
+bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, index first,
+                   index last, T* tile, double* wide, const Engine& engine, int worker) {
+    const auto& operations = engine.operations<T>();
+    const index width = left.width(), values = range.blocks(width) * width * width;
+    const bool carries = sizeof(T) == 4 && last - first > carry_interval;
+    for (index k = first; k < last; k += coordinate_block) {
+        const index in_interval = (k - first) % carry_interval;
+        const bool starts = carries ? in_interval == 0 : k == first;
+        operations.accumulate(left.operand(k, range.first_row, range.rows),
+                              right.operand(k, range.first_column, range.columns),
+                              Panels<T>::block_size(k, last), starts, range.triangle, tile);
+        const bool ends = k + coordinate_block >= last || in_interval + coordinate_block == carry_interval;
+        if (carries && ends) operations.carry(tile, values, k - in_interval == first, wide);
+        engine.team.poll(worker);
+    }
+    return carries;
+}
+
+// The tile of Gram values' inner products, always in `tile`.
+template <class T>
+void gram_products(const Panels<T>& panels, const TileRange& range, T* tile, double* wide,
+                   const Engine& engine, int worker) {
+    if (tile_products(panels, panels, range, 0, panels.coordinates(), tile, wide, engine, worker))
+        engine.operations<T>().narrow(wide, range.blocks(panels.width()) * panels.width() * panels.width(),
+                                      tile);
+}
+
+}  // namespace fastcka

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a SIMD level offers to the rest of the core: a table of functions on plain pointers. Filled by simd/level.cpp.
+#pragma once
+
+#include "base/matrix_view.hpp"
+#include "base/precision.hpp"
+
+namespace fastcka {
+
+// A few vectors within one coordinate block: panels of `panel_width` vectors, one after the other, each holding for
+// every coordinate the values of its vectors side by side. Lanes past the last vector are zero.
+template <class T> struct Operand {
+    const T* panels;
+    index vectors;
+    index
+        to_next;  // from a panel to the same one of the next coordinate block, to be fetched early; 0 in the last block
+};
+
+// A tile is stored block by block, panel_width x panel_width values each: block (a, b) holds the inner products of left
+// panel a with right panel b, row by row. A triangle (left and right are the same vectors) keeps only the blocks a <= b.
+constexpr index block_number(index a, index b, index right_panels, bool triangle) {
+    return triangle ? a * right_panels - a * (a - 1) / 2 + (b - a) : a * right_panels + b;
+}
+
+// How the elements of a representation become panel values: (x * row_scale - mean) * scale.
+template <class T> struct Packing {
+    MatrixView view;           // (samples, features)
+    bool vectors_are_samples;  // Gram route: a vector is a sample; feature route: a vector is a feature
+    bool through_double;  // centre in float64 even when T is float (64-bit input, or a range beyond float)
+    const double* row_scale;  // per sample, or null for 1
+    const double* mean;       // per feature, or null for 0
+    double scale;             // a power of two, so that it costs no digits
+    T* panels;                // coordinate block by coordinate block, see Panels
+    double* squared_norms;    // per sample: += sum over the packed coordinates of value^2; null: not wanted
+    const double* direction;  // per feature, zero up to a whole panel; null: no projections
+    double* projections;      // per sample: += sum of value * direction
+};
+
+enum class KernelKind { linear, rbf, laplacian, polynomial, cosine, distance, precomputed };
+
+// A kernel resolved for one representation, as a map from inner products of packed vectors to Gram values. With
+// `centred`, a constant (the kernel at the mean distance) is left out, which centring would remove anyway: what remains
+// keeps its digits when all Gram values are nearly equal.
+template <class T> struct KernelMap {
+    KernelKind kind = KernelKind::linear;
+    bool centred = true;
+    double rate = 0;  // rbf: 1 / (2 sigma^2), laplacian: 1 / sigma, polynomial: gamma; in packed units
+    double reference =
+        0;                // rbf, laplacian: added to the exponent; distance: power left out; polynomial: base
+    double level = 1;     // rbf, laplacian: exp(-reference), times the rest when centred
+    double exponent = 1;  // distance
+    int degree = 1;       // polynomial
+};
+
+template <class T> struct Operations {
+    index panel_width;
+
+    // sum[j] += sum_i (x_ij * row_scale_i - origin_j), *largest = max |...|, over the given samples and features.
+    void (*feature_statistics)(const MatrixView& view, const double* row_scale, index first_row, index rows,
+                               index first_column, index columns, const double* origin, double* sum,
+                               double* largest);
+    // norm[i] = sqrt(sum_j x_ij^2), without overflow, for samples first .. first + rows - 1.
+    void (*row_norms)(const MatrixView& view, index first_row, index rows, double* norm);
+    // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite, or so large (2^1008 in
+    // float64) that a sum of thousands might not be.
+    bool (*copy_rows)(const MatrixView& view, T* out);
+    // Packs coordinates [first, first + coordinates) of one panel into its place, `coordinate_block` at most.
+    void (*pack)(const Packing<T>& packing, index panel, index first_coordinate, index coordinates);
+    // out[l * out_stride + lane] += sum_k weights[l * stride + k] * value of `lane` at coordinate k of the panel.
+    void (*weighted_sums)(const T* panel, index coordinates, const double* weights, index stride, index count,
+                          double* out, index out_stride);
+    // tile (=, or += unless `overwrite`) left' right over `coordinates`; a triangle leaves out blocks below the diagonal.
+    void (*accumulate)(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
+                       bool triangle, T* tile);
+    // A block of a precomputed Gram matrix, double-centred and scaled: (K_ij - mean_j - mean_i + grand_mean) * scale.
+    void (*centred_block)(const MatrixView& gram, const double* mean, double grand_mean, double scale,
+                          index first_row, index rows, index first_column, index columns, T* block);
+    // Self products of one panel, added up in the order of `accumulate`, so that equal vectors give equal bits.
+    void (*self_products)(const T* panel, index coordinates, bool overwrite, T* out);
+    // wide += tile, or wide = tile with `overwrite`; and back.
+    void (*carry)(const T* tile, index length, bool overwrite, double* wide);
+    void (*narrow)(const double* wide, index length, T* tile);
+    // A block of a triangle that lies on the diagonal: hands out its diagonal and keeps what is strictly above it.
+    void (*take_diagonal)(T* block, T* diagonal);
+    // Kernel values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere.
+    void (*apply)(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows,
+                  index columns, T* block);
+    // Squared distances in place of inner products, never negative; zero outside `rows` x `columns`.
+    void (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
+    // row[i] += sum_j block[i][j], column[j] += sum_i block[i][j].
+    void (*block_sums)(const T* block, double* row, double* column);
+    // out[i * stride + j] += sum_t left[i][t] * right[j][t]; `length` is a multiple of panel_width.
+    void (*products)(const T* const* left, index left_count, const T* const* right, index right_count,
+                     index length, double* out, index stride);
+    double (*sum_of_squares)(const T* values, index length);
+};
+
+struct Level {
+    const char* name;
+    Operations<float> float32;
+    Operations<double> float64;
+};
+
+inline index panel_width_of(const Level& level, Precision precision) {
+    return precision == Precision::float64 ? level.float64.panel_width : level.float32.panel_width;
+}
+
+template <class T> const Operations<T>& operations_of(const Level& level) {
+    if constexpr (sizeof(T) == sizeof(float))
+        return level.float32;
+    else
+        return level.float64;
+}
+
+}  // namespace fastcka

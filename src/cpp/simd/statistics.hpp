@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is to be known of a representation before it is packed: sums of its features, norms of its samples, whether it is
+// finite. Called through simd/operations.
+#pragma once
+
+#include "simd/lines.hpp"
+
+#include <Eigen/Core>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <type_traits>
+
+namespace fastcka::FASTCKA_LEVEL {
+
+// Up to whole SIMD vectors: loops over features have no remainder.
+constexpr index padded(index features) {
+    constexpr index N = lanes<double>;
+    return (features + N - 1) / N * N;
+}
+
+// Sums over samples of up to a line of features. Deviations from an origin (the first sample) are exactly zero for a
+// constant feature and lose nothing to a large common mean.
+struct FeatureSums {
+    index features;
+    alignas(64) double origin[line_length] = {};
+    alignas(64) double sum[line_length] = {};
+    alignas(64) double largest[line_length] = {};  // |deviation|
+
+    FeatureSums(const double* first, index count) : features(padded(count)) {
+        std::copy_n(first, count, origin);
+    }
+    // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
+    template <int samples> void add(const double* values, index stride, const double* factors) {
+        for (index j = 0; j < features; ++j) {
+            double total = sum[j], most = largest[j];
+#pragma GCC unroll 4
+            for (int i = 0; i < samples; ++i) {
+                const double deviation = values[i * stride + j] * factors[i] - origin[j];
+                total += deviation;
+                most = std::abs(deviation) > most ? std::abs(deviation) : most;
+            }
+            sum[j] = total, largest[j] = most;
+        }
+    }
+};
+
+inline constexpr auto ones = [] {
+    std::array<double, line_length> factors{};
+    for (double& factor : factors) factor = 1;
+    return factors;
+}();
+
+// Rows of samples as float64, `stride` apart, read along whichever axis is closer together in memory.
+struct SampleBlock {
+    const MatrixView& view;
+    const bool along_features = view.columns_are_contiguous();
+    const index stride = along_features ? line_length : 8;  // features at a time, at most
+    const index most_samples = along_features ? 4 : line_length;
+    alignas(64) double values[8 * line_length];
+
+    explicit SampleBlock(const MatrixView& matrix) : view(matrix) {
+        if (!along_features) std::fill(std::begin(values), std::end(values), 0.0);  // some may stay unread
+    }
+
+    // `rows_to_come`: these, and those that will be read after them.
+    void read(index first_row, index rows, index first_column, index columns, index rows_to_come) {
+        if (along_features)
+            for (index i = 0; i < rows; ++i) {
+                const std::byte* const first = view.at(first_row + i, first_column);
+                const bool more = most_samples + i < rows_to_come;  // where the hardware does not foresee it
+                if (more) fetch(first + most_samples * view.row_stride, columns * view.column_stride);
+                double* const row = values + i * stride;
+                std::fill_n(row + padded(columns) - lanes<double>, lanes<double>, 0.0);
+                widen_line(view.element, first, view.column_stride, columns, row);
+            }
+        else
+            for (index j = 0; j < columns; ++j) {
+                alignas(64) double column[line_length];
+                widen_line(view.element, view.at(first_row, first_column + j), view.row_stride, rows, column);
+                for (index i = 0; i < rows; ++i) values[i * stride + j] = column[i];
+            }
+    }
+};
+
+// See Operations::feature_statistics.
+inline void feature_statistics(const MatrixView& view, const double* row_scale, index first_row, index rows,
+                               index first_column, index columns, const double* origin, double* sum,
+                               double* largest) {
+    constexpr index group = 4;  // samples added at a time
+    const index last_row = first_row + rows;
+    SampleBlock block(view);
+    *largest = 0;
+    for (index c = 0; c < columns; c += block.stride) {
+        const index length = std::min(block.stride, columns - c);
+        FeatureSums sums(origin + c, length);
+        for (index i = first_row; i < last_row; i += block.most_samples) {
+            const index samples = std::min(block.most_samples, last_row - i);
+            block.read(i, samples, first_column + c, length, last_row - i);
+            const double* const factors = row_scale ? row_scale + i : ones.data();
+            index k = 0;
+            for (; k + group <= samples; k += group)
+                sums.add<group>(block.values + k * block.stride, block.stride, factors + k);
+            for (; k < samples; ++k) sums.add<1>(block.values + k * block.stride, block.stride, factors + k);
+        }
+        for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
+        *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
+    }
+}
+
+// See Operations::copy_rows.
+template <class T> bool copy_rows(const MatrixView& view, T* out) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    constexpr Bits exponent =
+        std::bit_cast<Bits>(std::numeric_limits<T>::infinity());  // all ones: NaN or infinity
+    constexpr Bits limit = sizeof(T) == 4 ? exponent : std::bit_cast<Bits>(T(0x1p1008));  // sums are float64
+    alignas(64) T line[line_length];
+    Bits bad = 0;
+    for (index i = 0; i < view.rows; ++i)
+        for (index first = 0; first < view.columns; first += line_length) {
+            const index length = std::min(line_length, view.columns - first);
+            T* target = out ? out + i * view.columns + first : line;
+            widen_line(view.element, view.at(i, first), view.column_stride, length, target);
+            for (index j = 0; j < length; ++j)
+                bad |= (std::bit_cast<Bits>(target[j]) & exponent) >= limit ? 1 : 0;
+        }
+    return bad == 0;
+}
+
+// See Operations::row_norms.
+inline void row_norms(const MatrixView& view, index first_row, index rows, double* norm) {
+    alignas(64) double line[line_length];
+    using Values = Eigen::Map<Eigen::Array<double, Eigen::Dynamic, 1>>;
+    for (index i = 0; i < rows; ++i) {
+        double largest = 0, sum = 0;  // sum of (x / largest)^2
+        for (index first = 0; first < view.columns; first += line_length) {
+            const index length = std::min(line_length, view.columns - first);
+            widen_line(view.element, view.at(first_row + i, first), view.column_stride, length, line);
+            const Values values(line, length);
+            const double top = values.abs().maxCoeff();
+            if (top > largest) {
+                sum *= (largest / top) * (largest / top);
+                largest = top;
+            }
+            if (largest > 0) sum += (values / largest).square().sum();
+        }
+        norm[i] = largest * std::sqrt(sum);
+    }
+}
+
+}  // namespace fastcka::FASTCKA_LEVEL

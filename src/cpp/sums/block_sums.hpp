@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What blocks of either route add up to: a value that merges with that of the blocks that follow.
+#pragma once
+
+#include "layers/tiles.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+namespace fastcka {
+
+// Values in a buffer that is reused between calls, and may be copied.
+class TileValues {
+  public:
+    TileValues() = default;
+    explicit TileValues(index size) : size_(size), values_(size) {}
+    TileValues(const TileValues& other) : TileValues(other.size_) {
+        std::copy_n(other.data(), size_, data());
+    }
+    TileValues& operator=(const TileValues&) = delete;
+    TileValues(TileValues&&) noexcept = default;
+    TileValues& operator=(TileValues&&) noexcept = default;
+    ~TileValues() = default;
+
+    index size() const { return size_; }
+    double* data() const { return values_.data(); }
+
+  private:
+    index size_ = 0;
+    Buffer<double> values_;
+};
+
+// A tile of X'Y over some segments of the samples: squared and forgotten when all of them are in.
+struct OpenTile {
+    index entry;              // of the products, which its squares go to
+    index rows, width;        // features on its side; on that of a square block of its values
+    bool symmetric;           // of a layer with itself: what is off the diagonal counts twice
+    bool triangle;            // on the diagonal of that product: blocks below it are not there
+    index present, segments;  // how many segments are in, and how many there are
+    TileValues values;
+
+    double sum_of_squares() const;
+};
+
+struct BlockSums {
+    index first = 0;  // the entry of the first of the products
+    std::vector<double>
+        products;  // Gram route: sum_{i < j} K_ij L_ij; feature route: |X'Y|^2; an entry for each pair
+    Eigen::MatrixXd
+        row_sums;  // Gram route: sum_{j != i} K_ij, samples x layers; empty where the rows of K sum to 0
+    std::optional<OpenTile> open;  // feature route; there are no products then
+
+    // Adds the sums of the blocks that follow. Throws std::invalid_argument where shapes differ.
+    void merge(const BlockSums& right);
+    // Adds to one entry, not before the first.
+    void add(index entry, double product);
+    // Squares an open tile that is complete.
+    void close();
+};
+
+}  // namespace fastcka

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "layers/bandwidth.hpp"
+#include "sums/pair_products.hpp"
+#include "sums/sweep.hpp"
+
+#include <cmath>
+#include <exception>
+#include <memory>
+
+namespace fastcka {
+namespace {
+
+// `known`: what is known of it already; null otherwise. `keep`: its squared distances, for its tiles.
+template <class T>
+GramLayer<T> make_layer(const MatrixView& view, const Kernel& kernel, const LayerStatistics* known, bool keep,
+                        const TileGrid& grid, const Engine& engine) {
+    GramLayer<T> layer =
+        make_gram_layer<T>(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine);
+    if (!kernel.needs_median()) return layer;
+    if (layer.status != Status::fine) {  // any bandwidth will do: its values will not count
+        set_sigma(layer, 1.0);
+        layer.sigma = not_given;
+        return layer;
+    }
+    double sigma = 0;
+    if (known != nullptr)
+        sigma = known->sigma;
+    else
+        sigma = kernel.bandwidth *
+                std::sqrt(median_squared_distance(layer, grid, kernel.offdiagonal, keep, engine)) /
+                layer.centring.scale;
+    if (sigma > 0) {
+        set_sigma(layer, sigma);
+    } else {
+        layer.status = Status::zero_bandwidth;
+        set_sigma(layer, 1.0);
+        layer.sigma = 0;
+    }
+    return layer;
+}
+
+// A worker's memory: one tile of every layer, unless the team shares a block of them, and row sums of one.
+template <class T> struct Workspace {
+    std::vector<Buffer<T>> tiles;
+    std::vector<const T*> pointers;
+    Buffer<double> wide;
+    std::vector<double> row, column;
+
+    Workspace(std::size_t layers, index tile_values) : wide(sizeof(T) == 4 ? tile_values : 1) {
+        for (std::size_t l = 0; l < layers; ++l) {
+            tiles.emplace_back(tile_values);
+            pointers.push_back(tiles.back().data());
+        }
+    }
+};
+
+// All layers, and the tiles of some blocks on their way into sums.
+template <class T> class GramBlocks {
+  public:
+    GramBlocks(const Sweep& sweep, index first, index last, const Statistics* known)
+        : engine_(sweep.engine), plan_(sweep.plan), centred_(sweep.kernel.is_centred()),
+          n_(sweep.layers.samples()), first_(first), last_(last), grid_(n_, plan_.tile),
+          tile_values_(grid_.tile_values(engine_.operations<T>().panel_width)),
+          layers_(static_cast<std::size_t>(sweep.layers.count())), split_(sweep.layers.split),
+          workspaces_(static_cast<std::size_t>(engine_.team.threads())),
+          partial_(plan_.blocks, n_, sweep.layers.count()) {
+        if (plan_.shared_block) block_ = Buffer<T>(layers() * tile_values_);
+        if (plan_.whole_tile)
+            form_layer_by_layer(sweep, known);
+        else
+            sweep.layers.for_each([&](index l, const MatrixView& view) {
+                layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers, grid_,
+                                         engine_);
+            });
+    }
+
+    Partial run() {
+        if (plan_.shared_block)
+            share_blocks();
+        else
+            engine_.team.for_each_observed(last_ - first_, [&](index task, int worker) {
+                const index block = first_ + task;
+                BlockSums sums = no_sums();
+                Workspace<T>& mine = workspace(worker, layers_.size());
+                for (index number = first_tile(block); number < first_tile(block + 1); ++number)
+                    fold(number, mine, sums, worker);
+                partial_.sums.add(block, std::move(sums));
+            });
+        for (index l = 0; l < layers(); ++l) {
+            const GramLayer<T>& of = layer(l);
+            partial_.layers[static_cast<std::size_t>(l)] = {of.status, of.unit, of.sigma, of.rounding};
+            if (centred_ && !of.norms.squared.empty())  // float64 norms are better than a float32 diagonal
+                partial_.diagonals.col(l) = Eigen::Map<const Eigen::VectorXd>(of.norms.squared.data(), n_);
+        }
+        return std::move(partial_);
+    }
+
+  private:
+    index layers() const { return static_cast<index>(layers_.size()); }
+    GramLayer<T>& layer(index number) { return layers_[static_cast<std::size_t>(number)]; }
+
+    static const LayerStatistics* known_of(const Statistics* known, index layer) {
+        return known != nullptr ? &*known->layers[static_cast<std::size_t>(layer)] : nullptr;
+    }
+
+    // Few samples, many layers: a thread makes the one tile of a layer while its panels are in the cache, and forgets them.
+    void form_layer_by_layer(const Sweep& sweep, const Statistics* known) {
+        std::vector<std::exception_ptr> failures(layers_.size());
+        engine_.team.for_each_observed(layers(), [&](index l, int worker) {
+            Team alone(1, [&](index, index) { engine_.team.poll(worker); });
+            const Engine engine{engine_.level, alone};
+            try {
+                sweep.layers.at(l, [&](index, const MatrixView& view) {
+                    layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers,
+                                             grid_, engine);
+                });
+            } catch (const std::invalid_argument&) {  // to be reported in the order of the layers
+                failures[static_cast<std::size_t>(l)] = std::current_exception();
+                return;
+            }
+            layer(l).fill(grid_, 0, shared_tile(l), workspace(worker, 0).wide.data(),
+                          partial_.diagonals.col(l).data(), engine, 0);
+            layer(l).panels = {};
+            layer(l).kept = {};
+            layer(l).centring.mean = {};
+        });
+        for (const std::exception_ptr& failure : failures)
+            if (failure) std::rethrow_exception(failure);
+    }
+
+    // Many layers: the team makes whole tiles of one block of the grid, each thread those of some layers, and then all
+    // products of pairs of layers over that block.
+    void share_blocks() {
+        const index width = engine_.operations<T>().panel_width;
+        PairProducts<T> pairs(layer_block(), tile_values_, engine_);
+        if (!plan_.whole_tile) engine_.team.expect((first_tile(last_) - first_tile(first_)) * layers());
+        for (index block = first_; block < last_; ++block) {
+            BlockSums sums = no_sums();
+            for (index number = first_tile(block); number < first_tile(block + 1); ++number) {
+                const TileRange range = grid_[number];
+                const index length = range.blocks(width) * width * width;
+                const auto add_layer = [&](index l, int worker) {
+                    Workspace<T>& mine = workspace(worker, 0);
+                    if (!plan_.whole_tile)
+                        layer(l).fill(grid_, number, shared_tile(l), mine.wide.data(),
+                                      partial_.diagonals.col(l).data(), engine_, worker);
+                    if (!centred_) add_row_sums(range, shared_tile(l), mine, sums.row_sums.col(l).data());
+                    if (!plan_.joint)
+                        sums.products[static_cast<std::size_t>(layer_block().entries() + l)] +=
+                            engine_.operations<T>().sum_of_squares(shared_tile(l), length);
+                };
+                if (plan_.whole_tile)  // forming the tiles was the main loop
+                    engine_.team.for_each(layers(), add_layer);
+                else
+                    engine_.team.for_each_observed(layers(), add_layer);
+                pairs.add(block_.data(), tile_values_, length);
+            }
+            pairs.finish(sums.products.data());
+            partial_.sums.add(block, std::move(sums));
+        }
+    }
+
+    LayerBlock layer_block() const { return {layers(), plan_.joint ? 0 : split_}; }
+    T* shared_tile(index layer) const { return block_.data() + layer * tile_values_; }
+    index first_tile(index block) const { return block * grid_.tiles() / plan_.blocks; }
+
+    BlockSums no_sums() const {
+        const index entries = layer_block().entries() + (plan_.joint ? 0 : layers());
+        BlockSums sums;
+        sums.products.assign(static_cast<std::size_t>(entries), 0.0);
+        if (!centred_) sums.row_sums.setZero(n_, layers());
+        return sums;
+    }
+
+    Workspace<T>& workspace(int worker, std::size_t tiles) {
+        auto& mine = workspaces_[static_cast<std::size_t>(worker)];
+        if (!mine) mine = std::make_unique<Workspace<T>>(tiles, tile_values_);
+        return *mine;
+    }
+
+    // Forms the tile of every layer, and folds all their products into `sums`.
+    void fold(index number, Workspace<T>& workspace, BlockSums& sums, int worker) {
+        const auto& operations = engine_.operations<T>();
+        const index width = operations.panel_width;
+        const TileRange range = grid_[number];
+        for (index l = 0; l < layers(); ++l) {
+            const auto at = static_cast<std::size_t>(l);
+            layers_[at].fill(grid_, number, workspace.tiles[at].data(), workspace.wide.data(),
+                             partial_.diagonals.col(l).data(), engine_, worker);
+            if (!centred_)
+                add_row_sums(range, workspace.pointers[at], workspace, sums.row_sums.col(l).data());
+        }
+        const index length = range.blocks(width) * width * width;
+        const index all = layers(), a = split_;
+        const T* const* tiles = workspace.pointers.data();
+        double* const out = sums.products.data();
+        if (plan_.joint) {
+            constexpr index rows = 4;  // of the upper half at a time
+            for (index i = 0; i < all; i += rows)
+                operations.products(tiles + i, std::min(rows, all - i), tiles + i, all - i, length,
+                                    out + i * all + i, all);
+        } else {
+            operations.products(tiles, a, tiles + a, all - a, length, out, all - a);
+            for (index l = 0; l < all; ++l)
+                out[a * (all - a) + l] += operations.sum_of_squares(tiles[l], length);
+        }
+    }
+
+    void add_row_sums(const TileRange& range, const T* tile, Workspace<T>& workspace, double* sums) {
+        const auto& operations = engine_.operations<T>();
+        const index width = operations.panel_width;
+        workspace.row.assign(static_cast<std::size_t>(range.row_panels(width) * width), 0.0);
+        workspace.column.assign(static_cast<std::size_t>(range.column_panels(width) * width), 0.0);
+        range.for_each_block(width, [&](index block, index row, index column) {
+            operations.block_sums(tile + block * width * width, workspace.row.data() + row - range.first_row,
+                                  workspace.column.data() + column - range.first_column);
+        });
+        for (index i = 0; i < range.rows; ++i)
+            sums[range.first_row + i] += workspace.row[static_cast<std::size_t>(i)];
+        for (index j = 0; j < range.columns; ++j)
+            sums[range.first_column + j] += workspace.column[static_cast<std::size_t>(j)];
+    }
+
+    const Engine& engine_;
+    const Plan& plan_;
+    bool centred_;
+    index n_, first_, last_;
+    TileGrid grid_;
+    index tile_values_;
+    std::vector<GramLayer<T>> layers_;
+    index split_;
+    Buffer<T> block_;  // a tile of every layer, which the team shares; or empty
+    std::vector<std::unique_ptr<Workspace<T>>> workspaces_;  // per thread
+    Partial partial_;
+};
+
+}  // namespace
+
+template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer) {
+    LayerStatistics statistics;
+    sweep.layers.at(layer, [&](index, const MatrixView& view) {
+        const TileGrid grid(view.rows, sweep.plan.tile);
+        GramLayer<T> made = make_layer<T>(view, sweep.kernel, nullptr, false, grid, sweep.engine);
+        statistics = {std::move(made.centring), sweep.kernel.needs_median() ? made.sigma : not_given, false};
+    });
+    return statistics;
+}
+
+template <class T> Partial gram_blocks(const Sweep& sweep, index first, index last, const Statistics* known) {
+    return GramBlocks<T>(sweep, first, last, known).run();
+}
+
+template LayerStatistics gram_statistics<float>(const Sweep&, index);
+template LayerStatistics gram_statistics<double>(const Sweep&, index);
+template Partial gram_blocks<float>(const Sweep&, index, index, const Statistics*);
+template Partial gram_blocks<double>(const Sweep&, index, index, const Statistics*);
+
+}  // namespace fastcka

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The inner products of all wanted pairs of layers over a block of their Gram values: one symmetric product, in which a
+// vector is a layer and a coordinate is a Gram value. Used by the Gram route with many layers.
+#pragma once
+
+#include "layers/tiles.hpp"
+
+#include <vector>
+
+namespace fastcka {
+
+// Which pairs: all i <= j of `layers`, or the first `rows` layers with the others.
+struct LayerBlock {
+    index layers;
+    index rows;  // 0: all pairs
+    index columns() const { return rows == 0 ? layers : layers - rows; }
+    index entries() const { return (rows == 0 ? layers : rows) * columns(); }
+};
+
+template <class T> class PairProducts {
+  public:
+    // `values` at most come in one call of add().
+    PairProducts(const LayerBlock& pairs, index values, const Engine& engine);
+
+    // What one of these holds, besides a tile for each thread.
+    static index bytes(const LayerBlock& pairs, index values, index panel_width);
+    // Values on a side of the tile that each thread holds.
+    static index tile_side(const LayerBlock& pairs, index panel_width);
+
+    // Gram values of all layers: those of layer l lie at block + l * stride. Shared out to the team.
+    void add(const T* block, index stride, index values);
+    // Adds the sums of what came since the last call to `products` (row by row) and starts anew.
+    void finish(double* products);
+
+  private:
+    void pack(const T* block, index stride, index first, index count);
+    void multiply(index count);
+
+    LayerBlock pairs_;
+    const Engine& engine_;
+    index width_, side_, parts_;
+    std::vector<TileRange> tiles_;    // of the products
+    Panels<T> left_, right_;          // of a slab of values; `right_` only for the layers of the columns
+    Buffer<double> sums_;             // per part and tile, block by block
+    std::vector<unsigned char> any_;  // whether anything is in them
+    std::vector<Buffer<T>> scratch_;  // a tile per thread
+};
+
+}  // namespace fastcka

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sums/partial.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+namespace fastcka {
+namespace {
+
+bool same(double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); }
+
+bool same(const LayerNote& x, const LayerNote& y) {
+    return x.status == y.status && same(x.unit, y.unit) && same(x.sigma, y.sigma) &&
+           same(x.rounding, y.rounding);
+}
+
+void check(bool condition, const char* message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+}  // namespace
+
+void Statistics::merge(const Statistics& other) {
+    check(layers.size() == other.layers.size(), "another number of layers");
+    for (std::size_t l = 0; l < layers.size(); ++l)
+        if (layers[l] && other.layers[l])
+            throw std::invalid_argument("layer " + std::to_string(l) + " is in both");
+    for (std::size_t l = 0; l < layers.size(); ++l)
+        if (other.layers[l]) layers[l] = other.layers[l];
+}
+
+Partial::Partial(index blocks, index samples, index count)
+    : sums(blocks), diagonals(Eigen::MatrixXd::Constant(samples, count, not_given)),
+      layers(static_cast<std::size_t>(count)) {}
+
+void Partial::merge(const Partial& other) {
+    check(layers.size() == other.layers.size() && diagonals.rows() == other.diagonals.rows(),
+          "another number of layers or samples");
+    for (std::size_t l = 0; l < layers.size(); ++l)
+        if (!same(layers[l], other.layers[l]))
+            throw std::invalid_argument("layer " + std::to_string(l) + " has other values");
+    for (index l = 0; l < diagonals.cols(); ++l)
+        for (index i = 0; i < diagonals.rows(); ++i) {
+            const double mine = diagonals(i, l), theirs = other.diagonals(i, l);
+            if (mine != theirs && !std::isnan(mine) && !std::isnan(theirs))
+                throw std::invalid_argument("layer " + std::to_string(l) + " has other values at sample " +
+                                            std::to_string(i));
+        }
+    sums.merge(other.sums);
+    diagonals = diagonals.array().isNaN().select(other.diagonals, diagonals);
+}
+
+}  // namespace fastcka

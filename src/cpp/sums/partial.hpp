@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Parts of a computation as values, to be made anywhere, merged and finished: what is found out about layers before the
+// first block, and the sums of blocks.
+#pragma once
+
+#include "layers/layer_note.hpp"
+#include "sums/block_sums.hpp"
+#include "sums/sum_tree.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace fastcka {
+
+struct LayerStatistics {
+    Centring centring;
+    double sigma = not_given;    // where the bandwidth follows the median distance; 0: that is zero
+    bool needs_float64 = false;  // float32 would lose digits; nothing else is known then
+};
+
+// Of some layers or all.
+struct Statistics {
+    std::vector<std::optional<LayerStatistics>> layers;
+
+    void merge(const Statistics& other);  // throws std::invalid_argument, and changes nothing then
+};
+
+struct Partial {
+    SumTree<BlockSums> sums;
+    Eigen::MatrixXd diagonals;  // K_ii, samples x layers; NaN where no block has set it
+    std::vector<LayerNote> layers;
+
+    Partial(index blocks, index samples, index count);
+    // Throws std::invalid_argument, and changes nothing then, where a block is in both or they are not of the same data.
+    void merge(const Partial& other);
+};
+
+}  // namespace fastcka

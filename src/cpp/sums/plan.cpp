@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sums/plan.hpp"
+
+#include "base/buffer.hpp"
+#include "base/errors.hpp"
+#include "simd/tuning.hpp"
+#include "sums/feature_tiles.hpp"
+#include "sums/pair_products.hpp"
+#include "sums/sum_tree.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+namespace fastcka {
+namespace {
+
+// Problems beyond these are refused, so that no count of operations or bytes leaves 64 bits.
+constexpr double most_values = 0x1p56;
+constexpr index most_samples = index{1} << 36;
+
+index ceil_divide(index a, index b) { return (a + b - 1) / b; }
+index triangle_number(index n) { return n * (n + 1) / 2; }
+
+// What both routes need to know of a problem.
+struct Sizes {
+    index n, layers, width, element;     // width: vectors per panel
+    const std::vector<index>& features;  // of all layers
+    index pairs;                         // pairs of layers, selves included
+
+    Sizes(const Problem& problem, index panel_width)
+        : n(problem.samples), layers(problem.layers.count()), width(panel_width),
+          element(problem.settings.precision == Precision::float64 ? 8 : 4),
+          features(problem.layers.widths()), pairs(problem.layers.wanted_pairs()) {}
+    index whole_panels(index vectors) const { return ceil_divide(vectors, width) * width; }
+    index most_features() const { return *std::max_element(features.begin(), features.end()); }
+    // Sums of the features of one layer, chunk by chunk.
+    index chunk_bytes() const {
+        return 8 * std::min(most_row_chunks, ceil_divide(n, least_rows_per_chunk)) * most_features();
+    }
+    // Margins, means, terms of every layer: a few vectors of n and p float64 values.
+    index vectors_bytes() const {
+        const index p = std::accumulate(features.begin(), features.end(), index{0});
+        return 8 * (8 * n * layers + 3 * p) + chunk_bytes();
+    }
+    // The same where the features of a layer are forgotten once its tile is made.
+    index sample_vectors_bytes() const { return 8 * 8 * n * layers; }
+    index feature_vectors_bytes() const { return 8 * 3 * most_features() + chunk_bytes(); }
+    index results_bytes() const { return 8 * 8 * pairs; }
+};
+
+// Sets threads and bytes. Threads that max_bytes has no room for are left out; whether a plan fits, and so the route, is a
+// matter of one thread, since results must not depend on their number.
+void choose_threads(const Problem& problem, double multiply_adds, index tasks, index shared_bytes,
+                    index bytes_per_thread, Plan& plan) {
+    const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
+    index threads = static_cast<index>(
+        std::min({static_cast<double>(problem.settings.threads), worth, static_cast<double>(tasks)}));
+    if (problem.settings.max_bytes > 0)
+        threads =
+            std::clamp<index>((problem.settings.max_bytes - shared_bytes) / bytes_per_thread, 1, threads);
+    plan.threads = static_cast<int>(threads);
+    plan.bytes = shared_bytes + threads * bytes_per_thread;
+}
+
+// Squared distances of one layer, tile by tile; tiles at the edge are as large as the others.
+double kept_bytes(const Sizes& s, const Plan& plan) {
+    const index side = s.whole_panels(std::min(plan.tile, s.n));
+    return static_cast<double>(plan.tiles) * static_cast<double>(side * side * s.element);
+}
+
+// Samples on the side of a block that all threads share: all of them, or parts of equal size that fit.
+index shared_tile_side(const Sizes& s) {
+    const index of_a_layer = shared_block_bytes / (s.layers * s.element);
+    const index whole = s.whole_panels(s.n), panels = whole / s.width;
+    if (whole <= largest_whole_tile && panels * (panels + 1) / 2 * s.width * s.width <= of_a_layer)
+        return whole;
+    const index limit =
+        std::min(largest_tile, static_cast<index>(std::sqrt(static_cast<double>(of_a_layer))));
+    const index most = std::max(limit / s.width, index{1});
+    return ceil_divide(panels, ceil_divide(panels, most)) * s.width;
+}
+
+struct PairProductsSize {
+    index bytes, side;
+};
+PairProductsSize pair_products_size(const LayerBlock& pairs, index values, const Sizes& s) {
+    if (s.element == 4)
+        return {PairProducts<float>::bytes(pairs, values, s.width),
+                PairProducts<float>::tile_side(pairs, s.width)};
+    return {PairProducts<double>::bytes(pairs, values, s.width),
+            PairProducts<double>::tile_side(pairs, s.width)};
+}
+
+Plan plan_gram(const Problem& problem, const Sizes& s) {
+    const index tile_limit = static_cast<index>(
+        std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
+    const auto tiles_of = [&](index side) { return triangle_number(ceil_divide(s.n, side)); };
+    Plan plan{};
+    plan.route = Route::gram;
+    plan.panel_width = s.width;
+    plan.precision = problem.settings.precision;
+    plan.shared_block = tile_limit < least_tile_with_many_layers;
+    plan.tile = plan.shared_block ? shared_tile_side(s) : tile_side(s.width, tile_limit, tiles_of);
+    plan.tiles = tiles_of(plan.tile);
+    plan.whole_tile = plan.shared_block && plan.tiles == 1;
+    plan.segments = 1;
+    // For one pair, the products of both with both are as cheap as the three that are needed.
+    plan.joint = problem.layers.one_network() || s.layers == 2;
+    const LayerBlock pairs_of_layers{s.layers, plan.joint ? 0 : problem.layers.split()};
+    const index entries = plan.joint ? s.layers * s.layers : s.pairs;
+    plan.blocks =
+        std::min(plan.tiles, plan.shared_block ? least_partials
+                                               : std::max(least_partials, partial_bytes / (8 * entries)));
+
+    const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
+    double multiply_adds = half * static_cast<double>(s.pairs);
+    index panels = 0, largest_panels = 0;
+    if (problem.settings.kernel.kind != KernelKind::precomputed)
+        for (index p : s.features) {
+            multiply_adds += half * static_cast<double>(p);
+            const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
+            panels += of_layer;
+            largest_panels = std::max(largest_panels, of_layer);
+        }
+    plan.flops = 2 * multiply_adds;
+
+    const index tile_values = TileGrid(s.n, plan.tile).tile_values(s.width);
+    const index sums_bytes = 8 * (entries + (problem.settings.kernel.is_centred() ? 0 : s.n * s.layers));
+    // Sums of blocks wait for their sibling; each thread makes those of one.
+    index per_thread = tile_values * 8 + 4 * 8 * plan.tile + (plan.shared_block ? 0 : sums_bytes);
+    index shared = (most_waiting(plan.blocks) + 2) * sums_bytes +
+                   (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
+    if (plan.shared_block) {
+        const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
+        shared += acquired_bytes(s.layers * tile_values * s.element) + bytes;
+        per_thread += side * side * s.element;
+    } else {
+        per_thread += s.layers * tile_values * s.element;
+    }
+    if (plan.whole_tile)
+        per_thread += largest_panels + s.feature_vectors_bytes();
+    else
+        shared += panels;
+    const index all_tiles_of_one = plan.tiles * tile_values * s.element;
+    if (problem.settings.kernel.needs_median()) {
+        // What is collected grows to twice its size, and is copied once.
+        const index collected = std::min(median_collected_bytes, 3 * all_tiles_of_one);
+        per_thread += median_histogram_bytes;
+        if (plan.whole_tile)  // as many searches as threads, each with a tile of its own
+            per_thread += median_histogram_bytes + tile_values * (s.element + 8) + collected;
+        else
+            shared += median_histogram_bytes + collected;
+    }
+    const index tasks = plan.shared_block ? s.layers : plan.blocks;
+    choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);
+    if (problem.settings.kernel.needs_median()) {
+        const double one = kept_bytes(s, plan);
+        index room = kept_distance_bytes;
+        if (problem.settings.max_bytes > 0) room = std::min(room, problem.settings.max_bytes - plan.bytes);
+        plan.kept_layers =
+            std::clamp<index>(static_cast<index>(static_cast<double>(room) / one), 0, s.layers);
+        plan.bytes += static_cast<index>(static_cast<double>(plan.kept_layers) * one);
+    }
+    return plan;
+}
+
+Plan plan_feature(const Problem& problem, const Sizes& s) {
+    const LayerSet& pairs = problem.layers;
+    const auto tiles_of = [&](index side) { return feature_tile_count(pairs, side); };
+    Plan plan{};
+    plan.route = Route::feature;
+    plan.panel_width = s.width;
+    plan.precision = problem.settings.precision;
+    plan.tile = tile_side(s.width, largest_tile, tiles_of);
+    plan.tiles = tiles_of(plan.tile);
+    // A power of two: all segments of a tile are then a node of the tree.
+    plan.segments = static_cast<index>(std::bit_floor(static_cast<std::uint64_t>(std::clamp<index>(
+        std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval), 1, wanted_tiles))));
+    plan.blocks = plan.segments > 1 ? plan.tiles * plan.segments : std::min(plan.tiles, most_feature_blocks);
+    plan.joint = true;
+
+    const double n = static_cast<double>(s.n);
+    double multiply_adds = 0;
+    pairs.for_each_pair([&](index i, index j) {
+        const double p = static_cast<double>(pairs.width(i)), q = static_cast<double>(pairs.width(j));
+        multiply_adds += n * p * (i == j ? (p + 1) / 2 : q);
+    });
+    plan.flops = 2 * multiply_adds;
+
+    index panels = 0;
+    for (index p : s.features) panels += acquired_bytes(s.whole_panels(p) * s.n * s.element);
+    const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
+    // Open tiles wait for the next segment, and each thread makes one more.
+    const index open = plan.segments > 1 ? acquired_bytes(tile_values * 8) : 0;
+    const index shared = panels + plan.blocks * 8 + most_waiting(plan.segments) * open + s.vectors_bytes() +
+                         3 * 8 * s.layers * s.layers + s.results_bytes();
+    choose_threads(problem, multiply_adds, plan.blocks, shared, tile_values * (s.element + 8) + 2 * open,
+                   plan);
+    return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const Problem& problem, index panel_width) {
+    if (problem.layers.count() == 0) throw std::invalid_argument("no layers");
+    double values = 8 * static_cast<double>(problem.layers.count());
+    for (index p : problem.layers.widths()) values += static_cast<double>(p);
+    values *= static_cast<double>(problem.samples);
+    if (values > most_values || problem.samples > most_samples)
+        throw OverBudget("more values than can be counted");
+    const Sizes sizes(problem, panel_width);
+    const Plan gram = plan_gram(problem, sizes);
+    const auto fits = [&](const Plan& plan) {
+        return problem.settings.max_bytes == 0 || plan.bytes <= problem.settings.max_bytes;
+    };
+    const auto refuse = [&](const Plan& plan) -> Plan {
+        throw OverBudget("this needs " + std::to_string(plan.bytes) +
+                         " bytes beside its inputs, but max_bytes is " +
+                         std::to_string(problem.settings.max_bytes));
+    };
+    if (!problem.settings.kernel.is_linear() || problem.settings.route == Route::gram)
+        return fits(gram) ? gram : refuse(gram);
+    const Plan feature = plan_feature(problem, sizes);
+    if (problem.settings.route == Route::feature) return fits(feature) ? feature : refuse(feature);
+    const Plan& faster = feature.flops <= gram.flops ? feature : gram;
+    const Plan& other = feature.flops <= gram.flops ? gram : feature;
+    if (fits(faster)) return faster;
+    if (fits(other)) return other;
+    return refuse(faster.bytes < other.bytes ? faster : other);
+}
+
+}  // namespace fastcka

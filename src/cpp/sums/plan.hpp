@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which route, tiles and threads a computation will use, and what it will cost. Decided before anything is allocated.
+#pragma once
+
+#include "layers/layer_set.hpp"
+#include "sums/settings.hpp"
+
+namespace fastcka {
+
+struct Problem {
+    index samples = 0;
+    LayerSet layers;
+    Settings settings;
+};
+
+struct Plan {
+    Route route;
+    double flops;       // of the products, symmetric halves counted once
+    index bytes;        // allocated by the core at the peak, inputs not counted
+    index tile;         // vectors on a side
+    index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
+    index segments;     // feature route: parts of the samples that are summed apart and added in order
+    index blocks;       // of tiles, or tiles and segments: what sums are made of apart and added along a tree
+    bool joint;         // products of all layers with all, although only pairs of two networks are wanted
+    index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
+    bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
+    bool
+        whole_tile;  // ... which covers all samples: the panels of a layer are forgotten once its tile is made
+    int threads;
+    index panel_width;
+    Precision precision;
+};
+
+// Throws OverBudget, with the numbers in its text, when no route fits into max_bytes.
+Plan make_plan(const Problem& problem, index panel_width);
+
+}  // namespace fastcka

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a caller chooses, checked at the door.
+#pragma once
+
+#include "base/precision.hpp"
+#include "kernels/kernel.hpp"
+
+namespace fastcka {
+
+enum class Estimator { biased, unbiased };
+enum class Route { automatic, gram, feature };
+
+struct Settings {
+    Kernel kernel;
+    Estimator estimator = Estimator::biased;
+    Precision precision = Precision::float32;  // few samples are always computed in float64
+    int threads = 1;                           // at most
+    index max_bytes = 0;                       // 0: no limit
+    Route route = Route::automatic;
+};
+
+}  // namespace fastcka

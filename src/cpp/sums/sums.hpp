@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The few sums that every route delivers and from which measures/hsic makes every estimator.
+#pragma once
+
+#include "base/matrix_view.hpp"
+
+#include <Eigen/Core>
+
+namespace fastcka {
+
+// Sums over samples for pairs of Gram matrices K, L (up to terms that centring removes), an entry for each pair.
+struct PairSums {
+    Eigen::ArrayXXd products;   // sum_{i != j} K_ij L_ij
+    Eigen::ArrayXXd diagonals;  // sum_i K_ii L_ii
+    Eigen::ArrayXXd rows;       // sum_i (sum_{j != i} K_ij) (sum_{j != i} L_ij)
+    Eigen::ArrayXXd totals;     // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
+    Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
+    Eigen::ArrayXXd full_totals;
+    Eigen::ArrayXXd magnitudes;  // of the terms that `products` is a sum or a difference of
+};
+
+struct Sums {
+    double samples;
+    PairSums pairs;          // rows x columns of the result
+    PairSums selves;         // each layer with itself: layers x 1
+    Eigen::VectorXd traces;  // tr(H K H) of each layer
+};
+
+// What belongs to one representation alone, a column per layer.
+struct Margins {
+    Eigen::MatrixXd diagonal;  // K_ii, samples x layers
+    Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
+};
+
+// tr(H K H) = tr(K) - 1'K 1 / n of each layer.
+Eigen::VectorXd centred_traces(const Margins& k);
+
+// The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
+PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);
+PairSums self_sums(const Eigen::VectorXd& products, const Margins& k);
+// The same of products that include the diagonal, which is taken off: ||X'Y||^2 = <K, L>.
+PairSums pair_sums_of_full(const Eigen::MatrixXd& full_products, const Margins& k, const Margins& l);
+PairSums self_sums_of_full(const Eigen::VectorXd& full_products, const Margins& k);
+
+}  // namespace fastcka

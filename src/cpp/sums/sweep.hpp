@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The two routes to the same sums, block by block: Gram tiles (vectors are samples, any kernel) and cross products of
+// features (linear).
+#pragma once
+
+#include "layers/layer_set.hpp"
+#include "sums/partial.hpp"
+#include "sums/plan.hpp"
+
+namespace fastcka {
+
+// What all blocks have in common.
+struct Sweep {
+    const Layers& layers;
+    const Kernel& kernel;
+    const Plan& plan;
+    const Engine& engine;
+};
+
+// What is found out about one layer. Both throw NeedsDouble from float32.
+template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer);
+template <class T> LayerStatistics feature_statistics(const Sweep& sweep, index layer);
+
+// The sums of blocks [first, last). `known` null: statistics are made on the way; otherwise all must be there.
+template <class T> Partial gram_blocks(const Sweep& sweep, index first, index last, const Statistics* known);
+template <class T>
+Partial feature_blocks(const Sweep& sweep, index first, index last, const Statistics* known);
+
+}  // namespace fastcka
