@@ -170,7 +170,7 @@ def test_another_run_does_not_go_on(capsys, nets):
 
 def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
     output = extract(capsys, nets, "--layers", "0", loader="bad_values")
-    assert output.err == "fastcka: warning: layer '0': it has NaN, first at sample 3, feature 0\n"
+    assert output.err == "fastcka: warning: layer '0': contains NaN, first at sample 3, feature 0\n"
     assert output.out.startswith("s: 20 samples, 1 layers")
 
 

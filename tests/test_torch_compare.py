@@ -375,7 +375,7 @@ def test_a_layer_that_is_not_finite_is_nan_and_named_and_the_others_unharmed(pos
     x = samples(40)
     x[position, 0] = 77
     a, b = Diverging(at=77), mlp()
-    reason = f"layer 'bad' of Diverging: it has infinity, first at sample {position}, feature 0"
+    reason = f"layer 'bad' of Diverging: contains infinity, first at sample {position}, feature 0"
     with pytest.warns(fastcka.DegenerateWarning, match=reason) as caught:
         matrix = compare(a, b, x.split(10), method=method)
     assert len(caught) == 1
