@@ -45,7 +45,7 @@ AxesLike: TypeAlias = Mapping[str, str] | None
 _NEVER_RAN = "it did not run"
 _SCRIPTED = "it is compiled by torch.jit, and cannot be watched"
 _NO_TENSOR = "it returned no tensor"
-_MOST_HELD = 2**28  # bytes of the first batch that are held to see which of them the model overwrites
+_SAMPLE = 16  # rows of each layer of the first batch that are compared with a copy of them
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Layer:
     head: int = 0
     heads: int = 0  # 0: it is not split
     wants_mask: bool = False
-    kept: bool = False  # nothing writes to its memory before the end of the batch
+    left_alone: bool = True  # nothing writes to its memory before the end of the batch
 
 
 @dataclass
@@ -77,8 +77,7 @@ class _Record:
     positions: Mask | None = None  # that became rows
     side: str = ""  # whose they are
     borrowed: dict[str, tuple[Tensor, int]] = field(default_factory=dict)  # memory of the model, its version
-    held: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # the same and a copy, first batch
-    held_bytes: int = 0
+    some: dict[str, Tensor] = field(default_factory=dict)  # a copy of some rows of that, in the first batch
     on_the_way: set[Any] = field(default_factory=set)  # devices from which copies have not arrived yet
 
 
@@ -183,9 +182,9 @@ class Capture:
             self._now = None
         for device in record.on_the_way:  # one wait for all copies of the batch
             torch.cuda.current_stream(device).synchronize()
-        if overwritten := [layer for layer, (x, version) in record.borrowed.items() if x._version != version]:
-            for layer in overwritten:
-                self._layers[layer].kept = False
+        if overwritten := _overwritten(record):
+            for name in overwritten:
+                self._layers[name].left_alone = False
             return self.run(replace(inputs.again(), masks=inputs.masks), start)
         self._check(record)
         if self.names is None:
@@ -257,7 +256,9 @@ class Capture:
             full = f"{name}#h{head}" if heads else name
             layer = self._layers.get(full)
             if layer is None or record.tracker is not None:
-                layer = self._layers[full] = self._layer(record, full, name, tensor, head, heads)
+                layer = self._layer(record, full, name, tensor, head, heads)
+                layer.left_alone = full not in self._layers or self._layers[full].left_alone
+                self._layers[full] = layer
             self._take(record, layer, tensor)
 
     def _layer(self, record: _Record, full: str, name: str, tensor: Tensor, head: int, heads: int) -> _Layer:
@@ -352,16 +353,12 @@ class Capture:
             return copied(rows, dtype)
         if not callable(layer.how) and not _shares_memory(rows, x):
             return rows
-        if not self.borrow or x.is_inference():
+        if not (self.borrow and layer.left_alone) or x.is_inference():
             return copied(rows)
-        if layer.kept:
-            record.borrowed[layer.name] = x, x._version
-            return rows
-        own = copied(rows)
-        if record.tracker is not None and record.held_bytes < _MOST_HELD:
-            record.held[layer.name] = rows, own
-            record.held_bytes += own.nbytes
-        return own
+        record.borrowed[layer.name] = x, x._version
+        if record.tracker is not None:
+            record.some[layer.name] = _some(rows).clone()
+        return rows
 
     def _fetched(self, record: _Record, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """Copy rows to CPU memory; from CUDA without waiting for it."""
@@ -412,9 +409,6 @@ class Capture:
         self.names = tuple(record.rows)
         self.widths = {layer: rows.shape[1] for layer, rows in record.rows.items()}
         self.notes = {layer: why for layer, why in self.notes.items() if layer in self.widths}
-        for layer, (rows, copy) in record.held.items():
-            self._layers[layer].kept = torch.equal(rows, copy)
-        record.held.clear()
         for name in selection.modules:
             layers = [self._layers[layer] for layer in record.rows if base(layer) == name]
             others = [layer for layer in record.rows if split(layer)[0] == name and base(layer) != name]
@@ -510,6 +504,23 @@ def _head(x: Tensor, letters: str, layer: _Layer) -> Tensor:
     if x.shape[axis] % layer.heads:
         raise Unfit(f"its {x.shape[axis]} features cannot be split into {layer.heads}")
     return x.unflatten(axis, (layer.heads, -1)).select(axis, layer.head)
+
+
+def _overwritten(record: _Record) -> list[str]:
+    """Return the layers to whose memory the model wrote after it was borrowed.
+
+    The first batch tells by the values, too: not all that writes to a tensor counts up its version.
+    """
+    found = [name for name, (x, version) in record.borrowed.items() if x._version != version]
+    return found + [
+        name
+        for name, rows in record.some.items()
+        if name in record.borrowed and not torch.equal(_some(record.rows[name]), rows)
+    ]
+
+
+def _some(rows: Tensor) -> Tensor:
+    return rows[:: max(1, len(rows) // _SAMPLE)]
 
 
 def _shares_memory(rows: Tensor, x: Tensor) -> bool:

@@ -24,7 +24,7 @@ from ..streaming import StreamingCKA
 from . import _device
 from ._capture import Capture
 from ._common import in_one_line, say
-from ._loaders import samples_left, total_samples
+from ._loaders import Extent
 from ._rows import Rows, is_double, like
 from ._runs import Runs
 from ._state import evaluating, observing
@@ -82,6 +82,7 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
         device = None
     for capture in captures:
         capture.stay, capture.borrow = device is not None, True
+    extent = Extent(runs.loader, runs.n_samples)
     collected: Collector | None = None
     with ExitStack() as stack:
         stack.enter_context(observing(runs.loader, runs.loader_b))
@@ -92,7 +93,7 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
         report = stack.enter_context(progress_report(call.progress, call.what, unit="sample"))
         for start, rows in runs:
             n = rows[0].n_samples
-            total = total_samples(runs.loader, n, runs.n_samples)
+            total = extent.total(n)
             batch = [c.complete(r) for c, r in zip(captures, rows, strict=True)]
             if joint:
                 batch = [_as_one(batch, captures)]
@@ -109,7 +110,7 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
                 counts = " x ".join(str(len(c.widths)) for c in captures)
                 say(call.progress, f"{call.what}: {counts} layers, {collected.words}")
             done = start + n
-            collected.add(batch, start, samples_left(runs.loader, done, runs.n_samples))
+            collected.add(batch, start, extent.left(done))
             if report:
                 report(done, max(done, total or done))
             del rows, batch  # their memory is for the next batch

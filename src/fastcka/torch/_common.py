@@ -23,6 +23,7 @@ class Unfit(Exception):
 
 
 _LOG = logging.getLogger("fastcka.torch")
+_PLAIN = (torch.float16, torch.float32, torch.float64)
 _NAMES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -52,6 +53,9 @@ def as_dtype(dtype: object) -> Any:
 
 def as_array(rows: Tensor, layer: str) -> Array:
     """Return rows as a NumPy array that shares their memory; bfloat16 as dtype "V2"."""
+    if rows.dtype in _PLAIN:
+        array: Array = rows.numpy()  # a tenth of the time of what follows
+        return array
     return as_representation(rows, f"layer {layer!r}")
 
 

@@ -15,7 +15,7 @@ from ._capture import AxesLike, Capture
 from ._common import Module, as_dtype, autocast_dtype, dtype_name, in_one_line, say, versions
 from ._inputs import Ids, Reader
 from ._kept import Kept
-from ._loaders import SampleIds, batches, check_loader, described, refuse_shuffled, total_samples
+from ._loaders import Extent, SampleIds, batches, check_loader, described, refuse_shuffled
 from ._masks import MaskLike
 from ._pool import PoolLike
 from ._rows import NonFinite
@@ -167,7 +167,7 @@ def extract(
         sink = Kept(byte_limit(max_bytes) or available_bytes(), settings, provenance, origin)
     else:
         sink = Written(out, byte_limit(max_bytes), capture, settings, provenance, loader, names, origin)
-    non_finite = NonFinite()
+    non_finite, extent = NonFinite(), Extent(loader, most)
     with (
         sink,
         observing(loader),
@@ -180,7 +180,7 @@ def extract(
             sample_ids = names.of(batch, done, inputs.n_samples)
             sample_ids = sample_ids and sample_ids[: stop - done]
             kept = sink.start_of(done, stop, sample_ids)  # what is before that is on disk
-            total = total_samples(loader, inputs.n_samples, most)
+            total = extent.total(inputs.n_samples)
             if kept < stop:
                 first, dropped = capture.names is None, len(capture.dropped)
                 rows = capture.run(inputs, done).samples(kept - done, stop - done)

@@ -50,32 +50,42 @@ def described(loader: Any) -> str:
 
 def exact_length(loader: Any) -> int | None:
     """Return the number of samples where the loader knows it."""
+    if isinstance(loader, list | tuple):
+        lengths = [_length(batch) for batch in loader]
+        return None if None in lengths else sum(n for n in lengths if n is not None)
     if not isinstance(loader, DataLoader) or loader.batch_size is None or not is_sized(loader.sampler):
         return None
     n = len(loader.sampler)
     return n - n % loader.batch_size if loader.drop_last else n
 
 
-def total_samples(loader: Any, in_batch: int, most: int | None) -> int | None:
-    """Return how many samples a pass will give, `most` at most, where the loader has a length.
-
-    It is an estimate where the loader knows its batches only, and this one has `in_batch` samples.
-    """
-    total = exact_length(loader)
-    if total is None and is_sized(loader):
-        total = len(loader) * in_batch
-    return most if total is None else min(total, most or total)
+def _length(batch: Any) -> int | None:
+    """Return the number of samples in a batch whose tensors all have as many; otherwise None."""
+    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+    lengths = {len(x) if isinstance(x, torch.Tensor | np.ndarray) and x.ndim else None for x in items}
+    return lengths.pop() if len(lengths) == 1 else None
 
 
-def samples_left(loader: Any, done: int, most: int | None) -> int | None:
-    """Return how many samples a pass will still give, up to `most` in all, where that is certain.
+class Extent:
+    """How many samples a pass over a loader gives, `most` at most, as far as the loader says."""
 
-    A collate function may leave samples out, or make several of one.
-    """
-    total = exact_length(loader)
-    if total is None or loader.collate_fn is not default_collate or done > total:
-        return None
-    return min(total, most or total) - done
+    def __init__(self, loader: Any, most: int | None) -> None:
+        self.most = most
+        self.exact = exact_length(loader)
+        self.batches = len(loader) if self.exact is None and is_sized(loader) else None
+        # A collate function may leave samples out, or make several of one.
+        self.certain = isinstance(loader, list | tuple) or getattr(loader, "collate_fn", None) is default_collate
+
+    def total(self, in_batch: int) -> int | None:
+        """Return the samples of the pass: an estimate where the loader knows its batches only."""
+        total = self.batches * in_batch if self.batches is not None else self.exact
+        return self.most if total is None else min(total, self.most or total)
+
+    def left(self, done: int) -> int | None:
+        """Return how many samples are still to come, where that is certain."""
+        if self.exact is None or not self.certain or done > self.exact:
+            return None
+        return min(self.exact, self.most or self.exact) - done
 
 
 def batches(

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from .._arrays import ESTIMATORS, layer_label
+from .._arrays import ESTIMATORS, Array, layer_label
 from ..kernels import Kernel
 from ..results import CKAMatrix, DegenerateWarning
 from ..similarity import cka_matrix
 from ..streaming import Method, StreamingCKA
-from ._common import Tensor
+from ._common import as_array
 from ._kept import Kept
 from ._rows import NonFinite, Rows
 
@@ -90,10 +90,13 @@ class Stream:
                 raise
             self.stream.update(*self._without_known(batch))
 
-    def _without_known(self, batch: Sequence[Rows]) -> list[dict[str, Tensor]]:
+    def _without_known(self, batch: Sequence[Rows]) -> list[dict[str, Array]]:
         """Return the layers with zeros for those that are not finite: they will be nan, the others not."""
         return [
-            {layer: torch.zeros_like(X) if layer in bad.found else X for layer, X in rows.layers.items()}
+            {
+                layer: as_array(torch.zeros_like(X) if layer in bad.found else X, layer)
+                for layer, X in rows.layers.items()
+            }
             for bad, rows in zip(self.non_finite, batch, strict=True)
         ]
 
