@@ -226,6 +226,6 @@ def _kept_bytes(
     sides = [[like(X, max(n_rows, 2)) for X in rows.layers.values()] for rows in batch]
     kept: int = sum(len(X) * X.shape[1] * X.itemsize for side in sides for X in side)
     if device is not None:
-        return 2 * kept + _device.TILES
+        return 2 * kept + _device.tile_bytes(n_rows, sum(map(len, sides)))
     work = plan(*sides, kernel=kernel, dtype=settings["dtype"], n_threads=settings["n_threads"])
     return kept + int(work.bytes)

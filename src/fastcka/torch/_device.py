@@ -116,6 +116,16 @@ class Sums:
         return Sums(self.pairs + other.pairs, added[0], magnitudes, *added[1:])
 
 
+def _edge(n: int, layers: int) -> int:
+    """Return how many samples wide tiles are."""
+    return max(1, min(n, math.isqrt(TILES // (16 * layers))))
+
+
+def tile_bytes(n: int, layers: int) -> int:
+    """Return what the tiles of all layers take, and the copies of them that float64 needs."""
+    return 16 * layers * _edge(n, layers) ** 2
+
+
 def centred_products(sides: Sequence[Sequence[_Layer]], unbiased: bool) -> Sums:
     """Return the sums of all pairs of layers of the two sides, or of those of one."""
     layers = [layer for side in sides for layer in side]
@@ -130,7 +140,7 @@ def centred_products(sides: Sequence[Sequence[_Layer]], unbiased: bool) -> Sums:
         r = r - d
     t = r.sum(1)
     margin = r / inner - t[:, None] / (2 * outer)  # Kc_ij = K_ij - margin_i - margin_j
-    edge = max(1, min(n, math.isqrt(TILES // (count * dtype.itemsize * 2))))
+    edge = _edge(n, count)
     pairs = torch.zeros(count, count, dtype=torch.float64, device=device)
     for i in range(0, n, edge):
         for j in range(i, n, edge):
