@@ -80,7 +80,9 @@ def batches(n=61, p=70, size=20):
 @pytest.mark.parametrize("kept", [False, True], ids=["sums", "kept"])
 def test_values_are_those_of_the_core(on_device, method, estimator, data, kept):
     a, b = Features(**DATA[data]), Features(**ORDINARY)
-    loader = batches(61 if kept else 1500, size=20 if kept else 300)  # sums take less memory than many samples, and more than few
+    loader = batches(
+        61 if kept else 1500, size=20 if kept else 300
+    )  # sums take less memory than many samples, and more than few
     there, core = both(on_device, a, b, loader, method=method, estimator=estimator)
     np.testing.assert_allclose(there, core, **WITHIN)
     np.testing.assert_allclose(there.chance, core.chance, **WITHIN)
@@ -99,7 +101,9 @@ def test_massive_samples_keep_what_is_to_be_seen_beside_them(on_device, method, 
         np.testing.assert_allclose(there, core, **WITHIN)
     if method == "exact":  # by sums: an iterator does not say how many samples there are
         on_device()
-        there = fastcka.torch.compare(a, b, iter(x.split(60)), method=method, estimator=estimator, progress=False)
+        there = fastcka.torch.compare(
+            a, b, iter(x.split(60)), method=method, estimator=estimator, progress=False
+        )
         np.testing.assert_allclose(there, core, **WITHIN)
 
 
@@ -138,7 +142,9 @@ def test_layers_that_have_no_cka_are_named_as_by_the_core(on_device, method, est
     }
     LARGEST = samples(61, 70).max()
     with pytest.warns(fastcka.DegenerateWarning):
-        there, core = both(on_device, Features(**bad), Features(**ORDINARY), batches(), method=method, estimator=estimator)
+        there, core = both(
+            on_device, Features(**bad), Features(**ORDINARY), batches(), method=method, estimator=estimator
+        )
     np.testing.assert_allclose(there, core, **WITHIN)
     assert sorted(there.warnings) == sorted(core.warnings)
     assert np.isnan(there.values).all(1).tolist() == [True, True, True, True, False]

@@ -30,6 +30,7 @@ from ._runs import Runs
 from ._state import evaluating, observing
 from ._ways import Collector, InWholeBatches, KeptRows, Outcome, Settings, Stream
 
+SEPARATOR = "/"  # between the name of a model and that of its layer
 METHODS = ("auto", "exact", "minibatch")
 
 
@@ -126,7 +127,7 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
 
 def joint_name(capture: Capture, layer: str) -> str:
     """Return the name of a layer among those of several models."""
-    return f"{capture.owner.removeprefix(' of ')}\n{layer}"
+    return f"{capture.owner.removeprefix(' of ')}{SEPARATOR}{layer}"
 
 
 def _as_one(batch: Sequence[Rows], captures: Sequence[Capture]) -> Rows:

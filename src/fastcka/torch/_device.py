@@ -245,8 +245,11 @@ class _OnDevice:
             with np.errstate(invalid="ignore", divide="ignore"):  # constant layers
                 chance = sums.traces[side] / sums.norms[side] / math.sqrt(self.n - 1)
             traces.append(np.where(np.isnan(own), np.nan, 0.0 if self.unbiased else chance))
+        pairs = sums.pairs
+        if len(self.names) == 1:  # rounding knows a left and a right operand, CKA does not
+            pairs = np.triu(pairs) + np.triu(pairs, 1).T
         matrix = CKAMatrix(
-            sums.pairs / np.outer(roots[0], roots[-1]),
+            pairs / np.outer(roots[0], roots[-1]),
             self.names[0],
             self.names[-1],
             str(self.kernel),

@@ -61,7 +61,13 @@ def exact_length(loader: Any) -> int | None:
 
 def _length(batch: Any) -> int | None:
     """Return the number of samples in a batch whose tensors all have as many; otherwise None."""
-    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+    items = (
+        batch.values()
+        if isinstance(batch, Mapping)
+        else batch
+        if isinstance(batch, tuple | list)
+        else [batch]
+    )
     lengths = {len(x) if isinstance(x, torch.Tensor | np.ndarray) and x.ndim else None for x in items}
     return lengths.pop() if len(lengths) == 1 else None
 
@@ -74,7 +80,9 @@ class Extent:
         self.exact = exact_length(loader)
         self.batches = len(loader) if self.exact is None and is_sized(loader) else None
         # A collate function may leave samples out, or make several of one.
-        self.certain = isinstance(loader, list | tuple) or getattr(loader, "collate_fn", None) is default_collate
+        self.certain = (
+            isinstance(loader, list | tuple) or getattr(loader, "collate_fn", None) is default_collate
+        )
 
     def total(self, in_batch: int) -> int | None:
         """Return the samples of the pass: an estimate where the loader knows its batches only."""
