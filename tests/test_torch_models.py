@@ -94,7 +94,11 @@ def test_layers_of_each_model_and_what_is_wrong_with_them():
         ({"models": {"a": 3}}, TypeError, "a must be a torch.nn.Module, got int"),
         ({"layers": {"c": "*"}}, ValueError, "layers: 'c' is none of the models a"),
         ({"transforms": {"c": len}}, ValueError, "transforms: 'c' is none of the models a"),
-        ({"transforms": {"b": lambda x: x[1:]}}, ValueError, r"8 samples from loader but 7 from transforms\['b'\]"),
+        (
+            {"transforms": {"b": lambda x: x[1:]}},
+            ValueError,
+            r"8 samples from loader but 7 from transforms\['b'\]",
+        ),
     ],
 )
 def test_bad_arguments(change, error, message):

@@ -45,6 +45,7 @@ AxesLike: TypeAlias = Mapping[str, str] | None
 _NEVER_RAN = "it did not run"
 _SCRIPTED = "it is compiled by torch.jit, and cannot be watched"
 _NO_TENSOR = "it returned no tensor"
+_NAMED = 2**20  # what a layer asked for by name weighs, in others
 _SAMPLE = 16  # rows of each layer of the first batch that are compared with a copy of them
 
 
@@ -76,6 +77,8 @@ class _Record:
     parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # hidden states of modules
     positions: Mask | None = None  # that became rows
     side: str = ""  # whose they are
+    which: tuple[str, int, int | None] | None = None  # positions: whose, how many, by which mask
+    votes: dict[tuple[str, int, int | None], int] = field(default_factory=dict)  # layers that have such ones
     borrowed: dict[str, tuple[Tensor, int]] = field(default_factory=dict)  # memory of the model, its version
     some: dict[str, Tensor] = field(default_factory=dict)  # a copy of some rows of that, in the first batch
     on_the_way: set[Any] = field(default_factory=set)  # devices from which copies have not arrived yet
@@ -160,9 +163,13 @@ class Capture:
             for handle in handles:
                 handle.remove()
 
-    def run(self, inputs: Inputs, start: int = 0) -> Rows:
-        """Run the model on one batch, the first sample of which is number `start`."""
-        record = _Record(inputs, start)
+    def run(self, inputs: Inputs, start: int = 0, which: tuple[str, int, int | None] | None = None) -> Rows:
+        """Run the model on one batch, the first sample of which is number `start`.
+
+        It runs once more where memory was borrowed that the model writes to, and where most layers of the
+        first batch have other positions than the first of them.
+        """
+        record = _Record(inputs, start, which=which)
         if self.names is None:
             record.tracker = Tracker()
             record.tracker.note_inputs(inputs.named, inputs.n_samples)
@@ -185,7 +192,9 @@ class Capture:
         if overwritten := _overwritten(record):
             for name in overwritten:
                 self._layers[name].left_alone = False
-            return self.run(replace(inputs.again(), masks=inputs.masks), start)
+            return self.run(replace(inputs.again(), masks=inputs.masks), start, which)
+        if record.votes and (most := max(record.votes, key=lambda key: record.votes[key])) != record.which:
+            return self.run(replace(inputs.again(), masks=inputs.masks), start, most)
         self._check(record)
         if self.names is None:
             self._settle(record)
@@ -280,6 +289,10 @@ class Capture:
     def _take(self, record: _Record, layer: _Layer, x: Tensor) -> None:
         """Make rows of what a layer gave; the last call counts, and has its place among the others."""
         name = layer.name
+        if self.names is not None and name not in self.widths:
+            if self.skipped.get(name, _NEVER_RAN) == _NEVER_RAN:
+                self.skipped[name] = "it did not run for the first batch"
+            return
         record.rows.pop(name, None)
         record.borrowed.pop(name, None)
         record.unfit.pop(name, None)
@@ -309,7 +322,7 @@ class Capture:
                 raise Unfit(
                     f"which of its axes are positions is not known: {tuple(x.shape)}; say so with axes="
                 )
-        if self.pools.tokens and "p" in letters:
+        if self.pools.tokens and letters.count("p") == 1 and "?" not in letters:
             mask = self._tokens(record, layer, x.shape[letters.index("p")], mask)
         rows = self.pools.apply(layer.how, layer.name, x, letters, mask, n)
         if record.tracker is not None and layer.how in ("mean", "gap"):
@@ -327,17 +340,28 @@ class Capture:
                 )
 
     def _tokens(self, record: _Record, layer: _Layer, count: int, mask: Mask | None) -> Mask:
-        """Return the positions that become rows, after a check that they are those of the other layers."""
+        """Return the positions that become rows, after a check that they are those of the other layers.
+
+        In the first batch layers asked for by name decide which positions these are, or else most of them.
+        """
         side = self.masks.side(layer.axes)
         if side == "either":
             raise Unfit("whether its positions are those of the encoder or of the decoder is not known")
+        which = side, count, None if mask is None or mask.whole else id(mask)
+        if record.tracker is not None:
+            named = any(pattern.exact for pattern in self._choosers(layer.name))
+            record.votes[which] = record.votes.get(which, 0) + (_NAMED if named else 1)
+        if record.which is None:
+            record.which = which
+        if record.which[0] != side:
+            raise Unfit(f"its positions are those of the {side}, in other layers of the {record.which[0]}")
+        if record.which[1] != count:
+            raise Unfit(f"it has {count} positions, other layers {record.which[1]}")
+        if record.which[2] != which[2]:
+            raise Unfit("of its positions others count than of other layers")
         if record.positions is None:
             record.side = side
             record.positions = self.tokens.of(mask, count, record.inputs, record.start)
-        if count != record.positions.positions:
-            raise Unfit(f"it has {count} positions, earlier layers {record.positions.positions}")
-        if side != record.side:
-            raise Unfit(f"its positions are those of the {side}, in earlier layers of the {record.side}")
         return record.positions
 
     def _kept(self, record: _Record, layer: _Layer, x: Tensor, rows: Tensor) -> Tensor:
@@ -444,9 +468,6 @@ class Capture:
                     f"{self.widths[layer]} in the first one: bring all inputs to one size, or pool over "
                     f"positions ('mean', 'gap', 'last', ...)"
                 )
-        for layer in record.rows:
-            if layer not in self.widths and self.skipped.get(layer, _NEVER_RAN) == _NEVER_RAN:
-                self.skipped[layer] = "it did not run for the first batch"
         return {layer: record.rows[layer] for layer in self.names or ()}
 
 
