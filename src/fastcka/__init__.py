@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from . import torch as torch
     from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
+    from .sweep import Partial as Partial
+    from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
 
@@ -43,10 +45,12 @@ __all__ = [
     "Distance",
     "Laplacian",
     "Linear",
+    "Partial",
     "Plan",
     "Polynomial",
     "Store",
     "StreamingCKA",
+    "Sweep",
     "center",
     "cka",
     "cka_matrix",
@@ -66,7 +70,9 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "Partial": "sweep",
     "StreamingCKA": "streaming",
+    "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
     "torch": "torch",

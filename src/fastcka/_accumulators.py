@@ -15,6 +15,7 @@ from ._batches import Batch, Layout, both
 from ._budget import SMALL
 from ._machine import available_bytes, size_in_words
 from ._pairwise import in_words, pairwise
+from ._settings import Settings
 from .kernels import Kernel
 from .threads import resolve
 
@@ -169,7 +170,8 @@ class Minibatch:
             )
         a, b = both(batch.sides)
         dtype = "float64" if layout.double_precision else "float32"
-        result = pairwise(a, b, layout.label, self._kernel, "unbiased", dtype, *self._limits)
+        settings = Settings.checked(self._kernel, "unbiased", dtype, *self._limits)
+        result = pairwise(a, b, layout.label, settings)
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}
