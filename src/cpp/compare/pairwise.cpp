@@ -24,8 +24,7 @@ Problem problem_of(const Layers& layers, const Settings& settings) {
     for (const MatrixView& view : layers.views) {
         check(view.rows == problem.samples, "layers have different numbers of samples");
         check(view.columns > 0, "a layer without features");
-        check(settings.kernel.kind != KernelKind::precomputed || view.columns == view.rows,
-              "a Gram matrix that is not square");
+        check(!settings.kernel.is_given() || view.columns == view.rows, "a Gram matrix that is not square");
     }
     check(problem.samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
     check(settings.threads > 0, "threads must be positive");
