@@ -21,7 +21,7 @@ from .threads import get_num_threads, set_num_threads
 from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
@@ -40,6 +40,7 @@ __version__: str = _core.config()["version"]
 __all__ = [
     "RBF",
     "CKAMatrix",
+    "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",

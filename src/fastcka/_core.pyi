@@ -17,18 +17,9 @@ class UnusableLayer(ValueError):
     """A layer that cannot be computed; ``args`` is (side, layer, reason)."""
 
 class Kernel:
-    def __init__(
-        self,
-        kind: str,
-        *,
-        bandwidth: float = 1.0,
-        sigma: float = ...,
-        offdiagonal: bool = False,
-        degree: int = 2,
-        coef0: float = 1.0,
-        gamma: float = ...,
-        exponent: float = 1.0,
-    ) -> None: ...
+    def __init__(self, name: str, /, **options: float) -> None: ...
+    @property
+    def is_linear(self) -> bool: ...
 
 class Settings:
     def __init__(
@@ -177,6 +168,7 @@ def finish(
     settings: Settings,
     partial: Partial,
 ) -> Pairwise: ...
+def kernel_names() -> list[str]: ...
 def gram(X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int) -> _Array: ...
 def center(K: _Array, n_threads: int) -> _Array: ...
 def config() -> dict[str, Any]: ...

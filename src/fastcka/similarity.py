@@ -222,8 +222,9 @@ def cka(
         torch, pandas, xarray and whatever has ``__array__`` or DLPack. Read in place; only the byte order of
         another machine makes a copy.
     kernel : str or kernel object, default "linear"
-        "linear", "rbf", "laplacian", "polynomial", "cosine", "distance", or an object with options such as
-        ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n), themselves.
+        "linear", "rbf", "laplacian", "polynomial", "cosine", "correlation", "distance", or an object with
+        options such as ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n),
+        themselves.
     estimator : {"biased", "unbiased", "debiased"}, default "biased"
         "biased" is the formula of Kornblith et al.; it rises with the number of features even for unrelated
         data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.

@@ -90,6 +90,7 @@ void interruptible(index done, index total);
 Observer observer_of(const std::optional<py::function>& progress);
 
 // Each adds its part of the module.
+void bind_kernels(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);

@@ -52,6 +52,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         }
     });
 
+    bind_kernels(m);
     bind_pairwise(m);
     bind_matrices(m);
     bind_streams(m);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Kernels, plans, all pairs of layers, and the same in pieces.
+// Plans, all pairs of layers, and the same in pieces.
 #include "compare/pairwise.hpp"
 
 #include "bindings/common.hpp"
@@ -8,12 +8,6 @@
 namespace fastcka {
 namespace {
 
-constexpr std::array kernel_kinds{
-    std::pair{"linear", KernelKind::linear},           std::pair{"rbf", KernelKind::rbf},
-    std::pair{"laplacian", KernelKind::laplacian},     std::pair{"polynomial", KernelKind::polynomial},
-    std::pair{"cosine", KernelKind::cosine},           std::pair{"distance", KernelKind::distance},
-    std::pair{"precomputed", KernelKind::precomputed},
-};
 constexpr std::array estimators{std::pair{"biased", Estimator::biased},
                                 std::pair{"unbiased", Estimator::unbiased}};
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
@@ -52,16 +46,6 @@ py::list sigmas(const Alignment& alignment, bool of_columns) {
 }  // namespace
 
 void bind_pairwise(py::module_& m) {
-    py::class_<Kernel>(m, "Kernel")
-        .def(py::init([](const std::string& kind, double bandwidth, double sigma, bool offdiag, int degree,
-                         double coef0, double gamma, double exponent) {
-                 return Kernel{
-                     named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
-             }),
-             py::arg("kind"), py::kw_only(), py::arg("bandwidth") = 1.0, py::arg("sigma") = not_given,
-             py::arg("offdiagonal") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0,
-             py::arg("gamma") = not_given, py::arg("exponent") = 1.0);
-
     py::class_<Settings>(m, "Settings")
         .def(py::init([](const Kernel& kernel, const std::string& estimator, bool double_precision,
                          int n_threads, index max_bytes, const std::string& route) {

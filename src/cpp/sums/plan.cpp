@@ -119,7 +119,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
     index panels = 0, largest_panels = 0;
-    if (problem.settings.kernel.kind != KernelKind::precomputed)
+    if (!problem.settings.kernel.is_given())
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
             const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
