@@ -26,6 +26,7 @@ from .results import DegenerateWarning
 from .threads import resolve
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
+Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or 1) and name
 
 
 class Pairs(NamedTuple):
@@ -186,21 +187,6 @@ def reason(status: str, kernel: Kernel) -> str:
     if not status:
         return ""
     return kernel.constant if status == "constant" else REASONS[status]
-
-
-def named_reasons(reasons: Sequence[Sequence[str]], label: Label) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the reasons of the one side or both."""
-    return [
-        f"{label(side, layer)}: {why}"
-        for side, whys in enumerate(reasons)
-        for layer, why in enumerate(whys)
-        if why
-    ]
-
-
-def degenerate_layers(sides: Sequence[Sequence[str]], label: Label, kernel: Kernel) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the statuses of the one side or both."""
-    return named_reasons([[reason(status, kernel) for status in statuses] for statuses in sides], label)
 
 
 def warn(degenerate: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from . import _core
@@ -25,7 +27,7 @@ from ._arrays import (
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
+from ._pairwise import REASONS, Reasons, all_pairs, in_words, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._values import check_gram, check_integers, check_square, non_finite, widened
@@ -343,6 +345,30 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
+    matrix, reasons = compare_layers(
+        layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+    )
+    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
+    if degenerate:
+        warn(degenerate)
+    return replace(matrix, warnings=tuple(degenerate))
+
+
+_ARGUMENTS = ("layers_a", "layers_b")
+
+
+def compare_layers(
+    layers_a: Layers,
+    layers_b: Layers | None,
+    kernel: KernelLike,
+    estimator: Estimator,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | str | None = None,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
+) -> tuple[CKAMatrix, Reasons]:
+    """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
     chosen = resolve_kernel(kernel)
     known_estimator = check_estimator(estimator)
     if layers_b is layers_a:
@@ -353,18 +379,16 @@ def cka_matrix(
         columns, b, more = _read(layers_b, "layers_b")
         inputs += more
     check_same_samples(inputs)
+    names = rows, columns
 
-    def label(side: int, layer: int) -> str:
-        return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
+    def label(network: int, layer: int) -> str:
+        return layer_label(_ARGUMENTS[network], names[network][layer])
 
     with progress_report(progress, "cka_matrix") as report:
         compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
         pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
 
-    degenerate = named_reasons(pairs.reasons, label)
-    if degenerate:
-        warn(degenerate)
-    return CKAMatrix(
+    matrix = CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
         rows=rows,
@@ -373,8 +397,13 @@ def cka_matrix(
         estimator=known_estimator,
         n_samples=len(a[0]),
         models=("A", "A") if b is None else ("A", "B"),
-        warnings=tuple(degenerate),
     )
+    return matrix, {
+        (network, names[network][layer]): why
+        for network, whys in enumerate(pairs.reasons)
+        for layer, why in enumerate(whys)
+        if why
+    }
 
 
 def _pair(
