@@ -94,8 +94,8 @@ class StreamingCKA:
     **Exact.** Kept are, for every pair of layers, the sums of products of their features, in float64 and
     about the mean of the first samples, and what the unbiased estimator needs beside them. Values equal those
     of the whole arrays to 1e-12 (float64) or 1e-6 (float32), also where single samples are massive. The batch
-    sizes and the number of threads do not change one bit of them. Memory grows with the square of the number of
-    features, not with the samples.
+    sizes and the number of threads do not change one bit of them. Memory grows with the square of the number
+    of features, not with the samples.
 
     **Mini-batch.** With n_b samples in batch b and HSIC_1 the unbiased HSIC::
 

@@ -178,7 +178,8 @@ Stream::Fold Stream::begin_few(const Engine& engine) const {
     if (moments.samples() == 0) {
         const SampleRows ordinary =
             ordinary_rows(pending_, massive_shares(pending_, set_, engine), set_, precision_);
-        MomentBlock<double>(ordinary.views(), engine).make_room(moments, true);
+        const SampleRows& first = ordinary.count() > 0 ? ordinary : pending_;
+        MomentBlock<double>(first.views(), engine).make_room(moments, true);
     }
     make_room(apart, moments);
     fold.massive.rows = std::move(apart);
