@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import numpy as np
 import pytest
@@ -128,20 +128,27 @@ def test_values_whose_sums_would_overflow_are_refused_at_once_by_layer(rng):
     assert narrow.n_samples == 0
 
 
-def test_many_threads_may_feed_one_stream(rng):
-    a = layers_of(rng, np.float64, (12, 5), 0)
-    moments = _core.Moments([12, 5], None, True)
+def test_many_threads_may_use_one_stream(rng):
+    """Long updates meet short ones: without a lock, their samples would overwrite each other."""
+    X = rng.normal(size=(4 * 1000 + 3 * 60 * 3, 400))
+    moments, lock, rows = _core.Moments([400], None, True), threading.Lock(), [0]
 
-    def feed(first):
-        for row in range(first, N, 8 * 50):
-            moments.update([x[row : row + 50] for x in a], None, 2)
-            assert moments.n_samples >= 50
+    def feed(count, times):
+        for _ in range(times):
+            with lock:
+                start, rows[0] = rows[0], rows[0] + count
+            moments.update([X[start : start + count]], None, 1)
+            assert moments.n_samples >= count
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(feed, range(0, 8 * 50, 50)))
-    assert moments.n_samples == N
-    expected = whole(a, None, True).cka  # the order of samples does not matter but for rounding
-    np.testing.assert_allclose(moments.result(True, 2).cka, expected, rtol=0, atol=1e-10)
+    workers = [threading.Thread(target=feed, args=args) for args in ((1000, 4), (3, 60), (3, 60), (3, 60))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert moments.n_samples == len(X)
+    centred = X - X.mean(axis=0)
+    expected = np.linalg.norm(centred.T @ centred) ** 2 / (len(X) - 1) ** 2  # the order does not matter
+    np.testing.assert_allclose(moments.result(False, 2).hsic, expected, rtol=1e-12)
 
 
 def test_a_stream_is_not_merged_with_itself(rng):
