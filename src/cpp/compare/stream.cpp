@@ -262,7 +262,7 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
     LinearSums sums;
     team.together([&] {
         const Fold fold = pending_.count() <= few_samples ? begin_few(engine) : begin_pending(engine);
-        sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, engine);
+        sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, precision_, engine);
     });
     return alignment_of(sums.sums, set_, std::move(sums.layers), estimator, precision_);
 }

@@ -61,7 +61,7 @@ class Stream {
             rows("pending_" + layer, pending_, static_cast<index>(l));
         }
         for (index pair = 0; pair < zz_.pairs(); ++pair) {
-            const auto products = zz_.of_pair(pair);
+            auto products = zz_.of_pair(pair);
             visit("zz_" + std::to_string(pair), products.data(), zz_.empty ? 0 : products.size());
         }
     }

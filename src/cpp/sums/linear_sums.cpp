@@ -12,29 +12,33 @@ using Eigen::VectorXd;
 //     on its diagonal   |y|^2              = u'w with w = (-2 d,     1,  |d|^2)
 //     as sum of a row   y't                             = (t,        0,  -d't)           t = sum y over all samples
 //     off the diagonal  y't - |y|^2                     = (t + 2 d, -1,  -d't - |d|^2)
+//     about the mean of all N samples, on its diagonal
+//                       |y - t/N|^2 = |y|^2 - 2/N y't + |t|^2/N^2
 // where t is the sum over the samples apart, because that over the others is zero. Each sum over ordinary samples of a
 // product of two of these is w_i'M w_j.
-enum Quantity { diagonal, row, off_diagonal, forms };
+enum Quantity { diagonal, row, off_diagonal, centred_diagonal, forms };
 
 struct Weights {
     std::vector<MatrixXd> z;        // per layer: features x forms
     std::array<MatrixXd, forms> s;  // (layers + 1) x layers
 };
 
-Weights weights_of(const Moments& m, const std::vector<VectorXd>& d, const std::vector<VectorXd>& t) {
+Weights weights_of(const Moments& m, const std::vector<VectorXd>& d, const std::vector<VectorXd>& t,
+                   double all_samples) {
     const index layers = m.set.count();
     Weights w;
     w.s.fill(MatrixXd::Zero(layers + 1, layers));
     for (index l = 0; l < layers; ++l) {
         const VectorXd &of_mean = d[static_cast<std::size_t>(l)], &of_apart = t[static_cast<std::size_t>(l)];
         MatrixXd z(of_mean.size(), index{forms});
-        z << -2 * of_mean, of_apart, of_apart + 2 * of_mean;
+        z << -2 * of_mean, of_apart, of_apart + 2 * of_mean, -2 * (of_mean + of_apart / all_samples);
         w.z.push_back(std::move(z));
         const double norm = of_mean.squaredNorm(), inner = of_mean.dot(of_apart);
-        w.s[diagonal](l, l) = 1, w.s[off_diagonal](l, l) = -1;
+        w.s[diagonal](l, l) = w.s[centred_diagonal](l, l) = 1, w.s[off_diagonal](l, l) = -1;
         w.s[diagonal](layers, l) = norm;
         w.s[row](layers, l) = -inner;
         w.s[off_diagonal](layers, l) = -inner - norm;
+        w.s[centred_diagonal](layers, l) = (of_mean + of_apart / all_samples).squaredNorm();
     }
     return w;
 }
@@ -58,7 +62,8 @@ struct Apart {
     MatrixXd off_diagonal_products;    // sum over pairs of different samples of <y, y'>_i <y, y'>_j
     std::array<MatrixXd, forms> form;  // of each sample: samples x layers
 
-    Apart(const SampleRows& rows, const Moments& m, const std::vector<VectorXd>& d, const Engine& engine) {
+    Apart(const SampleRows& rows, const Moments& m, const std::vector<VectorXd>& d, double all_samples,
+          const Engine& engine) {
         const index layers = m.set.count(), n = rows.count();
         MatrixXd grams = MatrixXd::Zero(n * n, layers);  // without their diagonals
         form.fill(MatrixXd::Zero(n, layers));
@@ -72,6 +77,8 @@ struct Apart {
             MatrixXd gram = all * all.transpose();
             form[diagonal].col(l) = gram.diagonal();
             form[row].col(l) = all * t.back();
+            form[centred_diagonal].col(l) =
+                (all.rowwise() - t.back().transpose() / all_samples).rowwise().squaredNorm();
             gram.diagonal().setZero();
             form[off_diagonal].col(l) = gram.rowwise().sum();
             grams.col(l) = gram.reshaped();
@@ -157,14 +164,15 @@ PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addit
 }  // namespace
 
 LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Addition& added,
-                       const SampleRows& rows_apart, const Engine& engine) {
+                       const SampleRows& rows_apart, Precision precision, const Engine& engine) {
     const Moments& m = added.moments;
     const LayerSet& set = m.set;
     const index layers = set.count();
     std::vector<VectorXd> d;
     for (index l = 0; l < layers; ++l) d.push_back(m.sum_of_z(l) / std::max(m.samples(), 1.0));
-    const Apart apart(rows_apart, m, d, engine);
-    const Weights weights = weights_of(m, d, apart.t);
+    const double samples = m.samples() + static_cast<double>(rows_apart.count());
+    const Apart apart(rows_apart, m, d, samples, engine);
+    const Weights weights = weights_of(m, d, apart.t, samples);
     const PairForms pairs = pair_forms(zz, before, added, d, weights, apart, engine);
 
     // w'M w by its parts, and sum u'w; then what the samples apart add to both.
@@ -183,26 +191,35 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
             (q.row(layers) + m.ss.row(layers) * h).transpose() + apart.form[f].colwise().sum().transpose();
     }
     if (rows_apart.count() == 0) {  // sums of whole rows are zero
-        product[off_diagonal] = product[diagonal], product[row].setZero();
+        product[off_diagonal] = product[centred_diagonal] = product[diagonal], product[row].setZero();
         total[off_diagonal] = total[diagonal], total[row].setZero();
     }
     const MatrixXd products =
         pairs.squares - ordinary[diagonal] + 2 * pairs.mixed + apart.off_diagonal_products;
-    const MatrixXd magnitudes = pairs.squares.cwiseAbs() + ordinary[diagonal].cwiseAbs() +
-                                2 * pairs.mixed.cwiseAbs() + apart.off_diagonal_products.cwiseAbs();
+    const MatrixXd full_totals = total[row] * total[row].transpose();
+    const MatrixXd squared_totals = total[off_diagonal] * total[off_diagonal].transpose();
+    // A layer has no unbiased CKA where its self-HSIC is less than 2^-40 of the magnitude of its terms about the mean of all
+    // samples, or of what is summed here; of that, where products are float32, less than 2^-20. As magnitudes of `products`
+    // alone, for measures/hsic adds those of its two other terms.
+    const double n = samples;
+    const MatrixXd other_terms = squared_totals / ((n - 1) * (n - 2)) + product[off_diagonal] * (2 / (n - 2));
+    const MatrixXd value =
+        products + squared_totals / ((n - 1) * (n - 2)) - product[off_diagonal] * (2 / (n - 2));
+    const MatrixXd about_mean = value.cwiseAbs() + product[centred_diagonal] * (4 / (n - 2));
+    const MatrixXd summed = pairs.squares + ordinary[diagonal].cwiseAbs() + 2 * pairs.mixed.cwiseAbs();
+    const double part = precision == Precision::float32 ? 0x1p-20 : 1;
+    const MatrixXd magnitudes = (part * about_mean).cwiseMax(summed) - other_terms;
 
     const auto sums = [&](const auto& of) {  // of(matrix): the wanted entries
-        const auto outer = [&](const VectorXd& v) -> MatrixXd { return v * v.transpose(); };
         return PairSums{.products = of(products).array(),
                         .diagonals = of(product[diagonal]).array(),
                         .rows = of(product[off_diagonal]).array(),
-                        .totals = of(outer(total[off_diagonal])).array(),
+                        .totals = of(squared_totals).array(),
                         .full_rows = of(product[row]).array(),
-                        .full_totals = of(outer(total[row])).array(),
+                        .full_totals = of(full_totals).array(),
                         .magnitudes = of(magnitudes).array()};
     };
     LinearSums out;
-    const double samples = m.samples() + static_cast<double>(rows_apart.count());
     out.sums.samples = samples;
     out.sums.pairs = sums([&](const MatrixXd& all) -> MatrixXd {
         const MatrixXd both = all.selfadjointView<Eigen::Upper>();

@@ -15,11 +15,13 @@ index most_massive(index samples) { return std::max<index>(samples / massive_fra
 
 // Of at most 64 evenly spaced samples.
 double median_of_feature(const SampleRows& block, index layer, index feature) {
-    double values[64];
     const index count = std::min<index>(block.count(), 64);
-    for (index i = 0; i < count; ++i) values[i] = block.value(layer, i * block.count() / count, feature);
-    std::nth_element(values, values + count / 2, values + count);
-    return values[count / 2];
+    std::vector<double> values;
+    for (index i = 0; i < count; ++i)
+        values.push_back(block.value(layer, i * block.count() / count, feature));
+    const auto middle = values.begin() + count / 2;
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
 }
 
 // |x - middle|^2 of all samples, in some unit
