@@ -115,7 +115,11 @@ class Moments:
     """Linear HSIC of a stream: moments of all pairs of layers."""
 
     def __init__(
-        self, widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
+        self,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        double_precision: bool,
+        state: dict[str, Any] | None = None,
     ) -> None: ...
     def update(
         self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
@@ -125,13 +129,6 @@ class Moments:
     @property
     def n_samples(self) -> int: ...
     def state(self, n_threads: int) -> dict[str, Any]: ...
-    @staticmethod
-    def from_state(
-        widths_a: Sequence[int],
-        widths_b: Sequence[int] | None,
-        double_precision: bool,
-        state: dict[str, Any],
-    ) -> Moments: ...
     @staticmethod
     def state_bytes(
         widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool

@@ -22,6 +22,7 @@ from .kernels import Kernel, Precomputed
 from .results import DegenerateWarning
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
+Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or 1) and name
 
 
 class Pairs(NamedTuple):
@@ -54,10 +55,14 @@ def all_pairs(
 ) -> Pairs:
     """Do the same, with the reasons in words."""
     result = pairwise(a, b, label, settings, progress)
-    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(
-        result.cka, result.chance, [[reason(status, settings.kernel) for status in side] for side in sides]
-    )
+    return pairs_of(result, settings.kernel, two=b is not None)
+
+
+def pairs_of(result: _core.Pairwise, kernel: Kernel, *, two: bool) -> Pairs:
+    """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
+    networks = [result.status_a, result.status_b] if two else [result.status_a]
+    reasons = [[reason(status, kernel) for status in statuses] for statuses in networks]
+    return Pairs(result.cka, result.chance, reasons)
 
 
 def propagating(
@@ -163,23 +168,10 @@ def reason(status: str, kernel: Kernel) -> str:
     return kernel.constant if status == "constant" else REASONS[status]
 
 
-def named_reasons(reasons: Sequence[Sequence[str]], label: Label) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the reasons of the one side or both."""
-    return [
-        f"{label(side, layer)}: {why}"
-        for side, whys in enumerate(reasons)
-        for layer, why in enumerate(whys)
-        if why
-    ]
-
-
-def degenerate_layers(sides: Sequence[Sequence[str]], label: Label, kernel: Kernel) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the statuses of the one side or both."""
-    return named_reasons([[reason(status, kernel) for status in statuses] for statuses in sides], label)
-
-
-def warn(degenerate: Sequence[str]) -> None:
+def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:
     """Give one warning for a call, at the line that called the public function."""
     named, more = degenerate[:5], len(degenerate) - 5
     rest = f"; and {more} more" if more > 0 else ""
-    warnings.warn(f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=3)
+    warnings.warn(
+        f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=stacklevel
+    )

@@ -7,6 +7,9 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from . import _core
@@ -24,7 +27,18 @@ from ._arrays import (
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
+from ._pairwise import (
+    REASONS,
+    Label,
+    Pairs,
+    Reasons,
+    all_pairs,
+    in_words,
+    pairwise,
+    propagating,
+    reason,
+    warn,
+)
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._settings import Settings
@@ -345,6 +359,20 @@ def cka_matrix(
            [0.55761, 1.     ]])
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+
+
+_ARGUMENTS = ("layers_a", "layers_b")
+
+
+def compare_layers(
+    layers_a: Layers,
+    layers_b: Layers | None,
+    settings: Settings,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
+) -> tuple[CKAMatrix, Reasons]:
+    """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
     if layers_b is layers_a:
         layers_b = None
     rows, a, inputs = read_layers(layers_a, "layers_a")
@@ -353,28 +381,48 @@ def cka_matrix(
         columns, b, more = read_layers(layers_b, "layers_b")
         inputs += more
     check_same_samples(inputs)
-
-    def label(side: int, layer: int) -> str:
-        return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
-
+    label = labels(rows, columns)
     with progress_report(progress, "cka_matrix") as report:
         compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
         pairs = compare(a, b, label, settings, report)
+    return matrix_of(pairs, rows, columns, len(a[0]), settings, two=b is not None)
 
-    degenerate = named_reasons(pairs.reasons, label)
-    if degenerate:
-        warn(degenerate)
-    return CKAMatrix(
+
+def labels(rows: Sequence[str], columns: Sequence[str]) -> Label:
+    """Return the words for a layer by network and number, as the arguments of `cka_matrix` are called."""
+    names = rows, columns
+    return lambda network, layer: layer_label(_ARGUMENTS[network], names[network][layer])
+
+
+def matrix_of(
+    pairs: Pairs, rows: tuple[str, ...], columns: tuple[str, ...], n: int, settings: Settings, *, two: bool
+) -> tuple[CKAMatrix, Reasons]:
+    """Return the result for n samples of one network or two, and why layers have no CKA."""
+    matrix = CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
         rows=rows,
         columns=columns,
         kernel=str(settings.kernel),
         estimator=settings.estimator,
-        n_samples=len(a[0]),
-        models=("A", "A") if b is None else ("A", "B"),
-        warnings=tuple(degenerate),
+        n_samples=n,
+        models=("A", "B") if two else ("A", "A"),
     )
+    names = rows, columns
+    return matrix, {
+        (network, names[network][layer]): why
+        for network, whys in enumerate(pairs.reasons)
+        for layer, why in enumerate(whys)
+        if why
+    }
+
+
+def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:
+    """Return the result with the words of the warning, which is given here."""
+    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
+    if degenerate:
+        warn(degenerate, stacklevel=4)
+    return replace(matrix, warnings=tuple(degenerate))
 
 
 def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:

@@ -21,16 +21,16 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from . import _archive, _core
-from ._arrays import Array, Estimator, Layers, layer_label, unknown
+from ._arrays import Array, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._headers import Refused, checked_settings, digest, new_header, refusing
-from ._pairwise import check_inputs, named_reasons, naming, reason, warn
+from ._pairwise import check_inputs, naming, pairs_of
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAMatrix
-from .similarity import read_layers
+from .similarity import labels, matrix_of, read_layers, warned
 
 __all__ = ["Partial", "Sweep"]
 
@@ -206,6 +206,7 @@ class Sweep:
             self._columns, self._b, more = read_layers(layers_b, "layers_b")
             inputs += more
         check_same_samples(inputs)
+        self._label = labels(self._rows, self._columns)
         check_inputs(self._a, self._b, self._label, self._chosen)
         self._statistics: Partial | None = None  # complete, once it is known
 
@@ -316,23 +317,10 @@ class Sweep:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
         settings = (replace(self._chosen, dtype="float64") if exact else self._chosen).core(self._arrays)
-        pairs = _core.finish(self.n_samples, *self._widths, settings, cast(_core.Partial, partial._sums))
-        sides = [pairs.status_a] if self._b is None else [pairs.status_a, pairs.status_b]
-        reasons = [[reason(status, self._chosen.kernel) for status in side] for side in sides]
-        degenerate = named_reasons(reasons, self._label)
-        if degenerate:
-            warn(degenerate)
-        return CKAMatrix(
-            values=pairs.cka,
-            chance=pairs.chance,
-            rows=self._rows,
-            columns=self._columns,
-            kernel=str(self._chosen.kernel),
-            estimator=self._chosen.estimator,
-            n_samples=self.n_samples,
-            models=("A", "A") if self._b is None else ("A", "B"),
-            warnings=tuple(degenerate),
-        )
+        core = _core.finish(self.n_samples, *self._widths, settings, cast(_core.Partial, partial._sums))
+        two = self._b is not None
+        pairs = pairs_of(core, self._chosen.kernel, two=two)
+        return warned(*matrix_of(pairs, self._rows, self._columns, self.n_samples, self._chosen, two=two))
 
     @property
     def _arrays(self) -> list[Array]:
@@ -341,13 +329,6 @@ class Sweep:
     @property
     def _widths(self) -> tuple[list[int], list[int] | None]:
         return [X.shape[1] for X in self._a], None if self._b is None else [Y.shape[1] for Y in self._b]
-
-    def _label(self, network: int, layer: int) -> str:
-        return (
-            layer_label("layers_b", self._columns[layer])
-            if network
-            else layer_label("layers_a", self._rows[layer])
-        )
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
         """Return what two partials must agree in to be parts of one whole."""
