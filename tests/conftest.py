@@ -44,7 +44,7 @@ def rng(request) -> np.random.Generator:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread_of_torch(request) -> Iterator[None]:
-    """Let tests of fastcka.torch compute with one thread: theirs are tiny tensors, for which threads only wait."""
+    """Let torch compute tests of fastcka.torch with one thread: for tiny tensors, threads only wait."""
     if not request.module.__name__.startswith("test_torch"):
         yield
         return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Families of architectures, and what the axes of each of their layers are: written down, not found out.
 
-Where a class of transformers exists, it is the real one with random weights. A family says of every layer which
-letters its axes have (n samples, p positions, c or f features) and which positions count.
+Where a class of transformers exists, it is the real one with random weights. A family says of every layer
+which letters its axes have (n samples, p positions, c or f features) and which positions count.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers_models import IDS, IMAGES, MASK, N, SIZE, TEXT, TEXTS, VISION, hf, model
+from transformers_models import IDS, IMAGES, MASK, SIZE, TEXTS, VISION, N, hf, model
 
 
 @dataclass(frozen=True)

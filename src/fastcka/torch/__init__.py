@@ -9,8 +9,9 @@
 (100, 8)
 
 :func:`extract` keeps activations, in memory or on disk; :func:`compare` and :func:`compare_models` give CKA
-of the layers of two models, or more, without keeping more than they must; :func:`cka` and :func:`cka_loss` are differentiable. All of it needs
-``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports torch.
+of the layers of two models, or more, without keeping more than they must; :func:`cka` and :func:`cka_loss`
+are differentiable. All of it needs ``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports
+torch.
 
 The way of a batch, module by module::
 

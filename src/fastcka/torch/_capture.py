@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run a model on a batch and keep what the chosen layers give, as rows of matrices.
 
-Layers are settled by the first batch. Later ones cost what must be done for each of them: the hook, the pooling
-and, where the memory of the model will not do, a copy.
+Layers are settled by the first batch. Later ones cost what must be done for each of them: the hook, the
+pooling and, where the memory of the model will not do, a copy.
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ class Capture:
     `names` are known after the first batch, and the same from then on; `skipped` says why others that were
     chosen are not among them, and `unfit` are those of them whose tensors could not be used.
 
-    `stay`: rows remain on the device where they are made, instead of being copied to CPU memory. `borrow`: rows
-    that are memory of the model are not copied, if it leaves them alone; they are for use before the next batch.
+    `stay`: rows remain on the device where they are made, instead of being copied to CPU memory. `borrow`:
+    rows that are memory of the model are not copied, if it leaves them alone; they are for use before the
+    next batch.
     """
 
     def __init__(
@@ -478,8 +479,10 @@ def _noting(model: Module, tracker: Tracker | None) -> Iterator[None]:
     try:
         if tracker is not None:
             note = partial(_note, tracker)
-            for module in filter(speaks_of_axes, model.modules()):
-                handles.append(module.register_forward_hook(note, with_kwargs=True, prepend=True))
+            handles += [
+                module.register_forward_hook(note, with_kwargs=True, prepend=True)
+                for module in filter(speaks_of_axes, model.modules())
+            ]
         with tracker or nullcontext():
             yield
     finally:

@@ -2,8 +2,8 @@
 """Run models over a loader and collect CKA: which of three ways, and how much memory each takes.
 
 A stream of moments takes memory with the square of the features, kept activations with the samples; both are
-exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them by
-the core, _device.py on the device where the activations are.
+exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them
+by the core, _device.py on the device where the activations are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
 from ..streaming import StreamingCKA
 from . import _device
 from ._capture import Capture
-from ._common import in_one_line, say
+from ._common import Tensor, in_one_line, say
 from ._loaders import Extent
 from ._rows import Rows, is_double, like
 from ._runs import Runs
@@ -132,7 +132,8 @@ def joint_name(capture: Capture, layer: str) -> str:
 
 def _as_one(batch: Sequence[Rows], captures: Sequence[Capture]) -> Rows:
     """Return the layers of all models as those of one."""
-    layers, borrowed = {}, set()
+    layers: dict[str, Tensor] = {}
+    borrowed: set[str] = set()
     for capture, rows in zip(captures, batch, strict=True):
         layers |= {joint_name(capture, layer): X for layer, X in rows.layers.items()}
         borrowed |= {joint_name(capture, layer) for layer in rows.borrowed}

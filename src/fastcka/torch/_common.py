@@ -70,7 +70,7 @@ def versions() -> dict[str, str]:
     """Return the versions of the packages on which activations depend, as far as they are loaded."""
     found = {"fastcka": __version__, "torch": str(torch.__version__)}
     loaded = ((name, sys.modules.get(name)) for name in ("torchvision", "timm", "transformers"))
-    return found | {name: str(m.__version__) for name, m in loaded if hasattr(m, "__version__")}
+    return found | {name: str(getattr(m, "__version__", "?")) for name, m in loaded if m is not None}
 
 
 def autocast_dtype(device: torch.device) -> str | None:

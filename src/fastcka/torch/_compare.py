@@ -110,9 +110,9 @@ def compare(
     Returns
     -------
     CKAMatrix, or dict of str to CKAMatrix
-        A dict where `loader` is a mapping. ``.method`` says "exact" or "minibatch". Layers with NaN or infinity are nan and named in
-        ``.warnings``, as are layers that were left out because their tensors do not fit (see
-        :func:`extract`).
+        A dict where `loader` is a mapping. ``.method`` says "exact" or "minibatch". Layers with NaN or
+        infinity are nan and named in ``.warnings``, as are layers that were left out because their tensors do
+        not fit (see :func:`extract`).
 
     Raises
     ------

@@ -28,12 +28,12 @@ import torch
 from numpy.typing import NDArray
 
 from .._arrays import ESTIMATORS
-from .._pairwise import reason
+from .._pairwise import Reasons, reason
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
 from ._common import Tensor
 from ._rows import NonFinite, Rows, is_double
-from ._ways import Outcome, Reasons, Settings, found_in
+from ._ways import Outcome, Settings, found_in
 
 TILES = 2**28  # most bytes of the tiles of all layers
 _PIECE = 2048  # terms that a product in float32 adds up
@@ -322,8 +322,8 @@ class AllRows(_OnDevice):
 class CrossMoments(_OnDevice):
     """Sums over samples of products of features, of which linear CKA of all samples follows.
 
-    Of z, a sample less the mean of the first batch and in its units, and of r = |z|^2: sums of z z', z r, r r,
-    z and r. Massive samples are multiplied in float64.
+    Of z, a sample less the mean of the first batch and in its units, and of r = |z|^2: sums of z z', z r,
+    r r, z and r. Massive samples are multiplied in float64.
     """
 
     def __init__(self, kernel: Kernel, settings: Settings, device: torch.device, words: str) -> None:

@@ -63,11 +63,12 @@ def extract(
         Names as in ``model.named_modules()``; globs; ``"re:"`` and a regular expression for the whole name;
         types such as ``torch.nn.Conv2d``. A module that runs several times for a batch gives its last call,
         ``"name#0"`` its first. Of outputs with several tensors, ``"name"`` is the first (of dicts
-        ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another. ``"name:input"`` is what a
-        module is given, ``"name:input.1"`` or ``"name:input.key"`` a further tensor of that. ``"output"``
-        is what the model returns; the ``hidden_states`` in it are called ``embeddings``, ``layer.0``,
-        ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and ``"hidden_states"`` chooses
-        all of them. ("hidden_states.embeddings" and so on, where a module of the same name was chosen too.)
+        ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another.
+        ``"name:input"`` is what a module is given, ``"name:input.1"`` or ``"name:input.key"`` a further
+        tensor of that. ``"output"`` is what the model returns; the ``hidden_states`` in it are called
+        ``embeddings``, ``layer.0``, ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and
+        ``"hidden_states"`` chooses all of them. ("hidden_states.embeddings" and so on, where a module of the
+        same name was chosen too.)
     pool : str, function, or mapping of name patterns to them, default "flatten"
         How a layer's activations become rows. "flatten"; "mean" or "gap", over positions; "cls", the first
         position; "last" position; "tokens": each position becomes a row. Positions that a mask leaves out

@@ -66,7 +66,9 @@ class Reader:
             items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
-        entries = named if isinstance(batch, Mapping) and args else kwargs or dict(enumerate(args))
+        entries: Mapping[Any, Any] = kwargs or dict(enumerate(args))
+        if isinstance(batch, Mapping) and args:
+            entries = named
         n = _n_samples(entries, batch)
         args, kwargs = self._moved(args), self._moved(kwargs)
         names = [*self.positional, *(f"input {k}" for k in range(len(self.positional), len(args)))]
@@ -178,8 +180,8 @@ def _n_samples(entries: Mapping[Any, Any], batch: Any) -> int:
             if isinstance(value[0], str):
                 raise TypeError(_TEXTS.format(f"entry {name!r} of a batch"))
             raise TypeError(
-                f"entry {name!r} of a batch is a list of {_type_name(value[0])}, and a model takes tensors: data "
-                f"sets of Hugging Face give them after dataset.set_format('torch'), tokenisers with "
+                f"entry {name!r} of a batch is a list of {_type_name(value[0])}, and a model takes tensors: "
+                f"data sets of Hugging Face give them after dataset.set_format('torch'), tokenisers with "
                 f"return_tensors='pt'"
             )
     raise TypeError(
@@ -189,6 +191,6 @@ def _n_samples(entries: Mapping[Any, Any], batch: Any) -> int:
 
 
 _TEXTS = (
-    "{} is a list of texts, and a model takes numbers: let the loader (its collate_fn) give what the tokeniser "
-    "of the model makes of them, tokenizer(texts, padding=True, return_tensors='pt')"
+    "{} is a list of texts, and a model takes numbers: let the loader (its collate_fn) give what the "
+    "tokeniser of the model makes of them, tokenizer(texts, padding=True, return_tensors='pt')"
 )

@@ -61,7 +61,7 @@ class Mask:
             raise ValueError(f"the mask leaves no position of sample {empty} of the batch")
 
     def on(self, device: Any, what: str = "values") -> Tensor:
-        """Return `values`, or the "counts", "first", "last" or "rows" of positions that count, on a device."""
+        """Return, on a device, `values` or the "counts", "first", "last" or "rows" of what counts."""
         if (what, device) not in self._there:
             self._there[what, device] = getattr(self, what).to(device)
         return self._there[what, device]

@@ -224,7 +224,7 @@ def read_split(heads: SplitLike, argument: str) -> Callable[[str], int]:
             f"{argument} must be a number of heads, or a mapping of patterns to them, got {heads!r}"
         )
     for text, count in (heads or {}).items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        if not isinstance(count, int) or count < 1:
             raise ValueError(f"{argument}: {count!r} for {text!r} is no number of heads")
     entries = [(p, count) for text, count in (heads or {}).items() for p in patterns(text, argument)]
 
@@ -259,7 +259,7 @@ def tensors(output: Any) -> dict[str, Any]:
 
 
 def given(args: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors that a module is given: "input" is the first one, then "input.0", "input.name", ..."""
+    """Return the tensors that a module is given: "input", the first one; "input.0", "input.name", ..."""
     found = {f"input.{part}": x for part, x in (*_walk(args, ""), *_walk(dict(options), ""))}
     return {"input": next(iter(found.values())), **found} if found else {}
 

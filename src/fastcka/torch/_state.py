@@ -100,7 +100,7 @@ def _generators(loader: object) -> Iterator[Any]:
             yield generator
 
 
-# ------------------------------------------------------------------------------------------ what is noted of a run
+# ------------------------------------------------------------------------------------ what is noted of a run
 
 
 def noted(model: Module, settings: Mapping[str, object]) -> dict[str, Any]:

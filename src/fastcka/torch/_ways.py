@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From the rows of models, batch by batch, to CKA by the core: kept, as sums over samples, or in mini-batches."""
+"""From the rows of models, batch by batch, to CKA by the core: kept, as sums, or in mini-batches."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from .._arrays import ESTIMATORS, Array, layer_label
+from .._arrays import ESTIMATORS, Array
+from .._pairwise import Reasons
+from .._settings import Settings as Checked
 from ..kernels import Kernel
-from ..results import CKAMatrix, DegenerateWarning
-from ..similarity import cka_matrix
+from ..results import CKAMatrix
+from ..similarity import compare_layers
 from ..streaming import Method, StreamingCKA
 from ._common import as_array
 from ._kept import Kept
 from ._rows import NonFinite, Rows
 
 Settings = dict[str, Any]  # estimator, dtype, n_threads
-Reasons = dict[tuple[int, str], str]  # why a layer has no CKA, by side (0 or 1) and name
 
 _FEWEST = ESTIMATORS["unbiased"]
 
@@ -35,7 +35,8 @@ class Outcome(NamedTuple):
 class Collector(Protocol):
     """Takes batches in, and gives CKA of all of them.
 
-    A batch is the rows of the layers of both sides, or of one side, whose layers are compared with one another.
+    A batch is the rows of the layers of both sides, or of one side, whose layers are compared with one
+    another.
     """
 
     words: str
@@ -64,11 +65,11 @@ class KeptRows:
             side.add(rows.owned(), None)
 
     def result(self) -> Outcome:
-        layers = [side.joined() for side in self.sides]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateWarning)  # given by those who know the models
-            matrix = cka_matrix(*layers, kernel=self.kernel, nan_policy="propagate", **self.settings)
-        return Outcome(matrix, _reasons(matrix, "layers", len(layers)) | found_in(self.non_finite))
+        a = self.sides[0].joined()
+        b = self.sides[1].joined() if len(self.sides) == 2 else None
+        settings = Checked.checked(self.kernel, **self.settings, max_bytes=None)
+        matrix, reasons = compare_layers(a, b, settings, "propagate")
+        return Outcome(matrix, reasons | found_in(self.non_finite))
 
 
 class Stream:
@@ -101,10 +102,8 @@ class Stream:
         ]
 
     def result(self) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateWarning)
-            matrix = self.stream.result()
-        return Outcome(matrix, _reasons(matrix, "batch", len(self.non_finite)) | found_in(self.non_finite))
+        matrix, reasons = self.stream._compared()
+        return Outcome(matrix, reasons | found_in(self.non_finite))
 
 
 class InWholeBatches:
@@ -167,15 +166,3 @@ def _joined(
 def found_in(non_finite: Sequence[NonFinite]) -> Reasons:
     """Return what was found in the layers of each side."""
     return {(side, layer): why for side, bad in enumerate(non_finite) for layer, why in bad.found.items()}
-
-
-def _reasons(matrix: CKAMatrix, argument: str, sides: int) -> Reasons:
-    """Return why layers have no CKA; `argument` is that of the call, without its "_a"."""
-    found = {}
-    for side, layers in enumerate((matrix.rows, matrix.columns)[:sides]):
-        for layer in layers:
-            label = layer_label(f"{argument}_{'ab'[side]}", layer) + ": "
-            for text in matrix.warnings:
-                if text.startswith(label):
-                    found[side, layer] = text.removeprefix(label)
-    return found
