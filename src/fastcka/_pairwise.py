@@ -29,11 +29,13 @@ Label = Callable[[int, int], str]  # (side, layer) -> the words for that represe
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
+    """CKA of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    reasons: list[list[str]]
+    reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
+    sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
+    dtype: str | None  # of the arithmetic; None where nothing was computed
 
 
 def pairwise(
@@ -71,8 +73,10 @@ def all_pairs(
 ) -> Pairs:
     """Do the same, with the reasons in words."""
     result = pairwise(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
-    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(result.cka, result.chance, [[reason(status, kernel) for status in side] for side in sides])
+    n_sides = 1 if b is None else 2
+    reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
+    sigma = [result.sigma_a, result.sigma_b]
+    return Pairs(result.cka, result.chance, reasons[:n_sides], sigma[:n_sides], _dtype(result))
 
 
 def propagating(
@@ -93,12 +97,13 @@ def propagating(
     call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
+    sigma = [[float("nan")] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
         if not all(kept):
-            return Pairs(values, chance, reasons)
+            return Pairs(values, chance, reasons, sigma, None)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -112,10 +117,15 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
-                for i, status in zip(rows, statuses, strict=True):
-                    whys[i] = reason(status, kernel)
-            return Pairs(values, chance, reasons)
+            found = ((result.status_a, result.sigma_a), (result.status_b, result.sigma_b))
+            for k, rows in enumerate(kept):
+                for i, status, bandwidth in zip(rows, *found[k], strict=True):
+                    reasons[k][i], sigma[k][i] = reason(status, kernel), bandwidth
+            return Pairs(values, chance, reasons, sigma, _dtype(result))
+
+
+def _dtype(result: _core.Pairwise) -> str:
+    return "float64" if result.double_precision else "float32"
 
 
 def _checked(

@@ -27,6 +27,7 @@ from ._arrays import (
 from ._budget import check_memory
 from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
+from ._provenance import Side, provenance
 from ._samples import check_same_samples
 from ._values import check_gram, check_integers, check_square, non_finite, widened
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
@@ -352,7 +353,7 @@ def cka_matrix(
     if layers_b is not None:
         columns, b, more = _read(layers_b, "layers_b")
         inputs += more
-    check_same_samples(inputs)
+    samples = check_same_samples(inputs)
 
     def label(side: int, layer: int) -> str:
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
@@ -364,6 +365,8 @@ def cka_matrix(
     degenerate = named_reasons(pairs.reasons, label)
     if degenerate:
         warn(degenerate)
+    side_a = Side(layers_a, rows, [X.shape[1] for X in a], pairs.sigma[0])
+    side_b = side_a if b is None else Side(layers_b, columns, [Y.shape[1] for Y in b], pairs.sigma[1])
     return CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
@@ -374,6 +377,7 @@ def cka_matrix(
         n_samples=len(a[0]),
         models=("A", "A") if b is None else ("A", "B"),
         warnings=tuple(degenerate),
+        provenance=provenance(side_a, side_b, pairs.dtype, samples),
     )
 
 

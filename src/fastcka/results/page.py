@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._files import atomic_write
+from . import provenance
 from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
@@ -188,11 +189,12 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
 
 def _provenance(matrix: CKAMatrix) -> str:
     """Return where the numbers come from, folded up; nothing where the matrix does not know."""
-    known = matrix.provenance
-    if not known:
+    entries = provenance.entries(matrix)
+    if not entries:
         return ""
-    entries = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in known.items()]
-    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl></details>"
+    lines = provenance.by_layer(matrix)
+    table = f'<div id="layers" class="scroll">{html_table("Each layer", lines)}</div>' if lines else ""
+    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl>{table}</details>"
 
 
 def _described(entries: Iterable[tuple[str, str]]) -> str:

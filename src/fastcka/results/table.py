@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import provenance
 from .labels import axis_title, short_names
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ def table(matrix: Comparison) -> list[list[str]]:
 def printed(matrix: Comparison) -> str:
     """Return the table under a title, in blocks of columns where the terminal is too narrow for all.
 
-    What is known of the provenance in one word or number follows.
-
     Where column labels are long, numbers stand for them and are listed below; so for rows, where it is very
-    narrow.
+    narrow. Where the values come from follows in one line.
     """
     width = max(shutil.get_terminal_size().columns, 16)
     rows, columns = (
@@ -61,9 +60,8 @@ def printed(matrix: Comparison) -> str:
         names = _numbered(row_labels, len(matrix.rows))
         lines[1:] = [[name, *line[1:]] for name, line in zip(names, lines[1:], strict=True)]
         keys.append(_key("rows", names, row_labels))
-    known = {name: value for name, value in matrix.provenance.items() if isinstance(value, str | int | float)}
-    if known:
-        keys.append("provenance: " + ", ".join(f"{name} {value}" for name, value in known.items()))
+    if origin := provenance.in_one_line(matrix):
+        keys.append(origin)
     blocks = ("\n".join(aligned(block)) for block in _blocks(lines, width))
     return "\n".join([_filled(title, width), "\n\n".join(blocks), *(_filled(key, width) for key in keys)])
 
