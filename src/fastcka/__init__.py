@@ -21,9 +21,9 @@ from .threads import get_num_threads, set_num_threads
 from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import CKAMatrix, DegenerateWarning
+from .results import BestMatch, CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -31,21 +31,25 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
     from .store.creating import create_store as create_store
+    from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
 
 __version__: str = _core.config()["version"]
 
 __all__ = [
     "RBF",
+    "BestMatch",
     "CKAMatrix",
     "Cosine",
     "DegenerateWarning",
     "Distance",
+    "Kernel",
     "Laplacian",
     "Linear",
     "Plan",
     "Polynomial",
     "Store",
+    "StoreWriter",
     "StreamingCKA",
     "center",
     "cka",
@@ -66,6 +70,7 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",
     "create_store": "store.creating",
     "reference": "reference",

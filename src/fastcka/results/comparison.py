@@ -15,7 +15,7 @@ import numpy as np
 from .labels import count_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -47,6 +47,23 @@ class Comparison:
     method: str = "exact"
     chance: NDArray[np.float64] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
+
+        def __init__(
+            self,
+            values: ArrayLike,
+            rows: Sequence[str],
+            columns: Sequence[str],
+            kernel: str,
+            estimator: str,
+            n_samples: int,
+            models: tuple[str, str] = ("A", "B"),
+            warnings: Sequence[str] = (),
+            method: str = "exact",
+            chance: ArrayLike | None = None,
+            provenance: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
@@ -267,7 +284,7 @@ def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Frozen(dict[str, Any]):
-    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any other."""
+    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("provenance cannot be changed; dict(m.provenance) is a copy")
