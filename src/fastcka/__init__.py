@@ -23,7 +23,7 @@ from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import BestMatch, CKAMatrix, DegenerateWarning
+from .results import BestMatch, CKAMatrix, DegenerateWarning, plot_grid
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -61,6 +61,7 @@ __all__ = [
     "open_layers",
     "open_store",
     "plan",
+    "plot_grid",
     "reference",
     "release_buffers",
     "set_num_threads",
