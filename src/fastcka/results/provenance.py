@@ -75,6 +75,6 @@ def _range(numbers: Iterable[float]) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, default=dict, ensure_ascii=False)
