@@ -243,7 +243,7 @@ class CKAMatrix(Comparison):
 
         The curve is the similarity of each row layer to its namesake (see `counterparts`) or, when some have
         none, to its best match (see `best_matches`); legend and y axis say which. A dotted curve is the
-        chance level, where it is known. Needs matplotlib (``pip install "fastcka[plot]"``).
+        chance level, where it is known and not zero. Needs matplotlib (``pip install "fastcka[plot]"``).
 
         Parameters
         ----------
