@@ -247,6 +247,12 @@ def test_str_and_html_elide_the_middle_of_many_layers(monkeypatch):
     assert many._repr_html_().count("<td>") == 3 * 11
 
 
+def test_html_for_notebooks_says_what_the_numbers_are():
+    caption = "<caption>CKA, linear; rows: A, columns: B; 100 samples; chance level in parentheses</caption>"
+    assert caption in matrix(chance=np.full((3, 3), 0.1))._repr_html_()
+    assert "parentheses" not in matrix()._repr_html_()
+
+
 def test_html_for_notebooks_escapes_names():
     html = matrix(rows=["<script>", "b", "c"])._repr_html_()
     assert "<th>&lt;script&gt;</th><td>0.900</td>" in html

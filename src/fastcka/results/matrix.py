@@ -11,7 +11,7 @@ import numpy as np
 from . import containers
 from .comparison import Comparison
 from .labels import count_layers
-from .table import printed, table
+from .table import heading, printed, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ class CKAMatrix(Comparison):
     def _repr_html_(self) -> str:
         from . import page
 
-        return page.html_table(self.title, table(self))
+        return page.html_table(heading(self), table(self))
 
     # Pictures -----------------------------------------------------------------------------------------------
 

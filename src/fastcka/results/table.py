@@ -32,6 +32,16 @@ def table(matrix: Comparison) -> list[list[str]]:
     return lines
 
 
+def heading(matrix: Comparison) -> str:
+    """Return the title of the table."""
+    rows, columns = (
+        axis_title(model, short_names(names)[1])
+        for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
+    )
+    title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
+    return title if matrix.beside is None else f"{title}; chance level in parentheses"
+
+
 def printed(matrix: Comparison) -> str:
     """Return the table under a title, in blocks of columns where the terminal is too narrow for all.
 
@@ -39,14 +49,8 @@ def printed(matrix: Comparison) -> str:
     narrow. Where the values come from follows in one line.
     """
     width = max(shutil.get_terminal_size().columns, 16)
-    rows, columns = (
-        axis_title(model, short_names(names)[1])
-        for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
-    )
-    title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
-    if matrix.beside is not None:
-        title += "; chance level in parentheses"
     lines = table(matrix)
+    title = heading(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
     names = _numbered(column_labels, len(matrix.columns))
     numbered = [["", *names], *lines[1:]]
