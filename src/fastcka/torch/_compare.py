@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from .._arrays import positive_integer
 from .._pairwise import warn
@@ -21,6 +21,18 @@ from ._masks import MaskLike
 from ._pool import PoolLike
 from ._runs import Runs
 from ._select import LayersLike, SplitLike
+
+
+@overload
+def compare(
+    model_a: Module, model_b: Module, loader: Mapping[str, Any], loader_b: Any = None, **options: Any
+) -> dict[str, CKAMatrix]: ...
+
+
+@overload
+def compare(
+    model_a: Module, model_b: Module, loader: Any, loader_b: Any = None, **options: Any
+) -> CKAMatrix: ...
 
 
 def compare(
@@ -141,8 +153,7 @@ def compare(
     (('0', '1', '2'), ('1',), 'exact')
     """
     if isinstance(loader, Mapping):
-        own = ("model_a", "model_b", "loader", "loader_b")
-        rest = {name: value for name, value in locals().items() if name not in own}
+        rest = dict(list(locals().items())[4:])  # all that comes after the loaders
         others = loader_b if isinstance(loader_b, Mapping) else dict.fromkeys(loader, loader_b)
         return {name: compare(model_a, model_b, loader[name], others[name], **rest) for name in loader}
     check_loader(loader, "loader")
