@@ -132,7 +132,9 @@ def test_special_tokens_are_no_tokens():
     for batch in batches:
         batch["special_tokens_mask"] = torch.zeros_like(batch["input_ids"])
         batch["special_tokens_mask"][:, 2] = 1
-    whole, without = (extract(Encoder(), b, "hidden_states.embeddings", pool="tokens").ids for b in (texts(), batches))
+    whole, without = (
+        extract(Encoder(), b, "hidden_states.embeddings", pool="tokens").ids for b in (texts(), batches)
+    )
     assert without == tuple(i for i in whole if not i.endswith(":2"))
 
 
@@ -219,7 +221,7 @@ def test_means_that_are_rounding_are_named():
     extract(net, [x], pool="mean")  # over positions: no warning
 
 
-# --------------------------------------------------------------------------------------------- borrowed memory
+# ------------------------------------------------------------------------------------------ borrowed memory
 
 
 def test_memory_that_the_model_writes_to_later_is_copied():
@@ -253,7 +255,7 @@ def test_memory_that_the_model_writes_to_later_is_copied():
         assert matrix.values.item() == pytest.approx(1, abs=1e-6)
 
 
-# ---------------------------------------------------------------------------------------- origin, several loaders
+# ------------------------------------------------------------------------------------ origin, several loaders
 
 
 def test_results_say_where_they_come_from():
@@ -291,12 +293,11 @@ def test_one_changed_parameter_makes_another_model():
     assert extract(net, [samples(8, 40)]).provenance["extract"]["parameters"] != before
 
 
-def test_several_loaders_give_several_results():
-    loaders = {"clean": labelled(samples()), "noisy": labelled(samples(seed=9))}
-    found = fastcka.torch.compare(mlp(), mlp(seed=1), loaders, progress=False)
-    assert list(found) == ["clean", "noisy"]
-    for name, loader in loaders.items():
-        assert found[name].equals(fastcka.torch.compare(mlp(), mlp(seed=1), loader, progress=False))
+def test_several_loaders_are_refused_with_advice():
+    with pytest.raises(
+        TypeError, match="got dict with the entries clean, noisy: give several loaders one"
+    ):
+        fastcka.torch.compare(mlp(), mlp(), {"clean": [samples()], "noisy": [samples()]})
 
 
 def test_what_is_done_is_logged(caplog, capsys):

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .._arrays import positive_integer
 from .._pairwise import warn
@@ -21,18 +21,6 @@ from ._masks import MaskLike
 from ._pool import PoolLike
 from ._runs import Runs
 from ._select import LayersLike, SplitLike
-
-
-@overload
-def compare(
-    model_a: Module, model_b: Module, loader: Mapping[str, Any], loader_b: Any = None, **options: Any
-) -> dict[str, CKAMatrix]: ...
-
-
-@overload
-def compare(
-    model_a: Module, model_b: Module, loader: Any, loader_b: Any = None, **options: Any
-) -> CKAMatrix: ...
 
 
 def compare(
@@ -66,7 +54,7 @@ def compare(
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
-) -> CKAMatrix | dict[str, CKAMatrix]:
+) -> CKAMatrix:
     """Compare all layers of one model with all layers of another, in one pass over the data.
 
     Each batch goes through both models, so a shuffled loader is no harm. Models and random states are left as
@@ -76,8 +64,8 @@ def compare(
     ----------
     model_a, model_b : torch.nn.Module
         The models of the rows and of the columns; they may be the same, or share modules.
-    loader : iterable of batches, or mapping of names to them
-        As for :func:`extract`; read once. Of a mapping, each loader gives a result of its own.
+    loader : iterable of batches
+        As for :func:`extract`; read once.
     loader_b : iterable of batches, optional
         For `model_b`, where its inputs are others: the same samples, in the same order and batches of the
         same size. Refused if one of the two is shuffled, unless `ids` are given.
@@ -121,10 +109,10 @@ def compare(
 
     Returns
     -------
-    CKAMatrix, or dict of str to CKAMatrix
-        A dict where `loader` is a mapping. ``.method`` says "exact" or "minibatch". Layers with NaN or
-        infinity are nan and named in ``.warnings``, as are layers that were left out because their tensors do
-        not fit (see :func:`extract`).
+    CKAMatrix
+        ``.method`` says "exact" or "minibatch". Layers with NaN or infinity are nan and named in
+        ``.warnings``, as are layers that were left out because their tensors do not fit (see
+        :func:`extract`).
 
     Raises
     ------
@@ -152,10 +140,6 @@ def compare(
     >>> matrix.rows, matrix.columns, matrix.method
     (('0', '1', '2'), ('1',), 'exact')
     """
-    if isinstance(loader, Mapping):
-        rest = dict(list(locals().items())[4:])  # all that comes after the loaders
-        others = loader_b if isinstance(loader_b, Mapping) else dict.fromkeys(loader, loader_b)
-        return {name: compare(model_a, model_b, loader[name], others[name], **rest) for name in loader}
     check_loader(loader, "loader")
     if loader_b is loader:
         loader_b = None

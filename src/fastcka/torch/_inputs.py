@@ -66,7 +66,7 @@ class Reader:
             items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
-        entries: Mapping[Any, Any] = kwargs or dict(enumerate(args))
+        entries: Mapping[Any, Any] = dict(enumerate(args)) if args else kwargs
         if isinstance(batch, Mapping) and args:
             entries = named
         n = _n_samples(entries, batch)

@@ -36,7 +36,12 @@ def check_loader(loader: object, argument: str) -> None:
             f"{argument} is a data set, which gives single samples: wrap it, "
             f"torch.utils.data.DataLoader({argument}, batch_size=64)"
         )
-    if not isinstance(loader, Iterable) or isinstance(loader, str | bytes | dict):
+    if isinstance(loader, Mapping):
+        raise TypeError(
+            f"{argument} must be an iterable of batches, got {_type_name(loader)} with the entries "
+            f"{', '.join(map(str, loader))}: give several loaders one by one, one batch as [batch]"
+        )
+    if not isinstance(loader, Iterable) or isinstance(loader, str | bytes):
         raise TypeError(f"{argument} must be an iterable of batches, got {_type_name(loader)}")
 
 

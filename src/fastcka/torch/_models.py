@@ -118,8 +118,7 @@ def compare_models(
     (2, 2)
     """
     check_loader(loader, "loader")
-    if not isinstance(models, Mapping) or not models:
-        raise TypeError(f"models must be a mapping of names to models, got {type(models).__name__}")
+    _check_models(models)
     per_model = layers if isinstance(layers, Mapping) else dict.fromkeys(models, layers)
     for argument, given in (("layers", per_model), ("transforms", transforms or {})):
         if unknown := [name for name in given if name not in models]:
@@ -161,3 +160,8 @@ def compare_models(
         provenance={**joint.provenance, "torch": origin(runs, [pool])},
     )
     return JointMatrix(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
+
+
+def _check_models(models: object) -> None:
+    if not isinstance(models, Mapping) or not models:
+        raise TypeError(f"models must be a mapping of names to models, got {type(models).__name__}")

@@ -223,7 +223,8 @@ def read_split(heads: SplitLike, argument: str) -> Callable[[str], int]:
         raise TypeError(
             f"{argument} must be a number of heads, or a mapping of patterns to them, got {heads!r}"
         )
-    for text, count in (heads or {}).items():
+    given: Mapping[str, object] = heads or {}
+    for text, count in given.items():
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"{argument}: {count!r} for {text!r} is no number of heads")
     entries = [(p, count) for text, count in (heads or {}).items() for p in patterns(text, argument)]
