@@ -55,12 +55,12 @@ def test_each_pair_is_that_of_compare(options, there, monkeypatch):
                 progress=False,
                 **options,
             )
-            np.testing.assert_allclose(found[a, b], pair, rtol=0, atol=1e-6)
-            np.testing.assert_allclose(found[a, b].chance, pair.chance, rtol=0, atol=1e-6)
-            assert (found[a, b].rows, found[a, b].columns) == (pair.rows, pair.columns)
-            assert found[a, b].models == (a, b)
-            np.testing.assert_array_equal(found[b, a].values, found[a, b].values.T)
-    assert found["conv", "conv"].values == pytest.approx(1)
+            np.testing.assert_allclose(found.pair(a, b), pair, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(found.pair(a, b).chance, pair.chance, rtol=0, atol=1e-6)
+            assert (found.pair(a, b).rows, found.pair(a, b).columns) == (pair.rows, pair.columns)
+            assert found.pair(a, b).models == (a, b)
+            np.testing.assert_array_equal(found.pair(b, a).values, found.pair(a, b).values.T)
+    assert found.pair("conv", "conv").values == pytest.approx(1)
 
 
 def test_every_model_runs_once_for_each_batch():
@@ -78,12 +78,12 @@ def test_every_model_runs_once_for_each_batch():
 
 def test_layers_of_each_model_and_what_is_wrong_with_them():
     found = together(layers={"small": "0", "org/large": nn.Linear})
-    assert found["small", "org/large"].shape == (1, 2)
+    assert found.pair("small", "org/large").shape == (1, 2)
     dead = {"a": nn.Sequential(nn.Linear(6, 3), nn.Threshold(1e9, 1.0)), "b": mlp()}
     with pytest.warns(fastcka.DegenerateWarning, match="layer '1' of a: "):
         found = fastcka.torch.compare_models(dead, samples(30).split(10), progress=False)
-    assert np.isnan(found["b", "a"].values).all(0).tolist() == [False, True]
-    assert np.isfinite(found["b", "b"].values).all()
+    assert np.isnan(found.pair("b", "a").values).all(0).tolist() == [False, True]
+    assert np.isfinite(found.pair("b", "b").values).all()
 
 
 @pytest.mark.parametrize(

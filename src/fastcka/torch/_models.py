@@ -29,21 +29,22 @@ from ._select import LayersLike, SplitLike
 class JointMatrix:
     """CKA of all layers of several models: `matrix`, whose layers are called ``model/layer``.
 
-    ``joint["a", "b"]`` is the comparison of two of the models.
+    ``.pair("a", "b")`` is the comparison of two of the models.
     """
 
     matrix: CKAMatrix
     layers: Mapping[str, tuple[str, ...]]  # of each model, in the order of `matrix`
 
-    def __getitem__(self, pair: tuple[str, str]) -> CKAMatrix:
-        a, b = (self._places(name) for name in pair)
+    def pair(self, rows: str, columns: str) -> CKAMatrix:
+        """Return CKA of the layers of one model with those of another, or the same."""
+        a, b = self._places(rows), self._places(columns)
         chance = None if self.matrix.chance is None else self.matrix.chance[a, b]
         return dataclasses.replace(
             self.matrix,
             values=self.matrix.values[a, b],
-            rows=self.layers[pair[0]],
-            columns=self.layers[pair[1]],
-            models=pair,
+            rows=self.layers[rows],
+            columns=self.layers[columns],
+            models=(rows, columns),
             chance=chance,
         )
 
@@ -114,7 +115,7 @@ def compare_models(
     >>> _ = torch.manual_seed(0)
     >>> nets = {name: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU()) for name in ("a", "b", "c")}
     >>> batches = torch.randn(100, 4).split(32)
-    >>> fastcka.torch.compare_models(nets, batches)["a", "c"].shape
+    >>> fastcka.torch.compare_models(nets, batches).pair("a", "c").shape
     (2, 2)
     """
     check_loader(loader, "loader")
