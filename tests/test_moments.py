@@ -40,10 +40,13 @@ def batches(size):
 
 
 def whole(a, b, unbiased):
-    return _core.pairwise(
-        a, b, _core.Kernel("linear"), unbiased=unbiased, double_precision=a[0].dtype == np.float64,
-        n_threads=2, max_bytes=0, route="auto", progress=None,
-    )  # fmt: skip
+    settings = _core.Settings(
+        _core.Kernel("linear"),
+        estimator="unbiased" if unbiased else "biased",
+        double_precision=a[0].dtype == np.float64,
+        n_threads=2,
+    )
+    return _core.pairwise(a, b, settings)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])

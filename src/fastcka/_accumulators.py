@@ -14,7 +14,8 @@ from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
 from ._budget import SMALL
 from ._machine import available_bytes, size_in_words
-from ._pairwise import in_words, pairwise
+from ._pairwise import naming, pairwise
+from ._settings import Settings
 from .kernels import Kernel
 from .threads import resolve
 
@@ -94,13 +95,8 @@ class Exact:
 
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
-        try:
+        with naming(a, b, self._layout.label):
             self._moments.update(a, b, resolve(self._limits.n_threads))
-        except _core.NonFinite as error:
-            raise in_words(error, batch.sides, self._layout.label) from None
-        except _core.UnusableLayer as error:
-            network, layer, why = error.args
-            raise ValueError(f"{self._layout.label(network, layer)}: {why}") from None
 
     def merge(self, other: Exact) -> None:
         self._moments.merge(other._moments, resolve(self._limits.n_threads))
@@ -184,7 +180,8 @@ class Minibatch:
             )
         a, b = both(batch.sides)
         dtype = "float64" if layout.double_precision else "float32"
-        result = pairwise(a, b, layout.label, self._kernel, "unbiased", dtype, *self._limits)
+        settings = Settings.checked(self._kernel, "unbiased", dtype, *self._limits)
+        result = pairwise(a, b, layout.label, settings)
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}

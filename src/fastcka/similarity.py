@@ -20,7 +20,6 @@ from ._arrays import (
     NanPolicy,
     as_representation,
     as_representations,
-    check_estimator,
     check_nan_policy,
     layer_label,
     named_layers,
@@ -30,8 +29,9 @@ from ._budget import check_memory
 from ._pairwise import REASONS, Reasons, all_pairs, in_words, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
+from ._settings import Settings
 from ._values import check_gram, check_integers, check_square, non_finite, widened
-from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
@@ -189,7 +189,7 @@ def hsic(
     >>> round(fastcka.hsic(X, Y, kernel="rbf", estimator="unbiased"), 7)
     0.0922664
     """
-    result = _pair(X, Y, resolve_kernel(kernel), estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, Settings.checked(kernel, estimator, dtype, n_threads, max_bytes))
     value: float = result.hsic.item()
     if value != value:  # other degenerate representations have a HSIC, which is zero
         warn([f"{x}: {REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
@@ -224,8 +224,9 @@ def cka(
         torch, pandas, xarray and whatever has ``__array__`` or DLPack. Read in place; only the byte order of
         another machine makes a copy.
     kernel : str or kernel object, default "linear"
-        "linear", "rbf", "laplacian", "polynomial", "cosine", "distance", or an object with options such as
-        ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n), themselves.
+        "linear", "rbf", "laplacian", "polynomial", "cosine", "correlation", "distance", or an object with
+        options such as ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n),
+        themselves.
     estimator : {"biased", "unbiased", "debiased"}, default "biased"
         "biased" is the formula of Kornblith et al.; it rises with the number of features even for unrelated
         data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.
@@ -280,11 +281,11 @@ def cka(
     >>> round(fastcka.cka(X, Y, estimator="unbiased"), 5)
     0.51346
     """
-    chosen = resolve_kernel(kernel)
-    result = _pair(X, Y, chosen, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, settings)
     value: float = result.cka.item()
     if value != value:
-        warn([f"{x}: {reason(status, chosen)}" for x, status in _statuses(result) if status])
+        warn([f"{x}: {reason(status, settings.kernel)}" for x, status in _statuses(result) if status])
     return value
 
 
@@ -369,14 +370,13 @@ def compare_layers(
     progress: bool | Report | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
-    chosen = resolve_kernel(kernel)
-    known_estimator = check_estimator(estimator)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
     if layers_b is layers_a:
         layers_b = None
-    rows, a, inputs = _read(layers_a, "layers_a")
+    rows, a, inputs = read_layers(layers_a, "layers_a")
     columns, b = rows, None
     if layers_b is not None:
-        columns, b, more = _read(layers_b, "layers_b")
+        columns, b, more = read_layers(layers_b, "layers_b")
         inputs += more
     check_same_samples(inputs)
     names = rows, columns
@@ -386,15 +386,15 @@ def compare_layers(
 
     with progress_report(progress, "cka_matrix") as report:
         compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
+        pairs = compare(a, b, label, settings, report)
 
     matrix = CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
         rows=rows,
         columns=columns,
-        kernel=str(chosen),
-        estimator=known_estimator,
+        kernel=str(settings.kernel),
+        estimator=settings.estimator,
         n_samples=len(a[0]),
         models=("A", "A") if b is None else ("A", "B"),
     )
@@ -406,24 +406,15 @@ def compare_layers(
     }
 
 
-def _pair(
-    X: ArrayLike,
-    Y: ArrayLike,
-    kernel: Kernel,
-    estimator: Estimator,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
-) -> _core.Pairwise:
+def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
-    known_estimator = check_estimator(estimator)
-    return pairwise(
-        a, b, lambda side, layer: "XY"[side], kernel, known_estimator, dtype, n_threads, max_bytes
-    )
+    return pairwise(a, b, lambda side, layer: "XY"[side], settings)
 
 
-def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
+def read_layers(
+    layers: Layers, argument: str
+) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
     """Return names and representations of layers, and what may know their samples."""
     named = named_layers(layers, argument)
     inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
