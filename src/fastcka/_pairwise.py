@@ -26,11 +26,13 @@ Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
+    """CKA of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    reasons: list[list[str]]
+    reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
+    sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
+    dtype: str | None  # of the arithmetic; None where nothing was computed
 
 
 def pairwise(
@@ -55,10 +57,15 @@ def all_pairs(
 ) -> Pairs:
     """Do the same, with the reasons in words."""
     result = pairwise(a, b, label, settings, progress)
-    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(
-        result.cka, result.chance, [[reason(status, settings.kernel) for status in side] for side in sides]
-    )
+    return pairs_of(result, settings.kernel, two=b is not None)
+
+
+def pairs_of(result: _core.Pairwise, kernel: Kernel, *, two: bool) -> Pairs:
+    """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
+    networks = 2 if two else 1
+    reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
+    sigma = [result.sigma_a, result.sigma_b]
+    return Pairs(result.cka, result.chance, reasons[:networks], sigma[:networks], _dtype(result))
 
 
 def propagating(
@@ -75,12 +82,13 @@ def propagating(
     call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
+    sigma = [[float("nan")] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
         if not all(kept):
-            return Pairs(values, chance, reasons)
+            return Pairs(values, chance, reasons, sigma, None)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -94,10 +102,15 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
-                for i, status in zip(rows, statuses, strict=True):
-                    whys[i] = reason(status, settings.kernel)
-            return Pairs(values, chance, reasons)
+            found = ((result.status_a, result.sigma_a), (result.status_b, result.sigma_b))
+            for k, rows in enumerate(kept):
+                for i, status, bandwidth in zip(rows, *found[k], strict=True):
+                    reasons[k][i], sigma[k][i] = reason(status, settings.kernel), bandwidth
+            return Pairs(values, chance, reasons, sigma, _dtype(result))
+
+
+def _dtype(result: _core.Pairwise) -> str:
+    return "float64" if result.double_precision else "float32"
 
 
 def _checked(
@@ -164,18 +177,10 @@ def reason(status: str, kernel: Kernel) -> str:
     return kernel.constant if status == "constant" else REASONS[status]
 
 
-def named_reasons(reasons: Sequence[Sequence[str]], label: Label) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the reasons of the one side or both."""
-    return [
-        f"{label(side, layer)}: {why}"
-        for side, whys in enumerate(reasons)
-        for layer, why in enumerate(whys)
-        if why
-    ]
-
-
-def warn(degenerate: Sequence[str]) -> None:
+def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:
     """Give one warning for a call, at the line that called the public function."""
     named, more = degenerate[:5], len(degenerate) - 5
     rest = f"; and {more} more" if more > 0 else ""
-    warnings.warn(f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=3)
+    warnings.warn(
+        f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=stacklevel
+    )

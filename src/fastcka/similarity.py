@@ -7,7 +7,7 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 
 import numpy as np
 
@@ -19,14 +19,21 @@ from ._arrays import (
     Layers,
     NanPolicy,
     as_representation,
-    as_representations,
     check_nan_policy,
-    layer_label,
-    named_layers,
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, Reasons, all_pairs, in_words, pairwise, propagating, reason, warn
+from ._networks import Networks, warned
+from ._pairwise import (
+    REASONS,
+    Reasons,
+    all_pairs,
+    in_words,
+    pairwise,
+    propagating,
+    reason,
+    warn,
+)
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._settings import Settings
@@ -299,6 +306,7 @@ def cka_matrix(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
@@ -319,6 +327,10 @@ def cka_matrix(
     nan_policy : {"raise", "propagate"}, default "raise"
         What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
         "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    checkpoint : path, optional
+        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
+        one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
+        result has the same bits. A file of other layers, values or settings is refused.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
         True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
@@ -346,79 +358,38 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
-    matrix, reasons = compare_layers(
-        layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
-    )
-    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
-    if degenerate:
-        warn(degenerate)
-    return replace(matrix, warnings=tuple(degenerate))
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    if checkpoint is None:
+        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+    if check_nan_policy(nan_policy) != "raise":
+        raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
+    from ._checkpoint import pairs_with_checkpoint  # few calls have one
 
-
-_ARGUMENTS = ("layers_a", "layers_b")
+    networks = Networks.read(layers_a, layers_b)
+    with progress_report(progress, "cka_matrix") as report:
+        pairs = pairs_with_checkpoint(networks, settings, checkpoint, report)
+    return warned(*networks.matrix(pairs, settings))
 
 
 def compare_layers(
     layers_a: Layers,
     layers_b: Layers | None,
-    kernel: KernelLike,
-    estimator: Estimator,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None = None,
+    settings: Settings,
     nan_policy: NanPolicy = "raise",
     progress: bool | Report | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
-    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-    if layers_b is layers_a:
-        layers_b = None
-    rows, a, inputs = read_layers(layers_a, "layers_a")
-    columns, b = rows, None
-    if layers_b is not None:
-        columns, b, more = read_layers(layers_b, "layers_b")
-        inputs += more
-    check_same_samples(inputs)
-    names = rows, columns
-
-    def label(network: int, layer: int) -> str:
-        return layer_label(_ARGUMENTS[network], names[network][layer])
-
+    networks = Networks.read(layers_a, layers_b)
+    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     with progress_report(progress, "cka_matrix") as report:
-        compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, settings, report)
-
-    matrix = CKAMatrix(
-        values=pairs.cka,
-        chance=pairs.chance,
-        rows=rows,
-        columns=columns,
-        kernel=str(settings.kernel),
-        estimator=settings.estimator,
-        n_samples=len(a[0]),
-        models=("A", "A") if b is None else ("A", "B"),
-    )
-    return matrix, {
-        (network, names[network][layer]): why
-        for network, whys in enumerate(pairs.reasons)
-        for layer, why in enumerate(whys)
-        if why
-    }
+        pairs = compare(networks.a, networks.b, networks.label, settings, report)
+    return networks.matrix(pairs, settings)
 
 
 def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
     return pairwise(a, b, lambda side, layer: "XY"[side], settings)
-
-
-def read_layers(
-    layers: Layers, argument: str
-) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
-    """Return names and representations of layers, and what may know their samples."""
-    named = named_layers(layers, argument)
-    inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
-    return tuple(named), as_representations(named, argument), inputs
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:

@@ -21,16 +21,15 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from . import _archive, _core
-from ._arrays import Array, Estimator, Layers, layer_label, unknown
+from ._arrays import Array, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._headers import Refused, checked_settings, digest, new_header, refusing
-from ._pairwise import check_inputs, named_reasons, naming, reason, warn
+from ._networks import Networks, warned
+from ._pairwise import Pairs, check_inputs, naming, pairs_of
 from ._progress import Report, progress_report
-from ._samples import check_same_samples
 from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAMatrix
-from .similarity import read_layers
 
 __all__ = ["Partial", "Sweep"]
 
@@ -75,7 +74,7 @@ class Partial:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the sums."""
-        return hashlib.sha256(b"".join(_contents(self._sums.state()))).hexdigest()
+        return hashlib.sha256(b"".join(contents(self.state()))).hexdigest()
 
     @property
     def complete(self) -> bool:
@@ -102,8 +101,17 @@ class Partial:
         sums.merge(cast(Any, other._sums))  # of the same stage, as checked
         return Partial(self._settings, sums)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the partial is a part of, as JSON can hold it."""
+        return dict(self._settings)
+
+    def state(self) -> dict[str, Array]:
+        """Return the sums as plain arrays."""
+        return self._sums.state()
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._settings, self._sums.state())
+        return restored, (self._settings, self.state())
 
     def __repr__(self) -> str:
         return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
@@ -119,9 +127,9 @@ class Partial:
             If the file cannot be written; an old one is left as it was.
         """
         _check_suffix(path)
-        state = self._sums.state()
+        state = self.state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
-        header["sha256"] = digest(header, _contents(state))
+        header["sha256"] = digest(header, contents(state))
         _archive.write(path, header, state)
 
     @staticmethod
@@ -136,8 +144,8 @@ class Partial:
         _check_suffix(path)
         with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
             header, state = _archive.read(file, "Partial", FORMAT_VERSION)
-            settings = checked_settings(header, digest(header, _contents(state)))
-            return _restored(settings, state)
+            settings = checked_settings(header, digest(header, contents(state)))
+            return restored(settings, state)
 
 
 class Sweep:
@@ -197,22 +205,25 @@ class Sweep:
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
     ) -> None:
-        self._chosen = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-        if layers_b is layers_a:
-            layers_b = None
-        self._rows, self._a, inputs = read_layers(layers_a, "layers_a")
-        self._columns, self._b = self._rows, None
-        if layers_b is not None:
-            self._columns, self._b, more = read_layers(layers_b, "layers_b")
-            inputs += more
-        check_same_samples(inputs)
-        check_inputs(self._a, self._b, self._label, self._chosen)
+        settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+        self._start(Networks.read(layers_a, layers_b), settings)
+
+    @classmethod
+    def of(cls, networks: Networks, settings: Settings) -> Sweep:
+        """Return the sweep of layers that have been read already."""
+        sweep = cls.__new__(cls)
+        sweep._start(networks, settings)
+        return sweep
+
+    def _start(self, networks: Networks, settings: Settings) -> None:
+        self._networks, self._chosen = networks, settings
+        check_inputs(networks.a, networks.b, networks.label, settings)
         self._statistics: Partial | None = None  # complete, once it is known
 
     @property
     def n_samples(self) -> int:
         """The number of samples."""
-        return len(self._a[0])
+        return self._networks.n_samples
 
     def blocks(self, stage: Stage | None = None, *, given: Partial | None = None) -> range:
         """Return the numbers of all blocks of a stage.
@@ -226,7 +237,7 @@ class Sweep:
             type of the arithmetic, and that on the statistics.
         """
         if _checked_stage(stage) == "statistics":
-            return range(len(self._arrays))
+            return range(len(self._networks.all))
         return range(self._plan(self._known(given)).blocks)
 
     def share(self, task: int, of: int, stage: Stage | None = None, *, given: Partial | None = None) -> range:
@@ -275,21 +286,26 @@ class Sweep:
         MemoryError
             As for :func:`cka_matrix`.
         """
-        chosen = _checked_stage(stage)
+        chosen, networks = _checked_stage(stage), self._networks
         if chosen == "statistics":
             wanted = _consecutive(blocks, self.blocks(chosen))
-            with progress_report(progress, "Sweep") as report, naming(self._a, self._b, self._label):
+            with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
                 found = _core.statistics(
-                    self._a, self._b, self._chosen.core(self._arrays), wanted.start, wanted.stop, report
+                    networks.a,
+                    networks.b,
+                    self._chosen.core(self._networks.all),
+                    wanted.start,
+                    wanted.stop,
+                    report,
                 )
-            return Partial(self._identity("statistics", len(self._arrays)), found)
+            return Partial(self._identity("statistics", len(self._networks.all)), found)
         known = self._known(given)
-        settings, plan = within_memory(self._a, self._b, self._exact(known)), self._plan(known)
+        settings, plan = within_memory(networks.a, networks.b, self._exact(known)), self._plan(known)
         wanted = _consecutive(blocks, range(plan.blocks))
-        with progress_report(progress, "Sweep") as report, naming(self._a, self._b, self._label):
+        with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
             sums = _core.partial(
-                self._a,
-                self._b,
+                networks.a,
+                networks.b,
                 settings,
                 wanted.start,
                 wanted.stop,
@@ -308,57 +324,40 @@ class Sweep:
         ValueError
             If blocks are missing (the message says which), or the partial is of another sweep.
         """
+        return warned(*self._networks.matrix(self.pairs(partial), self._chosen))
+
+    def pairs(self, partial: Partial) -> Pairs:
+        """Do the work of `result` for callers that give the warning themselves."""
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
-        expected = self._identity("products", partial.n_blocks)
-        _check_same(expected, {name: partial._settings.get(name) for name in expected})
+        self.check(partial, "products")
         if partial.missing:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
-        settings = (replace(self._chosen, dtype="float64") if exact else self._chosen).core(self._arrays)
-        pairs = _core.finish(self.n_samples, *self._widths, settings, cast(_core.Partial, partial._sums))
-        sides = [pairs.status_a] if self._b is None else [pairs.status_a, pairs.status_b]
-        reasons = [[reason(status, self._chosen.kernel) for status in side] for side in sides]
-        degenerate = named_reasons(reasons, self._label)
-        if degenerate:
-            warn(degenerate)
-        return CKAMatrix(
-            values=pairs.cka,
-            chance=pairs.chance,
-            rows=self._rows,
-            columns=self._columns,
-            kernel=str(self._chosen.kernel),
-            estimator=self._chosen.estimator,
-            n_samples=self.n_samples,
-            models=("A", "A") if self._b is None else ("A", "B"),
-            warnings=tuple(degenerate),
+        settings = replace(self._chosen, dtype="float64") if exact else self._chosen
+        core = _core.finish(
+            self.n_samples,
+            *self._networks.widths,
+            settings.core(self._networks.all),
+            cast(_core.Partial, partial._sums),
         )
+        return pairs_of(core, self._chosen.kernel, two=self._networks.b is not None)
 
-    @property
-    def _arrays(self) -> list[Array]:
-        return self._a + (self._b or [])
-
-    @property
-    def _widths(self) -> tuple[list[int], list[int] | None]:
-        return [X.shape[1] for X in self._a], None if self._b is None else [Y.shape[1] for Y in self._b]
-
-    def _label(self, network: int, layer: int) -> str:
-        return (
-            layer_label("layers_b", self._columns[layer])
-            if network
-            else layer_label("layers_a", self._rows[layer])
-        )
+    def check(self, partial: Partial, stage: Stage) -> None:
+        """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
+        blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
+        expected = self._identity(stage, blocks)
+        _check_same(expected, {name: partial._settings.get(name) for name in expected})
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
         """Return what two partials must agree in to be parts of one whole."""
-        plan = _core.plan(self.n_samples, *self._widths, self._chosen.core(self._arrays))
+        plan = _core.plan(self.n_samples, *self._networks.widths, self._chosen.core(self._networks.all))
         return {
             "stage": stage,
             "blocks": blocks,
             "n_samples": self.n_samples,
-            "rows": list(self._rows),
-            "columns": None if self._b is None else list(self._columns),
-            "widths": [X.shape[1] for X in self._arrays],
+            "names": [list(names) for names in self._networks.names],
+            "widths": [X.shape[1] for X in self._networks.all],
             "kernel": str(self._chosen.kernel),
             "dtype": "float64" if plan.double_precision else "float32",
             "simd_level": plan.simd_level,
@@ -366,14 +365,14 @@ class Sweep:
 
     def _known(self, given: Partial | None) -> Partial:
         """Return the complete statistics, made here unless they are given."""
-        count = len(self._arrays)
+        count = len(self._networks.all)
         if given is None:
             if self._statistics is None:
                 self._statistics = self.run(range(count), "statistics")
             return self._statistics
         if given.stage != "statistics":
             raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
-        _check_same(self._identity("statistics", count), given._settings)
+        self.check(given, "statistics")
         if given.missing:
             raise ValueError(f"given: {_blocks(given.missing)} of the {count} statistics are missing")
         return given
@@ -384,7 +383,7 @@ class Sweep:
         return replace(self._chosen, dtype="float64") if exact else self._chosen
 
     def _plan(self, known: Partial) -> _core.PlanInfo:
-        return _core.plan(self.n_samples, *self._widths, self._exact(known).core(self._arrays))
+        return _core.plan(self.n_samples, *self._networks.widths, self._exact(known).core(self._networks.all))
 
 
 # ---------------------------------------------------------------------- partials of one sweep
@@ -394,8 +393,7 @@ _DIFFERENCES = {
     "stage": "another stage",
     "blocks": "another number of blocks",
     "n_samples": "another number of samples",
-    "rows": "other layers",
-    "columns": "other layers",
+    "names": "other layers",
     "widths": "layers with other numbers of features",
     "kernel": "another kernel",
     "dtype": "another dtype",
@@ -419,11 +417,12 @@ def _check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
         )
 
 
-def _restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
-    widths, rows, columns = settings["widths"], settings["rows"], settings["columns"]
-    if len(rows) + len(columns or ()) != len(widths):
+def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
+    """Return the partial with these `settings` and this `state`."""
+    widths, names = settings["widths"], settings["names"]
+    if sum(map(len, names)) != len(widths):
         raise Refused("damaged: another number of layers than of widths")
-    sides = widths[: len(rows)], None if columns is None else widths[len(rows) :]
+    sides = widths[: len(names[0])], None if len(names) == 1 else widths[len(names[0]) :]
     if settings["stage"] == "statistics":
         return Partial(settings, _core.Statistics.from_state(*sides, dict(state)))
     n, blocks = settings["n_samples"], settings["blocks"]
@@ -432,7 +431,8 @@ def _restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partia
     return Partial(settings, _core.Partial.from_state(blocks, n, *sides, dict(state)))
 
 
-def _contents(state: Mapping[str, Array]) -> list[bytes]:
+def contents(state: Mapping[str, Array]) -> list[bytes]:
+    """Return the bytes of a state, for a check sum."""
     return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
 
 

@@ -17,6 +17,7 @@ from .._arrays import ESTIMATORS, needs_float64
 from .._machine import size_in_words
 from .._pairwise import Reasons
 from .._plan import plan
+from .._settings import Settings as Checked
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
 from ..similarity import compare_layers
@@ -131,7 +132,8 @@ class _KeptRows:
 
     def result(self) -> tuple[CKAMatrix, Reasons]:
         a, b = (side.joined() for side in self.sides)
-        return compare_layers(a, b, self.kernel, **self.settings)
+        chosen = Checked.checked(self.kernel, **self.settings, max_bytes=None)
+        return compare_layers(a, b, chosen)
 
 
 class _Stream:
