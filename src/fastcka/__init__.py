@@ -23,7 +23,8 @@ from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import CKAMatrix, DegenerateWarning
+from .models import cka_models
+from .results import CKAMatrix, CKAModels, DegenerateWarning, ModelSummary
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -38,11 +39,13 @@ __version__: str = _core.config()["version"]
 __all__ = [
     "RBF",
     "CKAMatrix",
+    "CKAModels",
     "Cosine",
     "DegenerateWarning",
     "Distance",
     "Laplacian",
     "Linear",
+    "ModelSummary",
     "Plan",
     "Polynomial",
     "Store",
@@ -50,6 +53,7 @@ __all__ = [
     "center",
     "cka",
     "cka_matrix",
+    "cka_models",
     "create_store",
     "get_num_threads",
     "gram",

@@ -25,13 +25,15 @@ from ._arrays import (
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
+from ._pairwise import REASONS, Label, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._values import check_gram, check_integers, check_square, non_finite, widened
 from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
+
+Named = tuple[tuple[str, ...], list[Array]]  # names of layers and their representations
 
 
 def gram(
@@ -343,14 +345,12 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
-    chosen = resolve_kernel(kernel)
-    known_estimator = check_estimator(estimator)
     if layers_b is layers_a:
         layers_b = None
-    rows, a, inputs = _read(layers_a, "layers_a")
+    rows, a, inputs = read_layers(layers_a, "layers_a")
     columns, b = rows, None
     if layers_b is not None:
-        columns, b, more = _read(layers_b, "layers_b")
+        columns, b, more = read_layers(layers_b, "layers_b")
         inputs += more
     check_same_samples(inputs)
 
@@ -358,12 +358,42 @@ def cka_matrix(
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
 
     with progress_report(progress, "cka_matrix") as report:
-        compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
+        matrix = compared(
+            (rows, a),
+            None if b is None else (columns, b),
+            label,
+            kernel=kernel,
+            estimator=estimator,
+            dtype=dtype,
+            n_threads=n_threads,
+            max_bytes=max_bytes,
+            nan_policy=nan_policy,
+            report=report,
+        )
+    if matrix.warnings:
+        warn(matrix.warnings)
+    return matrix
 
-    degenerate = named_reasons(pairs.reasons, label)
-    if degenerate:
-        warn(degenerate)
+
+def compared(
+    a: Named,
+    b: Named | None,
+    label: Label,
+    *,
+    kernel: KernelLike,
+    estimator: Estimator,
+    dtype: object,
+    n_threads: int | None,
+    max_bytes: int | str | None,
+    nan_policy: NanPolicy,
+    report: Report | None,
+) -> CKAMatrix:
+    """Compare layers that were read with one another, or with others; the result has the warnings to give."""
+    chosen, known_estimator = resolve_kernel(kernel), check_estimator(estimator)
+    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
+    rows, arrays = a
+    columns, others = (rows, None) if b is None else b
+    pairs = compare(arrays, others, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
     return CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
@@ -371,9 +401,9 @@ def cka_matrix(
         columns=columns,
         kernel=str(chosen),
         estimator=known_estimator,
-        n_samples=len(a[0]),
+        n_samples=len(arrays[0]),
         models=("A", "A") if b is None else ("A", "B"),
-        warnings=tuple(degenerate),
+        warnings=tuple(named_reasons(pairs.reasons, label)),
     )
 
 
@@ -394,7 +424,9 @@ def _pair(
     )
 
 
-def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
+def read_layers(
+    layers: Layers, argument: str
+) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
     """Return names and representations of layers, and what may know their samples."""
     named = named_layers(layers, argument)
     inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]

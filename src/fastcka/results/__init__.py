@@ -6,6 +6,8 @@ comparison.py   `Comparison`: values and settings, and what can be read from the
 table.py        the values as text, no wider than the terminal
 containers.py   pandas, xarray and CSV
 matrix.py       `CKAMatrix`: a `Comparison` that prints, draws, converts and saves itself
+summary.py      `ModelSummary`: one number for each pair of models, and how it is made
+models.py       `CKAModels`: all layers of many models, and what is read from them
 saved.py        .npz and .json files
 axes.py         axes with names of layers, for the two pictures with matplotlib:
 heatmap.py      the heat map
@@ -15,5 +17,7 @@ page.py         the web page, with page.css and three scripts: page.js, heatmap.
 
 from .comparison import BestMatch, DegenerateWarning
 from .matrix import CKAMatrix
+from .models import CKAModels
+from .summary import ModelSummary
 
-__all__ = ["BestMatch", "CKAMatrix", "DegenerateWarning"]
+__all__ = ["BestMatch", "CKAMatrix", "CKAModels", "DegenerateWarning", "ModelSummary"]

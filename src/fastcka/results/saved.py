@@ -33,10 +33,13 @@ _Matrices = dict[str, NDArray[np.float64]]
 _Result = TypeVar("_Result")
 
 
-def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Matrices) -> None:
-    """Write `settings` and the (La, Lb) `matrices` to `path`, atomically, in the format of its suffix."""
+def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], matrices: _Matrices) -> None:
+    """Write a result to `path`, atomically, in the format of its suffix.
+
+    `kind` is its class. Among the `settings`, ``rows`` and ``columns`` name those of the (La, Lb) `matrices`.
+    """
     suffix = _suffix(path)
-    header = new_header("CKAMatrix", FORMAT_VERSION, settings)
+    header = new_header(kind, FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, matrices)
     with atomic_write(path) as file:
         if suffix == ".npz":
@@ -46,17 +49,17 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Mat
             file.write(json.dumps({**header, **lists}, allow_nan=False).encode())
 
 
-def read(path: str | os.PathLike[str], make: Callable[..., _Result]) -> _Result:
+def read(path: str | os.PathLike[str], kind: str, make: Callable[..., _Result]) -> _Result:
     """Return ``make(**settings, **matrices)`` from what `write` stored.
 
     Raises
     ------
     ValueError
-        If the file is damaged, is not a saved CKAMatrix, or was written by a newer fastcka.
+        If the file is damaged, is not a saved `kind`, or was written by a newer fastcka.
     """
     suffix = _suffix(path)
-    with open(path, "rb") as file, refusing(path, f"a CKAMatrix saved as {suffix}"):
-        header, matrices = _read_npz(file) if suffix == ".npz" else _read_json(file)
+    with open(path, "rb") as file, refusing(path, f"a {kind} saved as {suffix}"):
+        header, matrices = _read_npz(file, kind) if suffix == ".npz" else _read_json(file, kind)
         return make(**checked_settings(header, _digest(header, matrices)), **matrices)
 
 
@@ -67,39 +70,41 @@ def _suffix(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def _read_npz(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
+def _read_npz(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
     with zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if not {"header", "values"} <= set(names):
-            raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {names}")
-        header = json.loads(str(_array(archive, "header", "U", ())))
-        check_format(header, "CKAMatrix", FORMAT_VERSION)
+            raise Refused(f"not a {kind} saved by fastcka; it holds the arrays {names}")
+        header = json.loads(str(_array(archive, kind, "header", "U", ())))
+        check_format(header, kind, FORMAT_VERSION)
         shape = len(header["rows"]), len(header["columns"])
-        return header, {name: _array(archive, name, "f", shape) for name in MATRICES if name in names}
+        return header, {name: _array(archive, kind, name, "f", shape) for name in MATRICES if name in names}
 
 
-def _array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Read an array of this kind and shape, having checked that it takes no more memory than the file."""
+def _array(
+    archive: zipfile.ZipFile, kind: str, name: str, letter: str, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Read an array of this shape and kind; one that would take more memory than the file is refused."""
     member = archive.getinfo(f"{name}.npy")
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} is compressed")
+        raise Refused(f"not a {kind} saved by fastcka; its {name} is compressed")
     file = io.BytesIO(archive.read(member))
     if np.lib.format.read_magic(file) != (1, 0):
         raise Refused(f"damaged: its {name} is no array that fastcka writes")
     found, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind != kind:
-        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} has dtype {dtype}")
+    if dtype.kind != letter:
+        raise Refused(f"not a {kind} saved by fastcka; its {name} has dtype {dtype}")
     if found != shape or dtype.itemsize * math.prod(shape) != len(file.getbuffer()) - file.tell():
         raise Refused(f"damaged: its {name} has shape {found}, not {shape}, or another length than that")
     file.seek(0)
     return np.load(file, allow_pickle=False)  # type: ignore[no-any-return]
 
 
-def _read_json(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
+def _read_json(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
     header = json.loads(file.read())
     if not isinstance(header, dict) or "values" not in header:
-        raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
-    check_format(header, "CKAMatrix", FORMAT_VERSION)
+        raise Refused(f"not a {kind} saved by fastcka; it is some other JSON document")
+    check_format(header, kind, FORMAT_VERSION)
     lists = {name: header.pop(name) for name in MATRICES if name in header}
     shape = len(header["rows"]), len(header["columns"])
     return header, {
