@@ -6,21 +6,21 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .._arrays import layer_label, model_label
+from . import containers
 from .labels import count_layers
 from .matrix import CKAMatrix
-from .summary import How, ModelSummary, chance_of, function_of
+from .summary import How, ModelSummary, angles_of, chance_of, function_of
 
 if TYPE_CHECKING:
     import pandas
     import xarray
+    from matplotlib.axes import Axes
     from numpy.typing import DTypeLike, NDArray
-
-ROUNDING = 1e-6  # the error bound of float32: a summary this far outside [-1, 1] is that of a cosine
 
 
 class CKAModels:
@@ -191,6 +191,16 @@ class CKAModels:
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write one self-contained page: the summary, and each pair of models as in `CKAMatrix.to_html`.
+
+        A pair is chosen in the summary or by the names of its models; it is part of the address, so that
+        links lead to it. The page needs no network and no other file. It is written atomically.
+        """
+        from . import models_page
+
+        models_page.write(self, path)
+
     # One number for each pair of models ---------------------------------------------------------------------
 
     def summary(self, how: How = "best_match") -> ModelSummary:
@@ -289,20 +299,77 @@ class CKAModels:
 
         Near 1 an angle is far from linear: an error of 1e-7 in the summary is up to 4e-4 in the angle.
         """
-        cosines = self.summary(how).values
-        known = ~np.isnan(cosines)
-        diagonal = np.diag(cosines)[np.diag(known)]
-        if np.abs(cosines - cosines.T)[known & known.T].max(initial=0) > ROUNDING:
-            raise ValueError(f"how: a distance must be symmetric, but {how!r} of a pair depends on its order")
-        if np.abs(cosines[known]).max(initial=0) > 1 + ROUNDING:
-            raise ValueError(f"how: a distance needs values from -1 to 1, but {how!r} gives others")
-        if np.abs(diagonal - 1).max(initial=0) > ROUNDING:
-            raise ValueError(
-                f"how: a distance needs 1 for a model and itself, but {how!r} gives another value"
-            )
-        angles = np.arccos(np.clip((cosines + cosines.T) / 2, -1, 1))
-        np.fill_diagonal(angles, 0.0)
+        angles = angles_of(self.summary(how))
         return angles[np.triu_indices(len(angles), 1)] if condensed else angles
+
+    # Pictures -----------------------------------------------------------------------------------------------
+
+    def plot(
+        self,
+        *,
+        vmin: float = 0.0,
+        vmax: float = 1.0,
+        cmap: str = "magma",
+        annotate: bool | None = None,
+        highlight: Literal["best"] | None = None,
+    ) -> NDArray[np.object_]:
+        """Draw a grid of heat maps, one for each pair of models, with one colour scale.
+
+        Needs matplotlib (``pip install "fastcka[plot]"``). To write a file:
+        ``models.plot()[0, 0].figure.savefig("grid.pdf")``.
+
+        Parameters
+        ----------
+        vmin, vmax, cmap, annotate, highlight
+            As for `CKAMatrix.plot`.
+
+        Returns
+        -------
+        (M, M) ndarray of matplotlib Axes
+            ``axes[i, j]`` shows the pair of models i and j, layers of model i upwards. The first model is in
+            the lower left corner, as is the first layer of each heat map.
+        """
+        from .grid import grid
+
+        return grid(self, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, highlight=highlight)
+
+    def plot_summary(self, ax: Axes | None = None, *, how: How = "best_match", **options: Any) -> Axes:
+        """Draw the summary, model × model, as a heat map: ``summary(how).plot(ax, **options)``."""
+        return self.summary(how).plot(ax, **options)
+
+    def plot_dendrogram(
+        self,
+        ax: Axes | None = None,
+        *,
+        how: How = "best_match",
+        linkage: Literal["average", "complete", "single", "weighted"] = "average",
+    ) -> Axes:
+        """Draw the tree of models that SciPy's hierarchical clustering makes of `distance`.
+
+        Needs matplotlib and SciPy.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. Without it a figure of fitting size is made.
+        how : {"best_match", "namesakes", "max"} or function
+            As for `distance`.
+        linkage : {"average", "complete", "single", "weighted"}
+            How far two clusters are from one another, as in ``scipy.cluster.hierarchy.linkage``. Ward's and
+            the centroid method need Euclidean distances, which these are not.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            If `linkage` is not known, the summary is no cosine, or it is nan for two models.
+        """
+        from .grid import dendrogram
+
+        return dendrogram(self.summary(how), self.distance(how, condensed=True), ax, linkage)
 
     # Other containers and files -----------------------------------------------------------------------------
 
@@ -315,20 +382,7 @@ class CKAModels:
             Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
             ``cka`` and, where it is known, ``chance``.
         """
-        frame = self._matrix.to_pandas(tidy)
-        import pandas  # after to_pandas(), which says how to install it
-
-        owners = self._owners()
-        layers = [name for names in self._layers.values() for name in names]
-        if tidy:
-            size = len(layers)
-            frame["model_a"], frame["layer_a"] = np.repeat(owners, size), np.repeat(layers, size)
-            frame["model_b"], frame["layer_b"] = np.tile(owners, size), np.tile(layers, size)
-        else:
-            names = pandas.MultiIndex.from_arrays([owners, layers], names=["model", "layer"])
-            frame = frame.set_axis(names, axis=0).set_axis(names, axis=1)
-        frame.attrs.pop("models", None)
-        return frame
+        return containers.models_to_pandas(self._matrix, *self._names(), tidy)
 
     def to_xarray(self) -> xarray.DataArray:
         """Return a DataArray with dimensions ``("layer_a", "layer_b")``, as `CKAMatrix.to_xarray` does.
@@ -337,17 +391,12 @@ class CKAModels:
         ``x.sel(model_a="resnet", model_b="vit")`` is that pair, ``x.groupby("model_a").mean()`` a mean over
         layers. It can be written to netCDF.
         """
-        owners = self._owners()
-        layers = [name for names in self._layers.values() for name in names]
-        array = self._matrix.to_xarray().drop_vars(["model_a", "model_b"])
-        array = array.assign_coords(
-            layer_a=layers, layer_b=layers, model_a=("layer_a", owners), model_b=("layer_b", owners)
-        )
-        return array.set_xindex("model_a").set_xindex("model_b")
+        return containers.models_to_xarray(self._matrix, *self._names())
 
-    def _owners(self) -> list[str]:
-        """Return the model of each layer."""
-        return [model for model, names in self._layers.items() for _ in names]
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Return, for each row of `matrix`, the name of its model and that of its layer."""
+        pairs = [(model, layer) for model, layers in self._layers.items() for layer in layers]
+        return [model for model, _ in pairs], [layer for _, layer in pairs]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to `path` (``.npz`` or ``.json``), atomically.

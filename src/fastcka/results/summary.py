@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from .matrix import CKAMatrix
 
+ROUNDING = 1e-6  # the error bound of float32: what is this far beyond 1 is still a cosine
+
 How: TypeAlias = Literal["best_match", "namesakes", "max"] | Callable[[CKAMatrix], float]
 
 
@@ -82,6 +84,22 @@ def function_of(how: object) -> tuple[str, Callable[[CKAMatrix], float], bool]:
     known = ", ".join(map(repr, _FUNCTIONS))
     error = ValueError if isinstance(how, str) else TypeError
     raise error(f"how: expected {known} or a function of a CKAMatrix, got {how!r}")
+
+
+def angles_of(summary: ModelSummary) -> NDArray[np.float64]:
+    """Return the angles whose cosines are a summary, or raise a ValueError where it is none."""
+    cosines, how = summary.values, summary.how
+    known = ~np.isnan(cosines)
+    diagonal = np.diag(cosines)[np.diag(known)]
+    if np.abs(cosines - cosines.T)[known & known.T].max(initial=0) > ROUNDING:
+        raise ValueError(f"how: a distance must be symmetric, but {how} of two models depends on their order")
+    if np.abs(cosines[known]).max(initial=0) > 1 + ROUNDING:
+        raise ValueError(f"how: a distance needs values from -1 to 1, but {how} gives others")
+    if np.abs(diagonal - 1).max(initial=0) > ROUNDING:
+        raise ValueError(f"how: a distance needs 1 for a model and itself, but {how} gives another value")
+    angles = np.arccos(np.clip((cosines + cosines.T) / 2, -1, 1))
+    np.fill_diagonal(angles, 0.0)
+    return angles
 
 
 _FUNCTIONS: dict[str, Callable[[CKAMatrix], float]] = {
