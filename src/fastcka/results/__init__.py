@@ -12,7 +12,8 @@ saved.py        .npz and .json files
 axes.py         axes with names of layers, for the two pictures with matplotlib:
 heatmap.py      the heat map
 curve.py        similarity over depth
-grid.py         many models: a grid of heat maps, a dendrogram
+models_grid.py  many models: a grid of heat maps
+dendrogram.py   many models: a tree
 page.py         the web page, with page.css and three scripts: page.js, heatmap.js, tools.js
 models_page.py  the web page of many models, with chooser.js
 """

@@ -329,7 +329,7 @@ class CKAModels:
             ``axes[i, j]`` shows the pair of models i and j, layers of model i upwards. The first model is in
             the lower left corner, as is the first layer of each heat map.
         """
-        from .grid import grid
+        from .models_grid import grid
 
         return grid(self, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, highlight=highlight)
 
@@ -367,7 +367,7 @@ class CKAModels:
         ValueError
             If `linkage` is not known, the summary is no cosine, or it is nan for two models.
         """
-        from .grid import dendrogram
+        from .dendrogram import dendrogram
 
         return dendrogram(self.summary(how), self.distance(how, condensed=True), ax, linkage)
 
