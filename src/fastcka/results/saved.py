@@ -63,6 +63,24 @@ def read(path: str | os.PathLike[str], kind: str, make: Callable[..., _Result]) 
         return make(**checked_settings(header, _digest(header, matrices)), **matrices)
 
 
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return the class of the result that `write` stored, as its header says.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or no result.
+    """
+    suffix = _suffix(path)
+    with open(path, "rb") as file, refusing(path, f"a result saved as {suffix}"):
+        if suffix == ".npz":
+            with zipfile.ZipFile(file) as archive:
+                header = json.loads(str(_array(archive, "result", "header", "U", ())))
+        else:
+            header = json.loads(file.read())
+        return str(header["format"]).removeprefix("fastcka.")
+
+
 def _suffix(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in (".npz", ".json"):
