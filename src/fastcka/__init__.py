@@ -19,6 +19,7 @@ from .threads import get_num_threads, set_num_threads
 
 # isort: split
 from . import _core
+from ._columns import columns
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
@@ -54,6 +55,7 @@ __all__ = [
     "cka",
     "cka_matrix",
     "cka_models",
+    "columns",
     "create_store",
     "get_num_threads",
     "gram",
