@@ -286,7 +286,8 @@ def test_distances_are_angles_that_scipy_and_scikit_learn_take(rng):
         np.testing.assert_array_equal(scipy.spatial.distance.squareform(square), condensed)
         tree = scipy.cluster.hierarchy.linkage(condensed, "average")
         assert scipy.cluster.hierarchy.is_valid_linkage(tree)
-    flat = MDS(metric="precomputed", n_init=1, init="random", random_state=0).fit_transform(square)
+    name = "metric" if "metric_mds" in MDS().get_params() else "dissimilarity"  # before scikit-learn 1.8
+    flat = MDS(**{name: "precomputed"}, n_init=1, init="random", random_state=0).fit_transform(square)
     assert flat.shape == (6, 2)
 
 
