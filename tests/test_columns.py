@@ -74,7 +74,8 @@ def test_frames_give_names_and_samples():
 
 
 def test_each_column_keeps_its_dtype():
-    frame = pandas.DataFrame({"a": np.arange(5, dtype=np.float32), "b": [True, False, True, True, False]})
+    a = np.arange(2000, dtype=np.float32)
+    frame = pandas.DataFrame({"a": a, "b": a > 3})
     assert [np.asarray(X).dtype.kind for X in fastcka.columns(frame).values()] == ["f", "b"]
     assert fastcka.plan(fastcka.columns(frame[["a"]])).dtype == "float32"
     assert np.asarray(fastcka.columns([[1, 2], [3, 5]])["1"]).tolist() == [[2], [5]]

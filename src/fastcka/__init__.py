@@ -22,7 +22,7 @@ from . import _core
 from ._columns import columns
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .models import cka_models
 from .results import CKAMatrix, CKAModels, DegenerateWarning, ModelSummary
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from . import torch as torch
     from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
+    from .sweep import Partial as Partial
+    from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
 
@@ -41,16 +43,19 @@ __all__ = [
     "RBF",
     "CKAMatrix",
     "CKAModels",
+    "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
     "Laplacian",
     "Linear",
     "ModelSummary",
+    "Partial",
     "Plan",
     "Polynomial",
     "Store",
     "StreamingCKA",
+    "Sweep",
     "center",
     "cka",
     "cka_matrix",
@@ -72,7 +77,9 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "Partial": "sweep",
     "StreamingCKA": "streaming",
+    "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
     "torch": "torch",

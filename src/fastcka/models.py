@@ -4,14 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from ._arrays import Array, Estimator, Layers, NanPolicy, _type_name, layer_label, model_label
-from ._pairwise import warn
+from ._arrays import (
+    Array,
+    Estimator,
+    Layers,
+    NanPolicy,
+    _type_name,
+    check_nan_policy,
+    layer_label,
+    model_label,
+)
+from ._pairwise import all_pairs, propagating, warn
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
+from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAModels
-from .similarity import compared, read_layers
+from .similarity import matrix_of, read_layers
 
 
 def cka_models(
@@ -79,6 +90,8 @@ def cka_models(
     >>> models.pair("a", "b").best_matches()[1].column
     'conv'
     """
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     names = _checked(models)
     layers: dict[str, tuple[str, ...]] = {}
     arrays: list[Array] = []
@@ -88,24 +101,15 @@ def cka_models(
         arrays += read
         inputs += known
     check_same_samples(inputs)
-    labels = [layer_label(model_label(name), layer) for name in names for layer in layers[name]]
+    labels = tuple(layer_label(model_label(name), layer) for name in names for layer in layers[name])
 
     with progress_report(progress, "cka_models") as report:
-        matrix = compared(
-            (tuple(labels), arrays),
-            None,
-            lambda side, layer: labels[layer],
-            kernel=kernel,
-            estimator=estimator,
-            dtype=dtype,
-            n_threads=n_threads,
-            max_bytes=max_bytes,
-            nan_policy=nan_policy,
-            report=report,
-        )
-    if matrix.warnings:
-        warn(matrix.warnings)
-    return CKAModels(matrix, layers)
+        pairs = compare(arrays, None, lambda network, layer: labels[layer], settings, report)
+    matrix, reasons = matrix_of(pairs, labels, labels, len(arrays[0]), settings, two=False)
+    degenerate = tuple(f"{label}: {why}" for (_, label), why in reasons.items())
+    if degenerate:
+        warn(degenerate)
+    return CKAModels(replace(matrix, warnings=degenerate), layers)
 
 
 def _checked(models: object) -> list[str]:
