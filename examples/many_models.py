@@ -78,7 +78,7 @@ def draw(models: fastcka.CKAModels) -> Figure:
     places = directions[:, -2:] * np.sqrt(strengths[-2:])
     for name, (y, x) in zip(models.models, places, strict=True):
         right.plot(x, y, "o", color=COLORS.get(name.split()[0], COLORS["other"]))
-        right.annotate(name, (x, y), (4, 4), textcoords="offset points", fontsize="small")
+        right.annotate(name, (x, y), (6, 0), textcoords="offset points", va="center", fontsize="small")
     right.set(title="Angles in a plane", aspect="equal")
     right.margins(0.25, 0.15)
     right.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)

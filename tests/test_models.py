@@ -191,10 +191,10 @@ VALUES = [
 
 
 def test_summaries_by_hand():
-    models = made(VALUES, {"a": "xy", "b": "xyz"}, chance=np.full((5, 5), 0.1))
+    models = made(VALUES, {"a": "xy", "b": "yzx"}, chance=np.full((5, 5), 0.1))
     expected = {
         "best_match": ((0.9 + 0.6) / 2 + (0.9 + 0.5 + 0.6) / 3) / 2,
-        "namesakes": (0.9 + 0.4) / 2,
+        "namesakes": (0.2 + 0.1) / 2,
         "max": 0.9,
     }
     for how, value in expected.items():
