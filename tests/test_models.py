@@ -495,3 +495,15 @@ def test_samples_are_compared_between_all_models(tmp_path):
         fastcka.cka_models({"a": a, "frame": {"fc": frame.iloc[::-1]}})
     with pytest.raises(ValueError, match="model 'a' and model 'other' hold different samples"):
         fastcka.cka_models({"a": a, "other": store("other", [f"t{i}" for i in range(N)])})
+
+
+def test_provenance_is_kept_for_each_model_and_each_pair(tmp_path):
+    nets = networks()
+    with fastcka.create_store(tmp_path / "vit", provenance={"model": "vit-b"}) as writer:
+        writer.append(nets["vit"], ids=[f"s{i}" for i in range(N)])
+    models = fastcka.cka_models({**nets, "vit": fastcka.open_store(tmp_path / "vit")}, kernel="rbf")
+    alone = fastcka.cka_matrix(nets["cnn"], fastcka.open_store(tmp_path / "vit"), kernel="rbf")
+    assert models.pair("cnn", "vit").provenance == alone.provenance
+    assert models.provenance["models"]["vit"]["source"] == str(tmp_path / "vit")
+    assert models.provenance["models"]["mlp"]["widths"] == {"fc": 6}
+    assert models.pair("vit", "mlp").provenance["samples"] == alone.provenance["samples"]

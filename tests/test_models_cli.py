@@ -14,7 +14,7 @@ from test_cli import fails, run
 
 import fastcka
 from fastcka import CKAMatrix, CKAModels
-from fastcka.cli import samples
+from fastcka.cli import sampling
 
 matplotlib.use("agg")
 
@@ -150,9 +150,12 @@ def test_the_same_rows_of_all_inputs_are_compared(capsys):
     rows = chosen(20, 3)
     assert len(set(rows)) == 20
     options = ["--max-samples", 20, "--seed", 3]
-    assert run(capsys, "compare", *FILES, *options).out == f"{fastcka.cka_models(capped(rows))}\n"
+    drawn = ", drawn 20 of 60 samples, seed 3\n"
+    assert run(capsys, "compare", *FILES, *options).out == f"{fastcka.cka_models(capped(rows))}{drawn}"
     matrix = fastcka.cka_matrix(capped(rows)["resnet"], capped(rows)["vit"]).with_models("resnet", "vit")
-    assert run(capsys, "compare", *FILES[:2], *options).out == f"{matrix}\n"
+    found = run(capsys, "compare", *FILES[:2], *options, "--json", "m.json").out
+    assert CKAMatrix.load("m.json").equals(matrix)
+    assert "drawn 20 of 60 samples, seed 3" in found
     np.save("x.npy", NETS["mlp"]["fc"])
     value = fastcka.cka(NETS["mlp"]["fc"][rows], NETS["resnet"]["fc"][rows])
     np.save("y.npy", NETS["resnet"]["fc"])
@@ -167,8 +170,11 @@ def test_the_same_rows_of_all_inputs_are_compared(capsys):
 
 
 def test_more_samples_hold_fewer():
+    numbers = np.arange(60)
     for seed in (0, 7):
-        few, many = (set(samples.Cap(most, seed, None).rows("x", 60).tolist()) for most in (10, 30))
+        few, many = (
+            set(sampling.Choice(most, seed, None, gram=False).of(numbers, "x").tolist()) for most in (10, 30)
+        )
         assert few < many
 
 
@@ -215,15 +221,14 @@ def test_only_chosen_rows_of_mapped_arrays_are_read(capsys, monkeypatch):
             raise AssertionError("the whole layer is read")
 
     layers = {"fc": NETS["mlp"]["fc"].view(Mapped)}
-    cap = samples.Cap(12, 0, None)
-    found = dict(samples.Capped(layers, cap, "mlp.npz", gram=False))
+    found = sampling.Opened(layers, "mlp.npz", sampling.Choice(12, 0, None, gram=False))
     np.testing.assert_array_equal(found["fc"], NETS["mlp"]["fc"][chosen(12, 0)])
     assert len(read) == 1
 
 
 @pytest.mark.parametrize("most", [0, -3])
 def test_a_wrong_cap_is_refused(capsys, most):
-    assert "--max-samples: expected at least one sample" in fails(
+    assert "--max-samples: expected a positive number" in fails(
         capsys, "compare", *FILES, "--max-samples", most
     )
     assert "biased estimator needs at least 2" in fails(capsys, "compare", *FILES, "--max-samples", 1)

@@ -90,14 +90,14 @@ def leaves(ax):
 
 
 def test_the_dendrogram_joins_what_is_similar():
-    values = np.array([[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.8], [0.9, 0.1, 1, 0.1], [0.1, 0.8, 0.1, 1]])
+    values = np.array([[1, 0.3, 0.9, 0.1], [0.3, 1, 0.1, 0.8], [0.9, 0.1, 1, 0.1], [0.1, 0.8, 0.1, 1]])
     models = made(values, dict.fromkeys(("a", "$b$", "c", "d"), "x"))
     names = leaves(models.plot_dendrogram())
     assert {frozenset(names[:2]), frozenset(names[2:])} == {frozenset("ac"), frozenset([r"\$b\$", "d"])}
     _, ax = pyplot.subplots()
     assert models.plot_dendrogram(ax, how="max", linkage="single") is ax
     joins = sorted({round(x, 9) for line in ax.collections[0].get_segments() for x, _ in line} - {0})
-    np.testing.assert_allclose(joins, np.arccos([0.9, 0.8, 0.1]), atol=1e-8)
+    np.testing.assert_allclose(joins, np.arccos([0.9, 0.8, 0.3]), atol=1e-8)
     assert "single linkage, angle of highest pair" in ax.get_xlabel().replace("\n", " ")
 
 

@@ -22,10 +22,10 @@ from . import _core
 from ._columns import columns
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .models import cka_models
-from .results import CKAMatrix, CKAModels, DegenerateWarning, ModelSummary
+from .results import BestMatch, CKAMatrix, CKAModels, DegenerateWarning, ModelSummary, plot_grid
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
     from .store.creating import create_store as create_store
+    from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
     from .sweep import Partial as Partial
     from .sweep import Sweep as Sweep
@@ -41,12 +42,14 @@ __version__: str = _core.config()["version"]
 
 __all__ = [
     "RBF",
+    "BestMatch",
     "CKAMatrix",
     "CKAModels",
     "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
+    "Kernel",
     "Laplacian",
     "Linear",
     "ModelSummary",
@@ -54,6 +57,7 @@ __all__ = [
     "Plan",
     "Polynomial",
     "Store",
+    "StoreWriter",
     "StreamingCKA",
     "Sweep",
     "center",
@@ -68,6 +72,7 @@ __all__ = [
     "open_layers",
     "open_store",
     "plan",
+    "plot_grid",
     "reference",
     "release_buffers",
     "set_num_threads",
@@ -78,6 +83,7 @@ __all__ = [
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
     "Partial": "sweep",
+    "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",
     "Sweep": "sweep",
     "create_store": "store.creating",

@@ -4,25 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from itertools import islice
 
-from ._arrays import (
-    Array,
-    Estimator,
-    Layers,
-    NanPolicy,
-    _type_name,
-    check_nan_policy,
-    layer_label,
-    model_label,
-)
+from ._arrays import Estimator, Layers, NanPolicy, _type_name, check_nan_policy, model_label
+from ._networks import Networks
 from ._pairwise import all_pairs, propagating, warn
 from ._progress import Report, progress_report
-from ._samples import check_same_samples
+from ._provenance import of_side, provenance
 from ._settings import Settings
 from .kernels import KernelLike
-from .results import CKAModels
-from .similarity import matrix_of, read_layers
+from .results import CKAMatrix, CKAModels
 
 
 def cka_models(
@@ -87,29 +78,40 @@ def cka_models(
     a   1.000  0.853  -0.002
     b   0.853  1.000   0.000
     c  -0.002  0.000   1.000
+    fastcka 0.1.0, float64
     >>> models.pair("a", "b").best_matches()[1].column
     'conv'
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
     compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     names = _checked(models)
-    layers: dict[str, tuple[str, ...]] = {}
-    arrays: list[Array] = []
-    inputs: list[tuple[str, object]] = []
-    for name, given in zip(names, models.values(), strict=True):
-        layers[name], read, known = read_layers(given, model_label(name))
-        arrays += read
-        inputs += known
-    check_same_samples(inputs)
-    labels = tuple(layer_label(model_label(name), layer) for name in names for layer in layers[name])
+    called = {model_label(name): layers for name, layers in zip(names, models.values(), strict=True)}
+    networks = Networks.called(called)
+    layers = dict(zip(names, networks.names, strict=True))
+    labels = tuple(networks.label(k, i) for k, own in enumerate(networks.names) for i in range(len(own)))
 
     with progress_report(progress, "cka_models") as report:
-        pairs = compare(arrays, None, lambda network, layer: labels[layer], settings, report)
-    matrix, reasons = matrix_of(pairs, labels, labels, len(arrays[0]), settings, two=False)
-    degenerate = tuple(f"{label}: {why}" for (_, label), why in reasons.items())
+        pairs = compare(networks.all, None, lambda _, layer: labels[layer], settings, report)
+    ((reasons,), (sigma,)) = pairs.reasons, pairs.sigma
+    degenerate = tuple(f"{label}: {why}" for label, why in zip(labels, reasons, strict=True) if why)
     if degenerate:
         warn(degenerate)
-    return CKAModels(replace(matrix, warnings=degenerate), layers)
+    each = iter(sigma)
+    sides = networks.sides([list(islice(each, len(own))) for own in networks.names])
+    known = provenance({}, pairs.dtype, networks.samples)
+    known["models"] = {name: of_side(side) for name, side in zip(names, sides, strict=True)}
+    matrix = CKAMatrix(
+        values=pairs.cka,
+        chance=pairs.chance,
+        rows=labels,
+        columns=labels,
+        kernel=str(settings.kernel),
+        estimator=settings.estimator,
+        n_samples=networks.n_samples,
+        warnings=degenerate,
+        provenance=known,
+    )
+    return CKAModels(matrix, layers)
 
 
 def _checked(models: object) -> list[str]:

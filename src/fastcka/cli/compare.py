@@ -7,6 +7,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from .._arrays import layer_label
 from .._samples import check_same_samples
 from ..kernels import _KERNELS, Kernel, resolve_kernel
 from ..layers import Selected, open_layers
-from ..results import DegenerateWarning
+from ..results import CKAMatrix, CKAModels, DegenerateWarning
 from . import outputs
-from .samples import Cap, Capped
+from .sampling import Choice, Opened
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
@@ -81,16 +82,9 @@ def add_parser(commands: Commands) -> None:
         "--max-samples",
         type=int,
         metavar="N",
-        help="compare N samples only, the same in every input: chosen by their ids where there are any, else "
-        "by their rows",
+        help="only N samples, the same of every layer, chosen by their ids where there are any, else by rows",
     )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="S",
-        help="of --max-samples: another, other samples (default 0)",
-    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the choice of --max-samples (default 0)")
     parser.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
     parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
     parser.add_argument(
@@ -124,11 +118,11 @@ def _compare(arguments: argparse.Namespace) -> None:
         "n_threads": arguments.threads,
         "max_bytes": arguments.max_bytes,
     }
-    opened = _networks(paths, arguments)
+    opened, drawn = _networks(paths, arguments)
     networks = [opened[path] for path in paths]
     biased = arguments.estimator == "biased" and arguments.kernel != "precomputed"
     if arguments.more:
-        _compare_many(dict(zip(names, networks, strict=True)), options, biased, arguments)
+        _compare_many(dict(zip(names, networks, strict=True)), drawn, options, biased, arguments)
         return
 
     a, b = networks
@@ -140,6 +134,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateWarning)  # the result has them, too
             matrix = cka_matrix(a, b, **options).with_models(*names)
+        if drawn is not None:
+            matrix = _noting(matrix, drawn)
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(str(error), labels)) from error
 
@@ -153,6 +149,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _compare_many(
     networks: Mapping[str, Mapping[str, Any]],
+    drawn: str | None,
     options: Mapping[str, Any],
     biased: bool,
     arguments: argparse.Namespace,
@@ -164,6 +161,9 @@ def _compare_many(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateWarning)
         models = cka_models(networks, **options)
+    if drawn is not None:
+        layers = {name: models.layers(name) for name in models.models}
+        models = CKAModels(_noting(models.matrix, drawn), layers)
     if biased:
         _warn_of_bias(networks.values(), models.n_samples)
     for text in models.warnings:
@@ -172,16 +172,24 @@ def _compare_many(
     print(models, flush=True)
 
 
-def _networks(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[Path, dict[str, Any]]:
-    """Return the layers of each path, those that match, of the samples that were asked for."""
-    opened = {path: _layers(path, arguments.layers) for path in paths}
-    check_same_samples([(str(path), layers) for path, layers in opened.items()])
-    if arguments.max_samples is None:
-        return {path: dict(layers) for path, layers in opened.items()}
-    known = (getattr(layers, "ids", None) for layers in opened.values())
-    cap = Cap(arguments.max_samples, arguments.seed, next((ids for ids in known if ids is not None), None))
-    gram = arguments.kernel == "precomputed"
-    return {path: dict(Capped(layers, cap, str(path), gram)) for path, layers in opened.items()}
+def _networks(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[dict[Path, Opened], str | None]:
+    """Return the layers of each path, of the samples that were asked for; and how these were chosen."""
+    found = {path: _layers(path, arguments.layers) for path in paths}
+    check_same_samples([(str(path), layers) for path, layers in found.items()])
+    choice = None
+    if arguments.max_samples is not None:
+        known = (getattr(layers, "ids", None) for layers in found.values())
+        ids = next((ids for ids in known if ids is not None), None)
+        gram = arguments.kernel == "precomputed"
+        choice = Choice(arguments.max_samples, arguments.seed, ids, gram=gram)
+    elif arguments.seed is not None:
+        raise ValueError("--seed is for --max-samples")
+    opened = {path: Opened(layers, str(path), choice) for path, layers in found.items()}
+    return opened, None if choice is None else choice.said
+
+
+def _noting(matrix: CKAMatrix, drawn: str) -> CKAMatrix:
+    return replace(matrix, provenance={**matrix.provenance, "drawn": drawn})
 
 
 def _warn_of_bias(networks: Iterable[Mapping[str, Any]], n_samples: int) -> None:

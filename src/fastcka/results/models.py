@@ -12,6 +12,7 @@ import numpy as np
 
 from .._arrays import layer_label, model_label
 from . import containers
+from .grid import plot_grid
 from .labels import count_layers
 from .matrix import CKAMatrix
 from .summary import How, ModelSummary, angles_of, chance_of, function_of
@@ -103,12 +104,16 @@ class CKAModels:
             if model not in (a, b)
             for layer in self._layers[model]
         )
+        known = dict(self.provenance)
+        if isinstance(origins := known.pop("models", None), Mapping):
+            known.update(rows=origins[a], columns=origins[b])
         return dataclasses.replace(
             part,
             rows=self._layers[a],
             columns=self._layers[b],
             models=(a, b),
             warnings=tuple(text for text in self.warnings if not text.startswith(others)),
+            provenance=known,
         )
 
     def _known(self, model: str) -> str:
@@ -307,12 +312,12 @@ class CKAModels:
     def plot(
         self,
         *,
-        vmin: float = 0.0,
+        vmin: float | Literal["auto"] = 0.0,
         vmax: float = 1.0,
         cmap: str = "magma",
         annotate: bool | None = None,
         highlight: Literal["best"] | None = None,
-    ) -> NDArray[np.object_]:
+    ) -> NDArray[Any]:
         """Draw a grid of heat maps, one for each pair of models, with one colour scale.
 
         Needs matplotlib (``pip install "fastcka[plot]"``). To write a file:
@@ -329,9 +334,9 @@ class CKAModels:
             ``axes[i, j]`` shows the pair of models i and j, layers of model i upwards. The first model is in
             the lower left corner, as is the first layer of each heat map.
         """
-        from .models_grid import grid
-
-        return grid(self, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, highlight=highlight)
+        rows = [[self.pair(a, b) for b in self._layers] for a in reversed(self._layers)]
+        axes = plot_grid(rows, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, highlight=highlight)
+        return axes[::-1]
 
     def plot_summary(self, ax: Axes | None = None, *, how: How = "best_match", **options: Any) -> Axes:
         """Draw the summary, model × model, as a heat map: ``summary(how).plot(ax, **options)``."""
