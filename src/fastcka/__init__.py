@@ -30,6 +30,8 @@ from .store import Store, open_store
 if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
+    from .inference import CKATest as CKATest
+    from .inference import cka_test as cka_test
     from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
 
@@ -38,6 +40,7 @@ __version__: str = _core.config()["version"]
 __all__ = [
     "RBF",
     "CKAMatrix",
+    "CKATest",
     "Cosine",
     "DegenerateWarning",
     "Distance",
@@ -50,6 +53,7 @@ __all__ = [
     "center",
     "cka",
     "cka_matrix",
+    "cka_test",
     "create_store",
     "get_num_threads",
     "gram",
@@ -66,6 +70,8 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "CKATest": "inference",
+    "cka_test": "inference",
     "StreamingCKA": "streaming",
     "create_store": "store.creating",
     "reference": "reference",

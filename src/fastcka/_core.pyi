@@ -41,6 +41,10 @@ class Alignment:
     @property
     def self_b(self) -> NDArray[np.float64]: ...
     @property
+    def dimensions_a(self) -> NDArray[np.float64]: ...
+    @property
+    def dimensions_b(self) -> NDArray[np.float64]: ...
+    @property
     def status_a(self) -> list[str]: ...
     @property
     def status_b(self) -> list[str]: ...
@@ -111,8 +115,70 @@ def pairwise(
     n_threads: int,
     max_bytes: int,
     route: str,
+    measure: str = ...,
     progress: Callable[[int, int], object] | None,
 ) -> Pairwise: ...
+
+class Inference(Pairwise):
+    @property
+    def asked(self) -> Alignment: ...
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def standard_errors(self) -> NDArray[np.float64]: ...
+    @property
+    def diagonals(self) -> NDArray[np.float64]: ...
+    @property
+    def squares(self) -> NDArray[np.float64]: ...
+    @property
+    def cubes(self) -> NDArray[np.float64]: ...
+    @property
+    def quadratic_forms(self) -> NDArray[np.float64]: ...
+    @property
+    def traces_of_cubes(self) -> NDArray[np.float64]: ...
+
+def infer(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    kernel: Kernel,
+    *,
+    unbiased: bool,
+    asked_unbiased: bool,
+    standard_errors: bool,
+    permutations: bool,
+    groups: Sequence[int] = ...,
+    double_precision: bool,
+    n_threads: int,
+    max_bytes: int,
+    route: str,
+    measure: str = ...,
+    progress: Callable[[int, int], object] | None = ...,
+) -> Inference: ...
+def inference_bytes(
+    n: int,
+    widths_a: Sequence[int],
+    widths_b: Sequence[int] | None,
+    kernel: Kernel,
+    *,
+    permutations: bool,
+    double_precision: bool,
+) -> int: ...
+def u_centred(
+    X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int
+) -> tuple[_Array, NDArray[np.float64]]: ...
+def permuted_products(
+    left: Sequence[_Array], right: Sequence[_Array], orders: NDArray[np.int32], n_threads: int
+) -> NDArray[np.float64]: ...
+def permuted_feature_products(
+    left: Sequence[_Array],
+    right: Sequence[_Array],
+    kernel: Kernel,
+    orders: NDArray[np.int32],
+    *,
+    double_precision: bool,
+    n_threads: int,
+) -> NDArray[np.float64]: ...
+def trace_of_cube(matrix: _Array, n_threads: int) -> float: ...
 def plan(
     n: int,
     widths_a: Sequence[int],

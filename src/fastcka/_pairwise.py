@@ -14,11 +14,14 @@ from . import _core
 from ._arrays import (
     Array,
     Canonical,
+    Measure,
+    byte_limit,
     check_samples,
     needs_float64,
 )
 from ._batches import both
 from ._budget import within_memory
+from ._pair_inference import PairInference, Wanted, pair_inference, undefined
 from ._progress import Report
 from ._values import check_gram, check_integers, first_non_finite, non_finite
 from .kernels import Kernel, Precomputed
@@ -29,11 +32,13 @@ Label = Callable[[int, int], str]  # (side, layer) -> the words for that represe
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
+    """A measure of all pairs, its chance level, and for each side why a layer has none ("": it has)."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
+    dimensions: list[NDArray[np.float64]]  # effective dimension of each layer, for each side
     reasons: list[list[str]]
+    inference: PairInference | None = None
 
 
 def pairwise(
@@ -41,14 +46,16 @@ def pairwise(
     b: list[Array] | None,
     label: Label,
     kernel: Kernel,
-    estimator: Canonical,
+    estimator: Canonical | None,
     dtype: object,
     n_threads: int | None,
     max_bytes: int | str | None,
     progress: Report | None = None,
+    measure: Measure = "cka",
+    inference: Wanted | None = None,
 ) -> _core.Pairwise:
     """Check what concerns several representations, then run the core on all pairs."""
-    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress, measure, inference)
     try:
         return call(a, b)
     except _core.NonFinite as error:
@@ -63,16 +70,22 @@ def all_pairs(
     b: list[Array] | None,
     label: Label,
     kernel: Kernel,
-    estimator: Canonical,
+    estimator: Canonical | None,
     dtype: object,
     n_threads: int | None,
     max_bytes: int | str | None,
     progress: Report | None = None,
+    measure: Measure = "cka",
+    inference: Wanted | None = None,
 ) -> Pairs:
     """Do the same, with the reasons in words."""
-    result = pairwise(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    result = pairwise(
+        a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress, measure, inference
+    )
     sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(result.cka, result.chance, [[reason(status, kernel) for status in side] for side in sides])
+    dimensions = [result.dimensions_a, result.dimensions_b][: len(sides)]
+    reasons = [[reason(status, kernel) for status in side] for side in sides]
+    return Pairs(result.cka, result.chance, dimensions, reasons, pair_inference(result, b is None, inference))
 
 
 def propagating(
@@ -80,25 +93,28 @@ def propagating(
     b: list[Array] | None,
     label: Label,
     kernel: Kernel,
-    estimator: Canonical,
+    estimator: Canonical | None,
     dtype: object,
     n_threads: int | None,
     max_bytes: int | str | None,
     progress: Report | None = None,
+    measure: Measure = "cka",
+    inference: Wanted | None = None,
 ) -> Pairs:
     """Run the core as `pairwise` does, on the layers that can be compared: nan for the others.
 
     Values are looked through for NaN and infinity only after the core has found the first.
     """
-    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress, measure, inference)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
+        dimensions = [np.full(len(side), np.nan) for side in sides]
         if not all(kept):
-            return Pairs(values, chance, reasons)
+            return Pairs(values, chance, dimensions, reasons, undefined(values.shape, inference))
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -115,7 +131,12 @@ def propagating(
             for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
                 for i, status in zip(rows, statuses, strict=True):
                     whys[i] = reason(status, kernel)
-            return Pairs(values, chance, reasons)
+            found = (result.dimensions_a, result.dimensions_b)
+            for whole, rows, part in zip(dimensions, kept, found, strict=False):
+                whole[rows] = part
+            of_kept = pair_inference(result, b is None, inference)
+            spread_out = None if of_kept is None else of_kept.at(kept, values.shape)
+            return Pairs(values, chance, dimensions, reasons, spread_out)
 
 
 def _checked(
@@ -123,11 +144,13 @@ def _checked(
     b: list[Array] | None,
     label: Label,
     kernel: Kernel,
-    estimator: Canonical,
+    estimator: Canonical | None,
     dtype: object,
     n_threads: int | None,
     max_bytes: int | str | None,
     progress: Report | None,
+    measure: Measure,
+    inference: Wanted | None,
 ) -> Callable[[list[Array], list[Array] | None], _core.Pairwise]:
     """Check what concerns several representations; return the call of the core for them, or some of them."""
     arrays = a if b is None else a + b
@@ -135,7 +158,7 @@ def _checked(
     def named(i: int) -> str:
         return label(0, i) if i < len(a) else label(1, i - len(a))
 
-    n = check_samples(arrays, named, estimator)
+    n = check_samples(arrays, named, estimator, measure)
     for i, X in enumerate(arrays):
         check_integers(X, named(i))
         if isinstance(kernel, Precomputed):
@@ -151,7 +174,33 @@ def _checked(
         max_bytes=max_bytes,
     )
 
+    if inference is not None:
+        work = inference.work(
+            n,
+            [X.shape[1] for X in a],
+            [Y.shape[1] for Y in b or []],
+            double_precision=double_precision,
+        )
+        inference.check_room(work.bytes, byte_limit(max_bytes))
+
     def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
+        if inference is not None:
+            return _core.infer(
+                a,
+                b,
+                kernel.core(),
+                unbiased=estimator == "unbiased",
+                asked_unbiased=True,
+                standard_errors=True,
+                permutations=inference.moments,
+                groups=inference.bounds,
+                double_precision=double_precision,
+                n_threads=threads,
+                max_bytes=limit,
+                route=route,
+                measure=measure,
+                progress=progress,
+            )
         return _core.pairwise(
             a,
             b,
@@ -161,6 +210,7 @@ def _checked(
             n_threads=threads,
             max_bytes=limit,
             route=route,
+            measure=measure,
             progress=progress,
         )
 
@@ -177,6 +227,7 @@ def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: La
 
 REASONS = {
     "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
+    "equidistant": "its dissimilarities are all equal, within rounding",
     "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
 }
 

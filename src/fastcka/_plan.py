@@ -7,20 +7,24 @@ from dataclasses import dataclass
 
 from . import _core
 from ._arrays import (
+    ArrayLike,
     Estimator,
     Layers,
+    Measure,
     NanPolicy,
     as_layers,
     byte_limit,
-    check_estimator,
+    check_measure,
     check_nan_policy,
     check_samples,
     layer_label,
     needs_float64,
 )
+from ._pair_inference import Wanted
 from ._progress import Report, check_progress
 from ._values import check_square
 from .kernels import KernelLike, Precomputed, resolve_kernel
+from .results.comparison import MEASURE_NAMES
 from .threads import resolve
 
 
@@ -46,7 +50,10 @@ class Plan:
         Instruction set level of the core.
     dtype : {"float32", "float64"}
         Type of the arithmetic.
-    kernel : str
+    measure, kernel : str
+    inference : bool
+        Whether standard errors and p-values are made, too: `flops` and `bytes` count the second pass.
+    pvalue_method : {"moments", "chi2"} or None
     n_samples, n_pairs : int
     """
 
@@ -59,35 +66,46 @@ class Plan:
     panel_width: int
     simd_level: str
     dtype: str
+    measure: str
     kernel: str
     n_samples: int
     n_pairs: int
+    pvalue_method: str | None = None
+    inference: bool = False
 
     def __str__(self) -> str:
         vectors = "samples" if self.route == "gram" else "features"
         pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs"
         return "\n".join(
             (
-                f"{self.kernel} CKA of {pairs} of layers, {self.n_samples} samples",
+                f"{self.kernel} {MEASURE_NAMES[self.measure]} of {pairs} of layers, {self.n_samples} samples",
                 f"  route       {self.route} (tiles of {vectors} x {vectors})",
                 f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
                 f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
                 f"  threads     {self.n_threads}",
+                *([f"  inference   a second pass, {self._pvalues}"] if self.inference else []),
                 f"  arithmetic  {self.dtype}, SIMD level {self.simd_level}, panels of {self.panel_width}",
             )
         )
+
+    @property
+    def _pvalues(self) -> str:
+        return f"p-values by {self.pvalue_method}" if self.pvalue_method else "no p-values (groups)"
 
 
 def plan(
     layers_a: Layers,
     layers_b: Layers | None = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
     progress: bool | Report | None = None,
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
@@ -97,7 +115,8 @@ def plan(
 
     Parameters
     ----------
-    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+    layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference,
+    groups, progress
         As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns
@@ -125,7 +144,8 @@ def plan(
     names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
     labels = [layer_label("layers_a", name) for name in names_a]
     labels += [layer_label("layers_b", name) for name in names_b]
-    n = check_samples(a + b, labels.__getitem__, check_estimator(estimator))
+    known_measure, known_estimator = check_measure(measure, estimator)
+    n = check_samples(a + b, labels.__getitem__, known_estimator, known_measure)
     if isinstance(chosen, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)
@@ -139,17 +159,28 @@ def plan(
         n_threads=resolve(n_threads),
         max_bytes=byte_limit(max_bytes),
     )
+    wanted, flops, n_bytes = None, info.flops, info.bytes
+    if inference:
+        wanted = Wanted.of(chosen, groups, n)
+        more = wanted.work(
+            n, [X.shape[1] for X in a], [Y.shape[1] for Y in b], double_precision=double_precision
+        )
+        flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)
+        wanted.check_room(more.bytes, byte_limit(max_bytes))
     return Plan(
         route=info.route,
-        flops=info.flops,
-        bytes=info.bytes,
+        flops=flops,
+        bytes=n_bytes,
         tile=info.tile,
         tiles=info.tiles,
         n_threads=info.n_threads,
         panel_width=info.panel_width,
         simd_level=info.simd_level,
         dtype="float64" if info.double_precision else "float32",
+        measure=known_measure,
         kernel=str(chosen),
         n_samples=n,
+        inference=bool(inference),
+        pvalue_method=None if wanted is None else wanted.pvalue_method,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
     )

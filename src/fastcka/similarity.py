@@ -15,16 +15,20 @@ from ._arrays import (
     ArrayLike,
     Estimator,
     Layers,
+    Measure,
     NanPolicy,
     as_representation,
     as_representations,
     check_estimator,
+    check_measure,
     check_nan_policy,
     layer_label,
     named_layers,
     needs_float64,
+    same_samples,
 )
 from ._budget import check_memory
+from ._pair_inference import Wanted
 from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
@@ -290,12 +294,15 @@ def cka_matrix(
     layers_a: Layers,
     layers_b: Layers | None = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
@@ -310,12 +317,28 @@ def cka_matrix(
         .npz file or an xarray data set is a mapping.
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
-    kernel, estimator, dtype, n_threads, max_bytes
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}, default "cka"
+        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of what is off their
+        diagonals (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
+        squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
+        samples. All take 4 samples or more, but biased CKA.
+    estimator : {"biased", "unbiased", "debiased"}, optional
+        Of CKA, as for :func:`cka`; None: "biased". The other measures have none.
+    kernel, dtype, n_threads, max_bytes
         As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
         layers.
     nan_policy : {"raise", "propagate"}, default "raise"
         What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
         "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    inference : bool, default False
+        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`,
+        `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
+        as `unbiased`, beside what it shows. One more pass over the Gram matrices. p-values come from the
+        exact moments under permutation for linear and cosine kernels, and from the chi-squared bound for
+        others (see :func:`cka_test`, which has moments for any kernel).
+    groups : (n,) array_like, optional
+        With ``inference=True``, a label for each sample: samples of one group depend on each other, so
+        standard errors leave out one group at a time. There are no p-values then.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
         True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
@@ -330,8 +353,9 @@ def cka_matrix(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
-        know their samples (indices of pandas and xarray, ids of stores), but not the same in the same order.
+        As for :func:`cka`, naming the layer; for an `estimator` of another measure than CKA; when there is no
+        layer or two have the same name; and when both know their samples (indices of pandas and xarray, ids
+        of stores), but not the same in the same order.
 
     Examples
     --------
@@ -344,7 +368,7 @@ def cka_matrix(
            [0.55761, 1.     ]])
     """
     chosen = resolve_kernel(kernel)
-    known_estimator = check_estimator(estimator)
+    known_measure, known_estimator = check_measure(measure, estimator)
     if layers_b is layers_a:
         layers_b = None
     rows, a, inputs = _read(layers_a, "layers_a")
@@ -357,9 +381,22 @@ def cka_matrix(
     def label(side: int, layer: int) -> str:
         return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
 
+    wanted = None
+    if inference:
+        if known_measure != "cka":
+            raise ValueError(f"inference=True is for measure='cka', got measure={known_measure!r}")
+        n = same_samples(a + (b or []), lambda i: label(0, i) if i < len(a) else label(1, i - len(a)))
+        wanted = Wanted.of(chosen, groups, n)
+        if wanted.groups is not None:
+            a = wanted.groups.sorted(a, chosen)
+            b = None if b is None else wanted.groups.sorted(b, chosen)
+    elif groups is not None:
+        raise ValueError("groups: only inference=True knows what to do with them")
     with progress_report(progress, "cka_matrix") as report:
         compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
+        pairs = compare(
+            a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report, known_measure, wanted
+        )
 
     degenerate = named_reasons(pairs.reasons, label)
     if degenerate:
@@ -367,6 +404,12 @@ def cka_matrix(
     return CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
+        row_dimensions=pairs.dimensions[0],
+        column_dimensions=pairs.dimensions[-1],
+        measure=known_measure,
+        **(pairs.inference._asdict() if pairs.inference is not None else {}),
+        pvalue_method=None if wanted is None else wanted.pvalue_method,
+        n_groups=None if wanted is None or wanted.groups is None else len(wanted.bounds) - 1,
         rows=rows,
         columns=columns,
         kernel=str(chosen),

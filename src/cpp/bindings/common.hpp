@@ -4,6 +4,7 @@
 
 #include "base/parallel.hpp"
 #include "layers/layer_set.hpp"
+#include "sums/settings.hpp"
 
 #include <Eigen/Core>
 #include <pybind11/numpy.h>
@@ -29,6 +30,11 @@ std::vector<MatrixView> views_of(const std::vector<py::array>& arrays);
 
 // The layers of one network, or of two.
 LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b);
+
+// The layers of one network or two with their values, and settings, in bindings/pairwise.cpp.
+Layers layers_of(const std::vector<py::array>& a, const std::optional<std::vector<py::array>>& b);
+Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
+                     const std::string& route, const std::string& measure);
 
 py::array_t<double> array_of(const Eigen::MatrixXd& matrix);
 py::array_t<double> array_of(const Eigen::VectorXd& vector);
@@ -90,5 +96,6 @@ Observer observer_of(const std::optional<py::function>& progress);
 void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);
+void bind_inference(py::module_& m);
 
 }  // namespace fastcka

@@ -14,6 +14,9 @@ constexpr std::array kernel_kinds{
     std::pair{"cosine", KernelKind::cosine},           std::pair{"distance", KernelKind::distance},
     std::pair{"precomputed", KernelKind::precomputed},
 };
+constexpr std::array measures{std::pair{"cka", Measure::cka}, std::pair{"rv2", Measure::rv2},
+                              std::pair{"rsa_cosine", Measure::rsa_cosine},
+                              std::pair{"rsa_pearson", Measure::rsa_pearson}};
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
                             std::pair{"feature", Route::feature}};
 
@@ -24,6 +27,7 @@ const char* text_of(Status status) {
         case Status::fine: return "";
         case Status::constant: return "constant";
         case Status::nonpositive: return "nonpositive";
+        case Status::equidistant: return "equidistant";
         case Status::zero_bandwidth: return "zero_bandwidth";
     }
     return "";
@@ -31,21 +35,6 @@ const char* text_of(Status status) {
 
 using Arrays = std::vector<py::array>;
 using Widths = std::vector<index>;
-
-Layers layers_of(const Arrays& a, const std::optional<Arrays>& b) {
-    if (!b) return {views_of(a)};
-    return {views_of(a), views_of(*b)};
-}
-
-Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
-                     const std::string& route) {
-    return {kernel,
-            unbiased ? Estimator::unbiased : Estimator::biased,
-            double_precision ? Precision::float64 : Precision::float32,
-            threads,
-            max_bytes,
-            named(routes, route)};
-}
 
 // of(report) for each layer of the rows, or of the columns
 template <class Of> py::list reports(const Alignment& alignment, bool of_columns, Of&& of) {
@@ -64,6 +53,22 @@ py::list sigmas(const Alignment& alignment, bool of_columns) {
 }
 
 }  // namespace
+
+Layers layers_of(const std::vector<py::array>& a, const std::optional<std::vector<py::array>>& b) {
+    if (!b) return {views_of(a)};
+    return {views_of(a), views_of(*b)};
+}
+
+Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
+                     const std::string& route, const std::string& measure) {
+    return {kernel,
+            unbiased ? Estimator::unbiased : Estimator::biased,
+            double_precision ? Precision::float64 : Precision::float32,
+            threads,
+            max_bytes,
+            named(routes, route),
+            named(measures, measure)};
+}
 
 void bind_pairwise(py::module_& m) {
     py::class_<Kernel>(m, "Kernel")
@@ -85,6 +90,16 @@ void bind_pairwise(py::module_& m) {
         .def_property_readonly(
             "self_b",
             [](const Alignment& a) { return array_of(Eigen::VectorXd(a.self.tail(a.set.columns()))); })
+        .def_property_readonly("dimensions_a",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.head(a.set.rows())));
+                               })
+        .def_property_readonly("dimensions_b",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.tail(a.set.columns())));
+                               })
         .def_property_readonly("status_a", [](const Alignment& a) { return statuses(a, false); })
         .def_property_readonly("status_b", [](const Alignment& a) { return statuses(a, true); })
         .def_property_readonly("sigma_a", [](const Alignment& a) { return sigmas(a, false); })
@@ -112,24 +127,25 @@ void bind_pairwise(py::module_& m) {
         "pairwise",
         [](const Arrays& layers_a, const std::optional<Arrays>& layers_b, const Kernel& kernel, bool unbiased,
            bool double_precision, int n_threads, index max_bytes, const std::string& route,
-           const std::optional<py::function>& progress) {
+           const std::string& measure, const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
             const Settings settings =
-                settings_of(kernel, unbiased, double_precision, n_threads, max_bytes, route);
+                settings_of(kernel, unbiased, double_precision, n_threads, max_bytes, route, measure);
             const Observer observer = observer_of(progress);
             const WithoutGil without_gil;
             return pairwise(layers, settings, observer);
         },
         py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
         py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"),
-        py::arg("progress"));
+        py::arg("measure") = "cka", py::arg("progress"));
 
     m.def(
         "plan",
         [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Kernel& kernel,
            bool double_precision, int n_threads, index max_bytes, const std::string& route) {
-            return plan_of({n, layer_set(widths_a, widths_b),
-                            settings_of(kernel, false, double_precision, n_threads, max_bytes, route)});
+            return plan_of(
+                {n, layer_set(widths_a, widths_b),
+                 settings_of(kernel, false, double_precision, n_threads, max_bytes, route, "cka")});
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
         py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route") = "auto");

@@ -38,14 +38,14 @@ void Stream::settle(int threads, const Observer& observer) {
 }
 
 Alignment Stream::result(Estimator estimator, int threads, const Observer& observer) {
-    if (samples() < (estimator == Estimator::unbiased ? 4 : 2))
-        throw std::invalid_argument("too few samples");
+    const Form& form = form_of(Measure::cka, estimator);
+    if (samples() < form.fewest_samples) throw std::invalid_argument("too few samples");
     settle(threads, observer);
     Team team(threads, observer);
     LinearSums result;
     team.together(
         [&] { result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_); });
-    return alignment_of(result.sums, set_, std::move(result.layers), estimator, precision_);
+    return alignment_of(result.sums, set_, std::move(result.layers), form, precision_);
 }
 
 Stream::Counts Stream::counts() const {

@@ -303,7 +303,9 @@ template <class T> LinearSums Moments<T>::result(Team& team) const {
                         totals.array(),
                         zero,
                         zero,
-                        squares_of_pairs.array().abs() + diagonals_of_pairs.array().abs()};
+                        squares_of_pairs.array().abs() + diagonals_of_pairs.array().abs(),
+                        diagonals_of_pairs.array() - totals.array() / n,
+                        totals.array()};
     };
     const MatrixXd full = inner.selfadjointView<Eigen::Upper>(),
                    full_diagonals = diagonals.selfadjointView<Eigen::Upper>();
@@ -312,7 +314,7 @@ template <class T> LinearSums Moments<T>::result(Team& team) const {
     };
     LinearSums out;
     out.sums = {n, sums(wanted(full), wanted(full_diagonals), wanted(total * total.transpose())),
-                sums(full.diagonal(), full_diagonals.diagonal(), total.array().square()), total};
+                sums(full.diagonal(), full_diagonals.diagonal(), total.array().square())};
     for (index l = 0; l < layers; ++l) {
         LayerNote note;
         if (full(l, l) == 0) note.status = Status::constant;

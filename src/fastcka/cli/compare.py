@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import cka_matrix, plan
-from .._arrays import layer_label
+from .._arrays import MEASURES, layer_label
 from .._samples import check_same_samples
 from ..kernels import Kernel, resolve_kernel
 from ..layers import Selected, open_layers
@@ -56,10 +56,17 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--degree", type=int, metavar="D", help="polynomial: its degree (default 2)")
     parser.add_argument(
+        "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
+    )
+    parser.add_argument(
         "--estimator",
-        default="biased",
         choices=["biased", "unbiased", "debiased"],
-        help="of HSIC (default: biased)",
+        help="of the HSIC in CKA (default: biased); other measures have none",
+    )
+    parser.add_argument(
+        "--inference",
+        action="store_true",
+        help="standard errors and p-values, too: cells that are not above chance are marked",
     )
     parser.add_argument(
         "--layers",
@@ -94,10 +101,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     names = _model_names(arguments)
     options = {
         "kernel": kernel,
+        "measure": arguments.measure,
         "estimator": arguments.estimator,
         "dtype": arguments.dtype,
         "n_threads": arguments.threads,
         "max_bytes": arguments.max_bytes,
+        "inference": arguments.inference,
     }
     try:
         if arguments.plan:
@@ -109,7 +118,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(str(error), labels)) from error
 
-    if arguments.estimator == "biased" and arguments.kernel != "precomputed":
+    if matrix.estimator == "biased" and arguments.kernel != "precomputed":
         _warn_of_bias([a] if b is a else [a, b], matrix.n_samples)
     for text in matrix.warnings:
         print(f"fastcka: warning: nan for {_in_words(text, labels)}", file=sys.stderr)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two file formats of a saved result: a header of plain settings, and the values and chance in float64.
+"""The two file formats of a saved result: a header of plain settings, and numbers of pairs and layers.
 
-``.npz`` holds the matrices as ``values`` and ``chance`` and the header as one JSON string, ``header``: no
-pickle, no compression, so that no file asks for more memory than it is long.
-``.json`` holds the header with the matrices as lists of rows, nan written as null; Python writes the shortest
+``.npz`` holds the arrays by their names (``values``, ``chance``, ...) and the header as one JSON string,
+``header``: no pickle, no compression, so that no file asks for more memory than it is long.
+``.json`` holds the header with the arrays as lists (of rows), nan written as null; Python writes the shortest
 decimal that reads back as the same float64, so both formats return the same bits.
 The header carries a SHA-256 of everything else, so a file that was cut, altered or mistaken is refused.
 """
@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 
 from .._files import atomic_write
 from .._headers import Refused, check_format, checked_settings, new_header, refusing
+from .comparison import ARRAYS
 
 FORMAT_VERSION = 1
-MATRICES = ("values", "chance")  # the second only where it is known
 
 _Matrices = dict[str, NDArray[np.float64]]
 _Result = TypeVar("_Result")
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Matrices) -> None:
-    """Write `settings` and the (La, Lb) `matrices` to `path`, atomically, in the format of its suffix."""
+    """Write `settings` and `matrices` (fields of `ARRAYS`) to `path`, atomically, as its suffix says."""
     suffix = _suffix(path)
     header = new_header("CKAMatrix", FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, matrices)
@@ -74,8 +74,9 @@ def _read_npz(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
             raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {names}")
         header = json.loads(str(_array(archive, "header", "U", ())))
         check_format(header, "CKAMatrix", FORMAT_VERSION)
-        shape = len(header["rows"]), len(header["columns"])
-        return header, {name: _array(archive, name, "f", shape) for name in MATRICES if name in names}
+        return header, {
+            name: _array(archive, name, "f", _shape(name, header)) for name in ARRAYS if name in names
+        }
 
 
 def _array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -100,16 +101,22 @@ def _read_json(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
     if not isinstance(header, dict) or "values" not in header:
         raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
     check_format(header, "CKAMatrix", FORMAT_VERSION)
-    lists = {name: header.pop(name) for name in MATRICES if name in header}
-    shape = len(header["rows"]), len(header["columns"])
+    lists = {name: header.pop(name) for name in ARRAYS if name in header}
     return header, {
-        name: np.array([[math.nan if v is None else v for v in row] for row in rows]).reshape(shape)
-        for name, rows in lists.items()
+        name: np.array(rows, dtype=np.float64).reshape(_shape(name, header)) for name, rows in lists.items()
     }
 
 
-def _nullable(matrix: NDArray[np.float64]) -> list[list[float | None]]:
-    return [[None if math.isnan(v) else v for v in row] for row in matrix.tolist()]
+def _shape(name: str, header: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(len(header[side]) for side in ARRAYS[name])
+
+
+def _nullable(array: NDArray[np.float64]) -> list[Any]:
+    def plain(value: Any) -> Any:
+        return [plain(v) for v in value] if isinstance(value, list) else None if math.isnan(value) else value
+
+    lists: list[Any] = plain(array.tolist())
+    return lists
 
 
 def _digest(header: dict[str, Any], matrices: _Matrices) -> str:
