@@ -100,9 +100,7 @@ def test_adjusted_pvalues_count_each_pair_once():
     for adjusted in (holm, bh):
         np.testing.assert_array_equal(adjusted, adjusted.T)
         assert np.isnan(np.diag(adjusted)).all()
-    two = fastcka.CKAMatrix(
-        [[0.5, 0.5]], ("a",), ("b", "c"), "linear", "biased", 50, pvalues=[[0.01, 0.04]]
-    )
+    two = fastcka.CKAMatrix([[0.5, 0.5]], ("a",), ("b", "c"), "linear", "biased", 50, pvalues=[[0.01, 0.04]])
     np.testing.assert_allclose(two.adjusted_pvalues(), [[0.02, 0.04]])
     with pytest.raises(ValueError, match="expected 'holm' or 'bh', got 'bonferroni'"):
         matrix.adjusted_pvalues("bonferroni")
@@ -152,7 +150,7 @@ def test_a_layer_without_cka_leaves_the_others_alone(rng):
 
 
 def test_pvalues_of_all_pairs_are_uniform_under_independence():
-    """30 x 30 pairs of independent layers, seed 8, each layer in 30 pairs: 0.1 is 3 times the usual distance."""
+    """30 x 30 pairs of independent layers, seed 8: 0.1 is far above the usual distance of pairs that share."""
     rng = np.random.default_rng(8)
     a, b = ([rng.normal(size=(60, 6)) for _ in range(30)] for _ in range(2))
     p = np.sort(fastcka.cka_matrix(a, b, inference=True).pvalues.ravel())
@@ -182,5 +180,5 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, groups=np.arange(30))
     with pytest.raises(ValueError, match="groups: without the largest, 3 samples are left, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
-    with pytest.raises(MemoryError, match="inference=True needs .* bytes|max_bytes"):
+    with pytest.raises(MemoryError, match="max_bytes"):
         fastcka.cka_matrix(layers, inference=True, max_bytes=40_000)

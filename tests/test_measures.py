@@ -136,7 +136,9 @@ def test_correlations_of_dissimilarities_are_those_of_numpy(rng):
 
 def test_equidistant_samples_have_no_pearson_correlation(rng):
     simplex = np.eye(8)
-    with pytest.warns(fastcka.DegenerateWarning, match=r"layer 'flat' of layers_a: its dissimilarities are all equal"):
+    with pytest.warns(
+        fastcka.DegenerateWarning, match=r"layer 'flat' of layers_a: its dissimilarities are all equal"
+    ):
         matrix = fastcka.cka_matrix({"x": rng.normal(size=(8, 3)), "flat": simplex}, measure="rsa_pearson")
     assert np.isnan(matrix.values).tolist() == [[False, True], [True, True]]
     assert not np.isnan(fastcka.cka_matrix([simplex], [simplex], measure="rsa_cosine").values).any()

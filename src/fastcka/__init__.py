@@ -30,6 +30,8 @@ from .store import Store, open_store
 if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
+    from .calibration import CalibratedMax as CalibratedMax
+    from .calibration import calibrated_max as calibrated_max
     from .inference import CKATest as CKATest
     from .inference import cka_test as cka_test
     from .store.creating import create_store as create_store
@@ -41,6 +43,7 @@ __all__ = [
     "RBF",
     "CKAMatrix",
     "CKATest",
+    "CalibratedMax",
     "Cosine",
     "DegenerateWarning",
     "Distance",
@@ -50,6 +53,7 @@ __all__ = [
     "Polynomial",
     "Store",
     "StreamingCKA",
+    "calibrated_max",
     "center",
     "cka",
     "cka_matrix",
@@ -71,6 +75,8 @@ __all__ = [
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
     "CKATest": "inference",
+    "CalibratedMax": "calibration",
+    "calibrated_max": "calibration",
     "cka_test": "inference",
     "StreamingCKA": "streaming",
     "create_store": "store.creating",

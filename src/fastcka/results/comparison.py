@@ -244,6 +244,14 @@ class Comparison:
         adjusted[once] = _adjusted(self.pvalues[once], method)
         return np.fmax(adjusted, adjusted.T) if mirrored else adjusted
 
+    @property
+    def not_above_chance(self) -> NDArray[np.bool_] | None:
+        """Which pairs print and figures mark: adjusted p-value ("bh") of 0.05 or more; None: not known."""
+        if self.pvalues is None:
+            return None
+        marked: NDArray[np.bool_] = self.adjusted_pvalues("bh") >= LEVEL
+        return marked
+
     def equals(self, other: object) -> bool:
         """Return whether `other` has the same values (nan equals nan), names and settings."""
         return (
@@ -360,6 +368,7 @@ class Comparison:
         }
 
 
+LEVEL = 0.05  # of the pairs that figures mark
 _NO_INFERENCE = "compare with inference=True to know how sure the values are"
 
 

@@ -229,6 +229,12 @@ def _data(matrix: CKAMatrix) -> str:
     fields = [{"name": matrix.measure_name, "values": _nullable(matrix.values.tolist())}]
     if matrix.chance is not None:
         fields.append({"name": "chance", "values": _nullable(matrix.chance.tolist())})
+    if matrix.stderr is not None and matrix.unbiased is not None:
+        low, high = matrix.confidence_interval()
+        shown = {"unbiased": matrix.unbiased, "95 % from": low, "95 % to": high}
+        if matrix.pvalues is not None:
+            shown["p-value"] = matrix.pvalues
+        fields += [{"name": name, "values": _nullable(part.tolist())} for name, part in shown.items()]
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {

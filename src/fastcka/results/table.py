@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_TABLE = 12  # layers on a side of a printed table
 ELLIPSIS = "..."
+CHANCE = "°"  # beside a value that is not above chance
 
 
 def table(matrix: Comparison) -> list[list[str]]:
@@ -47,6 +48,8 @@ def printed(matrix: Comparison) -> str:
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
     if matrix.beside is not None:
         title += "; chance level in parentheses"
+    if matrix.not_above_chance is not None and matrix.not_above_chance.any():
+        title += f"; {CHANCE} not above chance"
     lines = table(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
     names = _numbered(column_labels, len(matrix.columns))
@@ -82,6 +85,9 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
+    marked = matrix.not_above_chance
+    if marked is not None and marked[i, j]:
+        value += CHANCE
     level = matrix.beside
     return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
 
