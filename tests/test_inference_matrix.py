@@ -150,7 +150,7 @@ def test_a_layer_without_cka_leaves_the_others_alone(rng):
 
 
 def test_pvalues_of_all_pairs_are_uniform_under_independence():
-    """30 x 30 pairs of independent layers, seed 8: 0.1 is far above the usual distance of pairs that share."""
+    """30 x 30 pairs of independent layers, seed 8: 0.1 is 3 times the usual distance (they share layers)."""
     rng = np.random.default_rng(8)
     a, b = ([rng.normal(size=(60, 6)) for _ in range(30)] for _ in range(2))
     p = np.sort(fastcka.cka_matrix(a, b, inference=True).pvalues.ravel())
@@ -182,3 +182,47 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
     with pytest.raises(MemoryError, match="max_bytes"):
         fastcka.cka_matrix(layers, inference=True, max_bytes=40_000)
+
+
+# ---- print and figures
+
+
+def half_related(rng):
+    X, Y = related(rng, 60, 6, 5)
+    return fastcka.cka_matrix(
+        {"x": X, "y": Y}, {"x": X + rng.normal(size=X.shape), "y": rng.normal(size=(60, 4))}, inference=True
+    )
+
+
+def test_print_marks_what_is_not_above_chance(rng):
+    matrix = half_related(rng)
+    marked = matrix.adjusted_pvalues("bh") >= 0.05
+    assert marked.tolist() == [[False, True], [False, True]]
+    lines = str(matrix).splitlines()
+    assert "° not above chance" in " ".join(lines[:3])
+    assert sum("°" in line for line in lines[-3:]) == 2
+    plain = fastcka.cka_matrix({"x": rng.normal(size=(60, 3))})
+    assert "°" not in str(plain)
+    assert plain.not_above_chance is None
+
+
+def test_figures_show_chance_and_intervals(rng, tmp_path):
+    from matplotlib import pyplot
+
+    matrix = half_related(rng)
+    ax = matrix.plot()
+    hatched = [patch for patch in ax.patches if patch.get_hatch() == "////"]
+    assert [patch.get_xy() for patch in hatched] == [(0.5, -0.5), (0.5, 0.5)]
+    assert "not above chance" in [text.get_text() for text in ax.get_legend().get_texts()]
+    curve = matrix.plot_curve()
+    assert "unbiased, 95 %" in [text.get_text() for text in curve.get_legend().get_texts()]
+    (bars,) = curve.containers
+    low, high = matrix.confidence_interval()
+    ends = np.array(bars.lines[2][0].get_segments())
+    np.testing.assert_allclose(ends[:, 0, 1], np.diag(low))
+    np.testing.assert_allclose(ends[:, 1, 1], np.diag(high))
+    pyplot.close("all")
+    matrix.to_html(tmp_path / "m.html")
+    page = (tmp_path / "m.html").read_text()
+    for name in ("unbiased", "95 % from", "p-value"):
+        assert f'"name": "{name}"' in page
