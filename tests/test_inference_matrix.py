@@ -178,7 +178,7 @@ def test_arguments(rng):
         fastcka.cka_matrix({"x": layers["x"][:5]}, inference=True)
     with pytest.raises(ValueError, match="groups: only inference=True"):
         fastcka.cka_matrix(layers, groups=np.arange(30))
-    with pytest.raises(ValueError, match="groups: without the largest, 3 samples are left, not 4"):
+    with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
     with pytest.raises(MemoryError, match="max_bytes"):
         fastcka.cka_matrix(layers, inference=True, max_bytes=40_000)

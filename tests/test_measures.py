@@ -39,18 +39,15 @@ def cosine(A, B):
 
 
 def core(a, b, kernel, measure, dtype, route):
-    return _core.pairwise(
-        a,
-        b,
+    settings = _core.Settings(
         resolve_kernel(kernel).core(),
-        unbiased=False,
+        estimator="biased",
         double_precision=dtype == "float64",
         n_threads=2,
-        max_bytes=0,
         route=route,
         measure=measure,
-        progress=None,
-    ).cka
+    )
+    return _core.pairwise(a, b, settings).cka
 
 
 @each_measure

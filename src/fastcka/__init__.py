@@ -21,7 +21,7 @@ from .threads import get_num_threads, set_num_threads
 from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .inference import cka_test as cka_test
     from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
+    from .sweep import Partial as Partial
+    from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
 
@@ -44,15 +46,18 @@ __all__ = [
     "CKAMatrix",
     "CKATest",
     "CalibratedMax",
+    "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
     "Laplacian",
     "Linear",
+    "Partial",
     "Plan",
     "Polynomial",
     "Store",
     "StreamingCKA",
+    "Sweep",
     "calibrated_max",
     "center",
     "cka",
@@ -78,7 +83,9 @@ _LATE = {
     "CalibratedMax": "calibration",
     "calibrated_max": "calibration",
     "cka_test": "inference",
+    "Partial": "sweep",
     "StreamingCKA": "streaming",
+    "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
     "torch": "torch",

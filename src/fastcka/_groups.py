@@ -57,6 +57,33 @@ class Groups:
         return [copy[:, self.order] for copy in copies] if isinstance(kernel, Precomputed) else copies
 
 
+FEWEST = 6  # samples for standard errors and p-values: the third moment under permutation needs them
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``inference=True`` asks of all pairs; `groups`, where samples depend on each other."""
+
+    groups: Groups | None
+
+    @classmethod
+    def of(cls, groups: ArrayLike | None, n: int) -> Wanted:
+        """Check the argument of the public function for n samples."""
+        if n < FEWEST:
+            raise ValueError(f"inference=True needs at least {FEWEST} samples, got {n}")
+        grouped = None if groups is None else Groups.of(groups, n)
+        if grouped is not None and n - grouped.sizes.max() < 4:
+            raise ValueError(
+                f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4"
+            )
+        return cls(grouped)
+
+    @property
+    def bounds(self) -> list[int]:
+        """Where groups begin, once samples lie in their order."""
+        return [] if self.groups is None else self.groups.bounds
+
+
 def orders_of(
     n: int,
     count: int,

@@ -5,87 +5,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from . import _core
 from . import _permutation_moments as moments_of
+from ._arrays import Array
 from ._budget import check_memory
-from ._groups import Groups
+from ._groups import Wanted
+from ._settings import Settings
 from ._tails import SMALLEST, chi2_sf, pearson3_sf
-from .kernels import Cosine, Kernel, Linear
+from .kernels import Correlation, Cosine, Linear
 
 Float = NDArray[np.float64]
-
-FEWEST = 6  # samples: the third moment under permutation needs them
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of all pairs; `groups`, where samples depend on each other."""
-
-    kernel: Kernel
-    groups: Groups | None
-
-    @classmethod
-    def of(cls, kernel: Kernel, groups: ArrayLike | None, n: int) -> Wanted:
-        """Check the arguments of the public function."""
-        if n < FEWEST:
-            raise ValueError(f"inference=True needs at least {FEWEST} samples, got {n}")
-        grouped = None if groups is None else Groups.of(groups, n)
-        if grouped is not None and n - grouped.sizes.max() < 4:
-            raise ValueError(
-                f"groups: without the largest, {n - grouped.sizes.max()} samples are left, not 4"
-            )
-        return cls(kernel, grouped)
-
-    @property
-    def bounds(self) -> list[int]:
-        """Where groups begin, once samples lie in their order."""
-        return [] if self.groups is None else self.groups.bounds
-
-    @property
-    def moments(self) -> bool:
-        """Whether p-values come from moments: other kernels would need a product of n x n matrices."""
-        return self.groups is None and isinstance(self.kernel, Linear | Cosine)
-
-    @property
-    def pvalue_method(self) -> Literal["moments", "chi2"] | None:
-        """Where p-values come from; None: with groups, not all orders of the samples are as likely."""
-        if self.groups is not None:
-            return None
-        return "moments" if self.moments else "chi2"
-
-    def work(
-        self, n: int, widths_a: Sequence[int], widths_b: Sequence[int], *, double_precision: bool
-    ) -> Work:
-        """Return what the second pass costs: whole rows of each Gram matrix, products of rows, tr(Ku^3)."""
-        widths = [*widths_a, *widths_b]
-        pairs = len(widths_a) * (len(widths_b) or (len(widths_a) + 1) / 2)
-        multiply_adds = n * n * (sum(widths) + pairs)
-        if self.moments:
-            multiply_adds += sum(n * p * p / 2 + p**3 / 2 if p < n else n**3 / 2 for p in widths)
-        n_bytes = _core.inference_bytes(
-            n,
-            widths_a,
-            widths_b or None,
-            self.kernel.core(),
-            permutations=self.moments,
-            double_precision=double_precision,
-        )
-        return Work(2 * multiply_adds, n_bytes)
-
-    def check_room(self, needed: int, limit: int) -> None:
-        """Raise MemoryError where the second pass needs more than `limit` bytes (0: than there is)."""
-        if not limit:
-            return check_memory(needed)
-        if needed > limit:
-            raise MemoryError(
-                f"inference=True needs {needed} bytes beside its inputs, but max_bytes is {limit}"
-            )
 
 
 class Work(NamedTuple):
@@ -93,6 +27,45 @@ class Work(NamedTuple):
 
     flops: float
     bytes: int
+
+
+def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, wanted: Wanted) -> Work:
+    """Return what the second pass costs: whole rows of each Gram matrix, products of rows, tr(Ku^3)."""
+    arrays = [*a, *(b or ())]
+    n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
+    pairs = len(a) * (len(a) + 1) / 2 if b is None else len(a) * len(b)
+    by_moments = has_moments(settings, wanted)
+    multiply_adds = n * n * (sum(widths) + pairs)
+    if by_moments:
+        multiply_adds += sum(n * p * p / 2 + p**3 / 2 if p < n else n**3 / 2 for p in widths)
+    n_bytes = _core.inference_bytes(
+        n,
+        [X.shape[1] for X in a],
+        None if b is None else [Y.shape[1] for Y in b],
+        settings.core(arrays),
+        permutations=by_moments,
+    )
+    return Work(2 * multiply_adds, n_bytes)
+
+
+def check_room(needed: int, limit: int) -> None:
+    """Raise MemoryError where the second pass needs more than `limit` bytes (0: than there is)."""
+    if not limit:
+        return check_memory(needed)
+    if needed > limit:
+        raise MemoryError(f"inference=True needs {needed} bytes beside its inputs, but max_bytes is {limit}")
+
+
+def has_moments(settings: Settings, wanted: Wanted) -> bool:
+    """Whether p-values come from moments: other kernels would need a product of n x n matrices."""
+    return wanted.groups is None and isinstance(settings.kernel, Linear | Cosine | Correlation)
+
+
+def pvalue_method(settings: Settings, wanted: Wanted) -> Literal["moments", "chi2"] | None:
+    """Where p-values come from; None: with groups, not all orders of the samples are as likely."""
+    if wanted.groups is not None:
+        return None
+    return "moments" if has_moments(settings, wanted) else "chi2"
 
 
 class PairInference(NamedTuple):
@@ -122,20 +95,20 @@ def undefined(shape: tuple[int, ...], wanted: Wanted | None) -> PairInference | 
     return PairInference(nothing, nothing.copy(), None if wanted.groups is not None else nothing.copy())
 
 
-def pair_inference(result: _core.Pairwise, one_network: bool, wanted: Wanted | None) -> PairInference | None:
-    """Return what is known of all pairs, from the result of the core."""
+def pair_inference(result: _core.Pairwise, settings: Settings, *, two: bool) -> PairInference | None:
+    """Return what is known of all pairs of one network or two, from the result of the core."""
+    wanted = settings.inference
     if wanted is None or not isinstance(result, _core.Inference):
         return None
-    values = result.asked.cka
-    n = len(result.diagonals) if wanted.moments else result.n_samples
+    values, n = result.asked.cka, result.n_samples
     pvalues = None
-    if wanted.moments:
+    if has_moments(settings, wanted):
         known, rows = invariants(result), len(values)
-        null = moments_of.unbiased(known[:rows], known if one_network else known[rows:])
+        null = moments_of.unbiased(known[:rows], known[rows:] if two else known)
         pvalues = pvalues_by_moments(values, null, n)
     elif wanted.groups is None:
         pvalues = np.where(np.isnan(values), np.nan, np.maximum(chi2_sf(n * values + 1), SMALLEST))
-    if pvalues is not None and one_network:
+    if pvalues is not None and not two:
         np.fill_diagonal(pvalues, np.nan)
     return PairInference(values, result.standard_errors, pvalues)
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from . import _core
 from . import _permutation_moments as moments_of
-from ._arrays import Array, Canonical, byte_limit
+from ._arrays import Array, needs_float64
 from ._budget import check_memory, within_memory
 from ._groups import Groups
 from ._pair_inference import invariants, pvalues_by_moments
 from ._pairwise import in_words, reason, warn
+from ._settings import Settings
 from ._tails import SMALLEST, chi2_sf
-from .kernels import Cosine, Kernel, Linear
+from .kernels import Correlation, Cosine, Linear
 
 Float = NDArray[np.float64]
 Method: TypeAlias = Literal["moments", "chi2", "permutation"]
@@ -41,20 +42,15 @@ class PairTest:
     """The inputs of one test, checked, and the two ways to its result."""
 
     def __init__(
-        self,
-        labels: list[str],
-        arrays: list[Array],
-        kernel: Kernel,
-        estimator: Canonical,
-        groups: Groups | None,
-        double_precision: bool,
-        n_threads: int,
-        max_bytes: int | str | None,
+        self, labels: list[str], arrays: list[Array], settings: Settings, groups: Groups | None
     ) -> None:
-        self.labels, self.kernel, self.estimator, self.groups = labels, kernel, estimator, groups
-        self.arrays = arrays if groups is None else groups.sorted(arrays, kernel)
+        self.labels, self.settings, self.groups = labels, settings, groups
+        self.kernel, self.estimator = settings.kernel, settings.estimator
+        self.arrays = arrays if groups is None else groups.sorted(arrays, settings.kernel)
         self.n = len(arrays[0])
-        self.double_precision, self.n_threads, self.max_bytes = double_precision, n_threads, max_bytes
+        self.core = settings.core(arrays)
+        self.double_precision = needs_float64(arrays, settings.dtype)
+        self.n_threads = settings.n_threads
 
     def plain(self, method: Method, orders: Iterator[NDArray[np.int32]]) -> Found:
         found = self._infer(self.arrays[:1], self.arrays[1:], permutations=method != "chi2")
@@ -111,37 +107,18 @@ class PairTest:
     def _infer(self, a: list[Array], b: list[Array], *, permutations: bool) -> _core.Inference:
         groups = [] if self.groups is None else self.groups.bounds
         left = self.n - (max(np.diff(groups), default=1) if groups else 1)
+        core = within_memory(a, b, self.settings)
         widths = [a[0].shape[1]], [b[0].shape[1]]
-        limit, route = within_memory(
-            self.n,
-            *widths,
-            self.kernel,
-            double_precision=self.double_precision,
-            n_threads=self.n_threads,
-            max_bytes=self.max_bytes,
-        )
-        needed = _core.inference_bytes(
-            self.n,
-            *widths,
-            self.kernel.core(),
-            permutations=permutations,
-            double_precision=self.double_precision,
-        )
-        self._check_room(needed)
+        self._check_room(_core.inference_bytes(self.n, *widths, core, permutations=permutations))
         try:
             return _core.infer(
                 a,
                 b,
-                self.kernel.core(),
+                core,
                 unbiased=self.estimator == "unbiased",
-                asked_unbiased=self.estimator == "unbiased",
                 standard_errors=bool(left >= (4 if self.estimator == "unbiased" else 2)),
                 permutations=permutations,
                 groups=groups,
-                double_precision=self.double_precision,
-                n_threads=self.n_threads,
-                max_bytes=limit,
-                route=route,
             )
         except _core.NonFinite as error:
             raise in_words(error, [a, b], lambda side, layer: self.labels[side]) from None
@@ -153,20 +130,15 @@ class PairTest:
         """Return the statistic of every order: unbiased CKA, or what is in _permutation_moments.py."""
         n = self.n
         if (
-            isinstance(self.kernel, Linear | Cosine)
+            isinstance(self.kernel, Linear | Cosine | Correlation)
             and math.prod(array.shape[1] for array in self.arrays) < 8 * n
         ):
             diagonals, norms = found.diagonals.T, np.sqrt(found.squares.sum(axis=0))
 
             def inner_products(some: NDArray[np.int32]) -> Float:
-                full = _core.permuted_feature_products(
-                    [self.arrays[0]],
-                    [self.arrays[1]],
-                    self.kernel.core(),
-                    some,
-                    double_precision=self.double_precision,
-                    n_threads=self.n_threads,
-                )[:, 0, 0]
+                full = _core.permuted_feature_products([self.arrays[0]], [self.arrays[1]], self.core, some)[
+                    :, 0, 0
+                ]
                 # |X'PY|^2 = <Kc, P Lc P'>
                 hollow: Float = full - n / (n - 2) * spreads(some) - diagonals.sum(axis=1).prod() / (n - 1)
                 return hollow
@@ -202,9 +174,7 @@ class PairTest:
     def _u_centred(self, array: Array) -> tuple[Array, Float]:
         label = self.labels[next(i for i, own in enumerate(self.arrays) if own is array)]
         try:
-            return _core.u_centred(
-                array, self.kernel.core(), double_precision=self.double_precision, n_threads=self.n_threads
-            )
+            return _core.u_centred(array, self.core)
         except _core.NonFinite as error:
             raise in_words(error, [[array]], lambda side, layer: label) from None
         except _core.UnusableLayer as error:
@@ -214,7 +184,7 @@ class PairTest:
         self._check_room(count * self.n**2 * (8 if self.double_precision else 4))
 
     def _check_room(self, needed: int) -> None:
-        limit = byte_limit(self.max_bytes)
+        limit = self.settings.max_bytes
         if not limit:
             return check_memory(needed)
         if needed > limit:

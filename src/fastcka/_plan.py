@@ -13,19 +13,17 @@ from ._arrays import (
     Measure,
     NanPolicy,
     as_layers,
-    byte_limit,
-    check_measure,
     check_nan_policy,
     check_samples,
     layer_label,
-    needs_float64,
 )
-from ._pair_inference import Wanted
+from ._groups import Wanted
+from ._pair_inference import check_room, pvalue_method, work
 from ._progress import Report, check_progress
+from ._settings import Settings
 from ._values import check_square
-from .kernels import KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed
 from .results.comparison import MEASURE_NAMES
-from .threads import resolve
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,10 @@ class Plan:
     dtype : {"float32", "float64"}
         Type of the arithmetic.
     measure, kernel : str
+    n_samples, n_pairs : int
     inference : bool
         Whether standard errors and p-values are made, too: `flops` and `bytes` count the second pass.
     pvalue_method : {"moments", "chi2"} or None
-    n_samples, n_pairs : int
     """
 
     route: str
@@ -70,8 +68,8 @@ class Plan:
     kernel: str
     n_samples: int
     n_pairs: int
-    pvalue_method: str | None = None
     inference: bool = False
+    pvalue_method: str | None = None
 
     def __str__(self) -> str:
         vectors = "samples" if self.route == "gram" else "features"
@@ -135,7 +133,7 @@ def plan(
     >>> plan.route, plan.dtype
     ('feature', 'float32')
     """
-    chosen = resolve_kernel(kernel)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     check_nan_policy(nan_policy)
     check_progress(progress)
     if layers_b is layers_a:
@@ -144,29 +142,22 @@ def plan(
     names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
     labels = [layer_label("layers_a", name) for name in names_a]
     labels += [layer_label("layers_b", name) for name in names_b]
-    known_measure, known_estimator = check_measure(measure, estimator)
-    n = check_samples(a + b, labels.__getitem__, known_estimator, known_measure)
-    if isinstance(chosen, Precomputed):
+    n = check_samples(a + b, labels.__getitem__, settings.estimator, settings.measure)
+    if isinstance(settings.kernel, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)
-    double_precision = needs_float64(a + b, dtype)
     info = _core.plan(
         n,
         [X.shape[1] for X in a],
         [Y.shape[1] for Y in b] if b else None,
-        chosen.core(),
-        double_precision=double_precision,
-        n_threads=resolve(n_threads),
-        max_bytes=byte_limit(max_bytes),
+        settings.core(a + b, max_bytes=settings.max_bytes),
     )
-    wanted, flops, n_bytes = None, info.flops, info.bytes
+    flops, n_bytes, method = info.flops, info.bytes, None
     if inference:
-        wanted = Wanted.of(chosen, groups, n)
-        more = wanted.work(
-            n, [X.shape[1] for X in a], [Y.shape[1] for Y in b], double_precision=double_precision
-        )
+        wanted = Wanted.of(groups, n)
+        more, method = work(a, b or None, settings, wanted), pvalue_method(settings, wanted)
+        check_room(more.bytes, settings.max_bytes)
         flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)
-        wanted.check_room(more.bytes, byte_limit(max_bytes))
     return Plan(
         route=info.route,
         flops=flops,
@@ -177,10 +168,10 @@ def plan(
         panel_width=info.panel_width,
         simd_level=info.simd_level,
         dtype="float64" if info.double_precision else "float32",
-        measure=known_measure,
-        kernel=str(chosen),
-        n_samples=n,
+        measure=settings.measure,
+        kernel=str(settings.kernel),
         inference=bool(inference),
-        pvalue_method=None if wanted is None else wanted.pvalue_method,
+        pvalue_method=method,
+        n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
     )

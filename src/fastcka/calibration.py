@@ -29,9 +29,9 @@ from ._budget import check_memory
 from ._groups import Groups, Permute, orders_of
 from ._pairwise import in_words, reason, warn
 from ._samples import check_same_samples
+from ._settings import Settings
 from ._values import check_gram, check_integers
-from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
-from .threads import resolve
+from .kernels import Kernel, KernelLike, Precomputed
 
 Float = NDArray[np.float64]
 
@@ -133,7 +133,8 @@ def calibrated_max(
     >>> fastcka.calibrated_max(a, {**b, "copy": a["a2"]}, rng=1).pair
     ('a2', 'copy')
     """
-    chosen = resolve_kernel(kernel)
+    settings = Settings.checked(kernel, "unbiased", dtype, n_threads, None)
+    chosen = settings.kernel
     names = []
     sides = []
     for argument, layers in (("layers_a", layers_a), ("layers_b", layers_b)):
@@ -159,20 +160,18 @@ def calibrated_max(
     if grouped is not None:
         everything = grouped.sorted(everything, chosen)
     orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
-    double_precision, threads = needs_float64(everything, dtype), resolve(n_threads)
-    check_memory((2 * len(everything)) * n**2 * (8 if double_precision else 4))
-    matrices = [
-        _unit(array, chosen, label, double_precision, threads)
-        for array, label in zip(everything, labels, strict=True)
-    ]
+    check_memory(2 * len(everything) * n**2 * (8 if needs_float64(everything, dtype) else 4))
+    core = settings.core(everything)
+    matrices = [_unit(array, chosen, core, label) for array, label in zip(everything, labels, strict=True)]
     split = len(sides[0])
-    return _calibrated(matrices[:split], matrices[split:], (names[0], names[1]), orders, alpha, threads)
+    left, right = matrices[:split], matrices[split:]
+    return _calibrated(left, right, (names[0], names[1]), orders, alpha, settings.n_threads)
 
 
-def _unit(X: Array, kernel: Kernel, label: str, double_precision: bool, n_threads: int) -> Array:
+def _unit(X: Array, kernel: Kernel, core: _core.Settings, label: str) -> Array:
     """Return the U-centred Gram matrix divided by its norm; zero where that is zero, with a warning."""
     try:
-        W, _ = _core.u_centred(X, kernel.core(), double_precision=double_precision, n_threads=n_threads)
+        W, _ = _core.u_centred(X, core)
     except _core.NonFinite as error:
         raise in_words(error, [[X]], lambda side, layer: label) from None
     except _core.UnusableLayer as error:

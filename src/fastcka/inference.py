@@ -21,17 +21,16 @@ from ._arrays import (
     as_representation,
     check_estimator,
     check_samples,
-    needs_float64,
     positive_integer,
     unknown,
 )
 from ._groups import Groups, Permute, orders_of
 from ._pair_test import Method, PairTest
 from ._samples import check_same_samples
+from ._settings import Settings
 from ._tails import t_quantile
 from ._values import check_gram, check_integers
 from .kernels import KernelLike, Precomputed, resolve_kernel
-from .threads import resolve
 
 METHODS: tuple[Method, ...] = ("moments", "chi2", "permutation")
 Float = NDArray[np.float64]
@@ -242,9 +241,8 @@ def cka_test(
         orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     else:
         orders = iter(())
-    test = PairTest(
-        labels, arrays, chosen, known, grouped, needs_float64(arrays, dtype), resolve(n_threads), max_bytes
-    )
+    settings = Settings.checked(chosen, known, dtype, n_threads, max_bytes)
+    test = PairTest(labels, arrays, settings, grouped)
     found = test.plain(method, orders) if confounder is None else test.partial(method, orders)
     return CKATest(
         statistic=found.statistic,

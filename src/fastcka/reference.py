@@ -17,10 +17,10 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (5)  HSIC_1 = <Ku, Lu> / (n(n-3))                               "unbiased": Song et al. 2007, 2012
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
 (7)  sigma = bandwidth * sqrt(median_ij |x_i - x_j|^2)          Kornblith et al. 2019, their notebook
-(8)  RV2 = <Kc, Lc> / (|Kc| |Lc|), diagonals set to zero        Smilde et al. 2009
-(9)  D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
+(11) RV2 = <Kc, Lc> / (|Kc| |Lc|), diagonals set to zero        Smilde et al. 2009
+(12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
      correlation of D and its like over all i < j
-(10) (tr Kc)^2 / |Kc|^2                                         participation ratio, effective dimension
+(13) (tr Kc)^2 / |Kc|^2                                         participation ratio, effective dimension
 ==== ========================================================== ==========================================
 
 Song et al. write (5) in three terms. With K0 and L0 for K and L with the diagonal set to zero it is, number
@@ -54,8 +54,9 @@ def gram(X: npt.ArrayLike, *, kernel: object = "linear") -> Array:
     X : (n, p) array_like
         One sample per row; for ``kernel="precomputed"`` the symmetric (n, n) Gram matrix itself.
     kernel : str or object
-        ``"linear"``, ``"cosine"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``, ``"distance"`` or
-        ``"precomputed"``, or an object such as ``fastcka.RBF(0.5)``: a dataclass named like its kernel.
+        ``"linear"``, ``"cosine"``, ``"correlation"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``,
+        ``"distance"`` or ``"precomputed"``, or an object such as ``fastcka.RBF(0.5)``: a dataclass named like
+        its kernel.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def cka_matrix(
     """CKA of every layer of ``layers_a`` (rows) with every layer of ``layers_b`` (columns).
 
     Without ``layers_b``, of ``layers_a`` with itself. Takes mappings or sequences, returns a plain array.
-    ``measure`` "rv2" is (8), "rsa_cosine" and "rsa_pearson" are (9); they have no estimator.
+    ``measure`` "rv2" is (11), "rsa_cosine" and "rsa_pearson" are (12); they have no estimator.
     """
     if measure != "cka" and estimator is not None:
         raise ValueError(f"measure {measure!r} has no estimator, got {estimator!r}")
@@ -159,19 +160,19 @@ def cka_matrix(
 
 
 def effective_dimension(X: npt.ArrayLike, *, kernel: object = "linear") -> float:
-    """Participation ratio of the eigenvalues of the centred Gram matrix (10)."""
+    """Participation ratio of the eigenvalues of the centred Gram matrix (13)."""
     Kc = _centered_gram(X, kernel, "biased")
     return float(np.trace(Kc) ** 2 / np.sum(Kc * Kc))
 
 
 def _off_diagonal(K: Array) -> Array:
-    """Kc with zeros on its diagonal (8)."""
+    """Kc with zeros on its diagonal (11)."""
     Kc = center(K)
     return Kc - np.diag(np.diag(Kc))
 
 
 def _dissimilarities(K: Array) -> Array:
-    """D_ij of all pairs i < j (9); terms u_i + u_j in K, which centring removes, must not be in it."""
+    """D_ij of all pairs i < j (12); terms u_i + u_j in K, which centring removes, must not be in it."""
     Kc = center(K)
     k = np.diag(Kc)
     D: Array = (k[:, None] + k[None, :] - 2 * Kc)[np.triu_indices(len(K), 1)]
@@ -237,8 +238,8 @@ def _gram_for_centering(X: npt.ArrayLike, kernel: object) -> Array:
     if kernel_function in (linear, distance):
         # Moving the origin to the mean m changes <x, y> by -<x, m> - <m, y> + <m, m>, and |x|^e + |y|^e.
         return kernel_function(_center_features(X), **settings)
-    if kernel_function is cosine:
-        V = _center_features(_unit_rows(X))
+    if kernel_function in (cosine, correlation):
+        V = _center_features(_unit_rows(X if kernel_function is cosine else _center_rows(X)))
         V[np.abs(V) <= 4 * np.finfo(np.float64).eps] = 0.0  # the rounding of rows of one direction
         return linear(V)
     if kernel_function in (rbf, laplacian):
@@ -252,6 +253,10 @@ def _center_features(X: Array) -> Array:
     V: Array = X - X[0]  # exactly zero wherever a column is constant
     V -= V.mean(axis=0)
     return V
+
+
+def _center_rows(X: Array) -> Array:
+    return _center_features(X.T).T
 
 
 def _exp_up_to_a_constant(A: Array) -> Array:
@@ -283,6 +288,14 @@ def linear(X: Array) -> Array:
 def cosine(X: Array) -> Array:
     """k(x, y) = <x, y> / (|x| |y|), and 0 where x or y is 0. Nothing is centred before the division."""
     return linear(_unit_rows(X))
+
+
+def correlation(X: Array) -> Array:
+    """Pearson's correlation of x and y across features: their cosine once each is less its own mean.
+
+    0 where the values of x or of y are all equal.
+    """
+    return cosine(_center_rows(X))
 
 
 def polynomial(X: Array, *, degree: int = 2, coef0: float = 1.0, gamma: float | None = None) -> Array:
@@ -356,6 +369,7 @@ def _unit_rows(X: Array) -> Array:
 _KERNELS: dict[str, Callable[..., Array]] = {
     "linear": linear,
     "cosine": cosine,
+    "correlation": correlation,
     "polynomial": polynomial,
     "rbf": rbf,
     "laplacian": laplacian,

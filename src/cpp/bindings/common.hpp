@@ -4,7 +4,6 @@
 
 #include "base/parallel.hpp"
 #include "layers/layer_set.hpp"
-#include "sums/settings.hpp"
 
 #include <Eigen/Core>
 #include <pybind11/numpy.h>
@@ -26,15 +25,13 @@ namespace fastcka {
 namespace py = pybind11;
 
 MatrixView view_of(const py::array& array);
-std::vector<MatrixView> views_of(const std::vector<py::array>& arrays);
+using Arrays = std::vector<py::array>;
+using OptionalArrays = std::optional<Arrays>;
+std::vector<MatrixView> views_of(const Arrays& arrays);
+Layers layers_of(const Arrays& a, const OptionalArrays& b);
 
 // The layers of one network, or of two.
 LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b);
-
-// The layers of one network or two with their values, and settings, in bindings/pairwise.cpp.
-Layers layers_of(const std::vector<py::array>& a, const std::optional<std::vector<py::array>>& b);
-Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
-                     const std::string& route, const std::string& measure);
 
 py::array_t<double> array_of(const Eigen::MatrixXd& matrix);
 py::array_t<double> array_of(const Eigen::VectorXd& vector);
@@ -93,9 +90,11 @@ void interruptible(index done, index total);
 Observer observer_of(const std::optional<py::function>& progress);
 
 // Each adds its part of the module.
+void bind_kernels(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);
 void bind_inference(py::module_& m);
+void bind_sweeps(py::module_& m);
 
 }  // namespace fastcka

@@ -10,7 +10,6 @@
 namespace fastcka {
 namespace {
 
-using Arrays = std::vector<py::array>;
 using Orders = py::array_t<std::int32_t, py::array::c_style>;
 
 Estimator estimator_of(bool unbiased) { return unbiased ? Estimator::unbiased : Estimator::biased; }
@@ -90,48 +89,43 @@ void bind_inference(py::module_& m) {
 
     m.def(
         "infer",
-        [](const Arrays& layers_a, const std::optional<Arrays>& layers_b, const Kernel& kernel, bool unbiased,
-           bool asked_unbiased, bool standard_errors, bool permutations, const std::vector<index>& groups,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route,
-           const std::string& measure, const std::optional<py::function>& progress) {
+        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings, bool unbiased,
+           bool standard_errors, bool permutations, const std::vector<index>& groups,
+           const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
-            const Settings settings =
-                settings_of(kernel, unbiased, double_precision, n_threads, max_bytes, route, measure);
-            const Questions questions{estimator_of(asked_unbiased), standard_errors, groups, permutations};
+            const Questions questions{estimator_of(unbiased), standard_errors, groups, permutations};
             const Observer observer = observer_of(progress);
             const WithoutGil without_gil;
             return infer(layers, settings, questions, observer);
         },
-        py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
-        py::arg("asked_unbiased"), py::arg("standard_errors"), py::arg("permutations"),
-        py::arg("groups") = std::vector<index>{}, py::arg("double_precision"), py::arg("n_threads"),
-        py::arg("max_bytes"), py::arg("route"), py::arg("measure") = "cka", py::arg("progress") = py::none());
+        py::arg("layers_a"), py::arg("layers_b"), py::arg("settings"), py::kw_only(), py::arg("unbiased"),
+        py::arg("standard_errors"), py::arg("permutations"), py::arg("groups") = std::vector<index>{},
+        py::arg("progress") = std::nullopt);
 
     m.def(
         "inference_bytes",
         [](index n, std::vector<index> widths_a, const std::optional<std::vector<index>>& widths_b,
-           const Kernel& kernel, bool permutations, bool double_precision) {
-            const Settings settings = settings_of(kernel, true, double_precision, 1, 0, "auto", "cka");
-            return inference_bytes({n, layer_set(std::move(widths_a), widths_b), settings},
+           const Settings& settings, bool permutations) {
+            return inference_bytes(problem_of(n, layer_set(std::move(widths_a), widths_b), settings),
                                    {Estimator::unbiased, true, {}, permutations});
         },
-        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
-        py::arg("permutations"), py::arg("double_precision"));
+        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"), py::kw_only(),
+        py::arg("permutations"));
 
     m.def(
         "u_centred",
-        [](const py::array& samples, const Kernel& kernel, bool double_precision, int n_threads) {
+        [](const py::array& samples, const Settings& settings) {
             const MatrixView view = view_of(samples);
-            const Settings settings =
-                settings_of(kernel, true, double_precision, n_threads, 0, "gram", "cka");
-            if (double_precision) return u_centred_array<double>(view, settings);
+            if (settings.precision == Precision::float64) return u_centred_array<double>(view, settings);
             try {
                 return u_centred_array<float>(view, settings);
             } catch (const NeedsDouble&) {
-                return u_centred_array<double>(view, settings);
+                Settings exact = settings;
+                exact.precision = Precision::float64;
+                return u_centred_array<double>(view, exact);
             }
         },
-        py::arg("X"), py::arg("kernel"), py::kw_only(), py::arg("double_precision"), py::arg("n_threads"));
+        py::arg("X"), py::arg("settings"));
 
     m.def(
         "permuted_products",
@@ -143,17 +137,15 @@ void bind_inference(py::module_& m) {
 
     m.def(
         "permuted_feature_products",
-        [](const Arrays& left, const Arrays& right, const Kernel& kernel, const Orders& orders,
-           bool double_precision, int n_threads) {
+        [](const Arrays& left, const Arrays& right, const Settings& settings, const Orders& orders) {
             const auto a = views_of(left), b = views_of(right);
-            const auto fill =
-                double_precision ? permuted_feature_products<double> : permuted_feature_products<float>;
+            const auto fill = settings.precision == Precision::float64 ? permuted_feature_products<double>
+                                                                       : permuted_feature_products<float>;
             return products(orders, a.size(), b.size(), [&](const Permutations& permutations, double* out) {
-                fill(a, b, kernel, permutations, n_threads, interruptible, out);
+                fill(a, b, settings.kernel, permutations, settings.threads, interruptible, out);
             });
         },
-        py::arg("left"), py::arg("right"), py::arg("kernel"), py::arg("orders"), py::kw_only(),
-        py::arg("double_precision"), py::arg("n_threads"));
+        py::arg("left"), py::arg("right"), py::arg("settings"), py::arg("orders"));
 
     m.def(
         "trace_of_cube",

@@ -53,10 +53,10 @@ template <class T> double trace_of_cube(const T* matrix, index size, index strid
 }
 
 template <class T>
-double trace_of_cube_of_features(const MatrixView& view, const Centring& centring, const double* row_scale,
-                                 const Engine& engine) {
+double trace_of_cube_of_features(const MatrixView& view, const Centring& centring,
+                                 const RowScaling* row_scaling, const Engine& engine) {
     SampleSums unused;
-    const Panels<T> panels = pack<T>(view, false, &centring, row_scale, {}, unused, engine);
+    const Panels<T> panels = pack<T>(view, false, &centring, row_scaling, {}, unused, engine);
     const index p = view.columns;
     const Buffer<T> matrix(size_product(p, p));
     for_each_product(panels, grid_of(p, panels.width()), engine,
@@ -68,9 +68,9 @@ double trace_of_cube_of_features(const MatrixView& view, const Centring& centrin
 
 template double trace_of_cube(const float*, index, index, const Engine&);
 template double trace_of_cube(const double*, index, index, const Engine&);
-template double trace_of_cube_of_features<float>(const MatrixView&, const Centring&, const double*,
+template double trace_of_cube_of_features<float>(const MatrixView&, const Centring&, const RowScaling*,
                                                  const Engine&);
-template double trace_of_cube_of_features<double>(const MatrixView&, const Centring&, const double*,
+template double trace_of_cube_of_features<double>(const MatrixView&, const Centring&, const RowScaling*,
                                                   const Engine&);
 
 }  // namespace fastcka

@@ -12,8 +12,8 @@ constexpr index columns_at_a_time =
 template <class T>
 GramLayer<T> resolved(const MatrixView& view, const Kernel& kernel, const LayerNote& note,
                       const Engine& engine) {
-    GramLayer<T> layer = make_gram_layer<T>(view, kernel, false, nullptr, engine);
-    if (kernel.needs_median()) set_sigma(layer, note.sigma > 0 ? note.sigma : 1.0);
+    GramLayer<T> layer(view, kernel, false, nullptr, engine);
+    if (kernel.needs_median()) layer.set_sigma(note.sigma > 0 ? note.sigma : 1.0);
     return layer;
 }
 
@@ -50,7 +50,6 @@ GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins&
 template <class T>
 void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Scratch& scratch,
                        int worker) const {
-    const auto& operations = engine_.operations<T>();
     const GramLayer<T>& from = layers_[static_cast<std::size_t>(layer)];
     const Terms& terms = terms_[static_cast<std::size_t>(layer)];
     const index begin = chunk * chunk_, end = std::min(begin + chunk_, samples_);
@@ -62,17 +61,10 @@ void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Sc
 
     const TileRange range{first, rows, begin, end - begin, false};
     T* const tile = scratch.tile.data();
-    const bool given = from.map.kind == KernelKind::precomputed;
-    if (!given) gram_products(from.panels, range, tile, scratch.wide.data(), engine_, worker);
+    from.fill_range(range, tile, scratch.wide.data(), engine_, worker);
     range.for_each_block(width_, [&](index number, index row, index column) {
-        T* const block = tile + number * width_ * width_;
+        const T* const block = tile + number * width_ * width_;
         const index columns = std::min(width_, samples_ - column);
-        if (given)
-            operations.centred_block(from.view, from.centring.mean.data(), from.grand_mean,
-                                     from.centring.scale, row, rows, column, columns, block);
-        else if (from.terms.data() != nullptr)
-            operations.apply(from.map, from.terms.data() + row, from.terms.data() + column, rows, columns,
-                             block);
         const T* const of_columns = terms.row.data() + column;
         for (index i = 0; i < rows; ++i) {
             T* const out = strip + i * stride() + column;

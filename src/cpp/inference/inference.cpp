@@ -150,12 +150,11 @@ template <class T> class SecondPass {
     // c = sum k / ((n - 1) (n - 2)); Ku = M - D with D = diag(M). Since Kc 1 = 0,
     // tr(M^3) = tr(Kc^3) + 3 n a' Kc a + tr(E^3), and tr(Ku^3) = tr(M^3) - 3 sum d_i sum_j Ku_ij^2 - sum d_i^3.
     double trace_by_features(const MatrixView& view, index layer, const PermutationSums& sums) {
-        std::vector<double> row_scale;
-        if (swept_.problem.settings.kernel.kind == KernelKind::cosine)
-            row_scale = inverse_row_norms(view, engine_);
-        const double* const scaled = row_scale.empty() ? nullptr : row_scale.data();
-        const Centring centring = centring_of(view, scaled, engine_);
-        const double cube = trace_of_cube_of_features<T>(view, centring, scaled, engine_);
+        const Kernel& kernel = swept_.problem.settings.kernel;
+        const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine_);
+        const RowScaling* const rows = scaling ? &*scaling : nullptr;
+        const Centring centring = centring_of(view, rows, engine_);
+        const double cube = trace_of_cube_of_features<T>(view, centring, rows, engine_);
         const double n = static_cast<double>(n_);
         const Eigen::VectorXd k = sums.diagonals.col(layer), a = k / (n - 2);
         const double sum = a.sum(), c = k.sum() / ((n - 1) * (n - 2));
@@ -260,7 +259,7 @@ index inference_bytes(const Problem& problem, const Questions& questions) {
     const index stride = (n + width - 1) / width * width;
     index panels = 0, most = 0;
     for (index p : problem.layers.widths()) {
-        if (problem.settings.kernel.kind != KernelKind::precomputed) panels += stride * p * element;
+        if (!problem.settings.kernel.is_given()) panels += stride * p * element;
         index of_cube = 3 * stride * stride * element;
         if (by_features(problem.settings.kernel, p, n)) of_cube = (2 * p * p + (n + p) * p) * element;
         most = std::max(most, of_cube);

@@ -102,12 +102,11 @@ template <class T> void reorder(const Panels<T>& from, const std::int32_t* order
 }
 
 template <class T> Panels<T> packed(const MatrixView& view, const Kernel& kernel, const Engine& engine) {
-    std::vector<double> row_scale;
-    if (kernel.kind == KernelKind::cosine) row_scale = inverse_row_norms(view, engine);
-    const double* const scaled = row_scale.empty() ? nullptr : row_scale.data();
-    const Centring centring = centring_of(view, scaled, engine);
+    const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine);
+    const RowScaling* const rows = scaling ? &*scaling : nullptr;
+    const Centring centring = centring_of(view, rows, engine);
     SampleSums unused;
-    return pack<T>(view, false, &centring, scaled, {}, unused, engine);
+    return pack<T>(view, false, &centring, rows, {}, unused, engine);
 }
 
 template <class T>

@@ -12,12 +12,13 @@ namespace {
 using Notes = std::vector<LayerNote>;
 
 // A self-HSIC that is a tiny part of the terms that it is the difference of is zero: what they leave is rounding.
-void mark_degenerate(const Estimates& self, const Form& form, Precision precision, Notes& notes) {
+void mark_degenerate(const Estimates& self, const Formula& formula, Precision precision, Notes& notes) {
     const double part = precision == Precision::float64 ? 0x1p-40 : 8 * std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < notes.size(); ++l) {
         const auto entry = static_cast<index>(l);
         const double zero = std::max(part * self.magnitude(entry), std::pow(notes[l].rounding, 2));
-        if (notes[l].status == Status::fine && !(self.value(entry) > zero)) notes[l].status = form.degenerate;
+        if (notes[l].status == Status::fine && !(self.value(entry) > zero))
+            notes[l].status = formula.degenerate;
     }
 }
 
@@ -45,23 +46,23 @@ Eigen::VectorXd roots(const Estimates& self, const Notes& notes) {
 
 }  // namespace
 
-Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers, const Form& form,
-                       Precision precision) {
+Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
+                       const Formula& formula, Precision precision) {
     const double n = sums.samples;
     Alignment out;
     out.set = set;
-    out.hsic = form.inner_product(sums.pairs, n).value.matrix();
+    out.hsic = formula.inner_product(sums.pairs, n).value.matrix();
     if (set.one_network())
         out.hsic = Eigen::MatrixXd(out.hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
-    const Estimates self = form.inner_product(sums.selves, n);
-    mark_degenerate(self, form, precision, layers);
+    const Estimates self = formula.inner_product(sums.selves, n);
+    mark_degenerate(self, formula, precision, layers);
 
     // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
     // leave the range of float64.
     const Eigen::VectorXd root = roots(self, layers);
     const Eigen::MatrixXd of_pairs = root.head(set.rows()) * root.tail(set.columns()).transpose();
     out.cka = (out.hsic.array() / of_pairs.array()).matrix();
-    out.chance = (form.chance(n) * sums.pairs.traces / of_pairs.array()).matrix();
+    out.chance = (formula.chance(n) * sums.pairs.traces / of_pairs.array()).matrix();
     out.effective_dimensions = sums.selves.traces.matrix() / ((n - 1) * (n - 1));
     out.effective_dimensions.array() /= biased_hsic(sums.selves, n).value;
     for (std::size_t l = 0; l < layers.size(); ++l)

@@ -21,7 +21,7 @@ struct Alignment {
 };
 
 // `precision`: that of the arithmetic which the sums come from.
-Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers, const Form& form,
-                       Precision precision);
+Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
+                       const Formula& formula, Precision precision);
 
 }  // namespace fastcka

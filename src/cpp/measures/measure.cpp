@@ -14,7 +14,7 @@ double zero(double) { return 0; }
 // (n - 1)^2.
 double chance_of_biased(double n) { return 1 / ((n - 1) * (n - 1) * (n - 1)); }
 
-constexpr Form forms[] = {
+constexpr Formula formulas[] = {
     {Measure::cka, Estimator::biased, biased_hsic, chance_of_biased, 2, Status::constant},
     {Measure::cka, Estimator::unbiased, unbiased_hsic, zero, 4, Status::nonpositive},
     {Measure::rv2, Estimator::biased, off_diagonal_product, chance_of_off_diagonal, 4, Status::constant},
@@ -25,9 +25,9 @@ constexpr Form forms[] = {
 
 }  // namespace
 
-const Form& form_of(Measure measure, Estimator estimator) {
-    for (const Form& form : forms)
-        if (form.measure == measure && form.estimator == estimator) return form;
+const Formula& formula_of(Measure measure, Estimator estimator) {
+    for (const Formula& formula : formulas)
+        if (formula.measure == measure && formula.estimator == estimator) return formula;
     throw std::invalid_argument("only CKA has an estimator");
 }
 

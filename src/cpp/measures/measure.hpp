@@ -9,7 +9,7 @@
 
 namespace fastcka {
 
-struct Form {
+struct Formula {
     Measure measure;
     Estimator estimator;  // of CKA; the others have none
     Estimates (*inner_product)(const PairSums& sums, double samples);
@@ -18,6 +18,6 @@ struct Form {
     Status degenerate;  // a layer whose inner product with itself is zero
 };
 
-const Form& form_of(Measure measure, Estimator estimator);
+const Formula& formula_of(Measure measure, Estimator estimator);
 
 }  // namespace fastcka
