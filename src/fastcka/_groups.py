@@ -73,9 +73,7 @@ class Wanted:
             raise ValueError(f"inference=True needs at least {FEWEST} samples, got {n}")
         grouped = None if groups is None else Groups.of(groups, n)
         if grouped is not None and n - grouped.sizes.max() < 4:
-            raise ValueError(
-                f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4"
-            )
+            raise ValueError(f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4")
         return cls(grouped)
 
     @property

@@ -53,11 +53,12 @@ class PairTest:
         self.n_threads = settings.n_threads
 
     def plain(self, method: Method, orders: Iterator[NDArray[np.int32]]) -> Found:
-        found = self._infer(self.arrays[:1], self.arrays[1:], permutations=method != "chi2")
+        sums = method == "moments" or (method == "permutation" and self._by_features)
+        found = self._infer(self.arrays[:1], self.arrays[1:], permutations=sums)
         statistic = float(found.asked.cka[0, 0])
-        for status, label in zip(found.asked.status_a + found.asked.status_b, self.labels, strict=True):
-            if status:
-                warn([f"{label}: {reason(status, self.kernel)}"])
+        statuses = zip(found.asked.status_a + found.asked.status_b, self.labels, strict=True)
+        if degenerate := [f"{label}: {reason(status, self.kernel)}" for status, label in statuses if status]:
+            warn(degenerate, stacklevel=4)
         stderr = float(found.standard_errors[0, 0]) if found.standard_errors.size else math.nan
         if method == "chi2":
             std = math.sqrt(2 / (self.n * (self.n - 3)))
@@ -81,7 +82,7 @@ class PairTest:
         K, L, G = (self._u_centred(array)[0].astype(np.float64) for array in self.arrays)
         for matrix, label in zip((K, L, G), self.labels, strict=True):
             if not np.linalg.norm(matrix) > 0:
-                warn([f"{label}: {reason('nonpositive', self.kernel)}"])
+                warn([f"{label}: {reason('nonpositive', self.kernel)}"], stacklevel=4)
                 return Found(math.nan, math.nan, math.nan, UNKNOWN)
         K, L, G = (matrix / np.linalg.norm(matrix) for matrix in (K, L, G))
         stderr = _partial_stderr((K, L, G), None if self.groups is None else self.groups.bounds)
@@ -89,7 +90,7 @@ class PairTest:
         L -= np.vdot(L, G) * G
         for matrix, label in ((K, "X"), (L, "Y")):
             if np.linalg.norm(matrix) < 1e-7:  # of 1: X is the confounder but for rounding
-                warn([f"{label}: the confounder leaves nothing of it"])
+                warn([f"{label}: the confounder leaves nothing of it"], stacklevel=4)
                 return Found(math.nan, math.nan, math.nan, UNKNOWN)
             matrix /= np.linalg.norm(matrix)
         statistic = float(np.vdot(K, L))
@@ -101,6 +102,12 @@ class PairTest:
             return Found(statistic, pvalue, stderr, (mean, std, skewness))
         values = [_core.permuted_products([K], [L], some, self.n_threads)[:, 0, 0] for some in orders]
         return self._by_permutations(statistic, np.concatenate(values), stderr)
+
+    @property
+    def _by_features(self) -> bool:
+        """Whether products of features are cheaper for permutations than those of n x n matrices."""
+        linear = isinstance(self.kernel, Linear | Cosine | Correlation)
+        return linear and math.prod(array.shape[1] for array in self.arrays) < 8 * self.n
 
     # Steps --------------------------------------------------------------------------------------------------
 
@@ -129,10 +136,7 @@ class PairTest:
     def _permuted(self, found: _core.Inference, orders: Iterator[NDArray[np.int32]]) -> Float:
         """Return the statistic of every order: unbiased CKA, or what is in _permutation_moments.py."""
         n = self.n
-        if (
-            isinstance(self.kernel, Linear | Cosine | Correlation)
-            and math.prod(array.shape[1] for array in self.arrays) < 8 * n
-        ):
+        if self._by_features:
             diagonals, norms = found.diagonals.T, np.sqrt(found.squares.sum(axis=0))
 
             def inner_products(some: NDArray[np.int32]) -> Float:

@@ -162,7 +162,9 @@ def calibrated_max(
     orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     check_memory(2 * len(everything) * n**2 * (8 if needs_float64(everything, dtype) else 4))
     core = settings.core(everything)
-    matrices = [_unit(array, chosen, core, label) for array, label in zip(everything, labels, strict=True)]
+    matrices = []
+    for array, label in zip(everything, labels, strict=True):
+        matrices.append(_unit(array, chosen, core, label))
     split = len(sides[0])
     left, right = matrices[:split], matrices[split:]
     return _calibrated(left, right, (names[0], names[1]), orders, alpha, settings.n_threads)
@@ -178,7 +180,7 @@ def _unit(X: Array, kernel: Kernel, core: _core.Settings, label: str) -> Array:
         raise ValueError(f"{label}: {error.args[2]}") from None
     norm = math.sqrt(np.einsum("ij,ij->", W, W, dtype=np.float64))
     if not norm > 0:
-        warn([f"{label}: {reason('nonpositive', kernel)}"])
+        warn([f"{label}: {reason('nonpositive', kernel)}"], stacklevel=4)
         return W
     W /= norm
     return W

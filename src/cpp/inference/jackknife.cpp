@@ -213,12 +213,12 @@ template <class T> void Jackknife<T>::finish_group() {
 // (n - 1) / n sum (d - mean d)^2.
 template <class T> Eigen::MatrixXd Jackknife<T>::standard_errors() const {
     const double groups = static_cast<double>(deletions_.count());
-    Eigen::MatrixXd errors = ((squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
-                               weights_ * weighted_sums_.array().square())
-                                  .max(0.0) /
-                              groups)
-                                 .sqrt()
-                                 .matrix();
+    const auto root = [](double variance) {  // of nan: nan; a difference of equal terms may be below zero
+        return variance < 0 ? 0.0 : std::sqrt(variance);
+    };
+    const Eigen::ArrayXXd total = squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
+                                  weights_ * weighted_sums_.array().square();
+    Eigen::MatrixXd errors = (total / groups).unaryExpr(root).matrix();
     if (!set_.one_network()) return errors;
     errors = Eigen::MatrixXd(errors.selfadjointView<Eigen::Upper>());
     for (index l = 0; l < set_.count(); ++l)
