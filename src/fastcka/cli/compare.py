@@ -16,7 +16,7 @@ from .._arrays import MEASURES, layer_label
 from .._samples import check_same_samples
 from ..kernels import _KERNELS, Kernel, resolve_kernel
 from ..layers import Selected, open_layers
-from ..results import DegenerateWarning
+from ..results import CKAMatrix, DegenerateWarning
 from . import outputs
 
 if TYPE_CHECKING:
@@ -134,6 +134,18 @@ def _compare(arguments: argparse.Namespace) -> None:
         print(f"fastcka: warning: nan for {_in_words(text, labels)}", file=sys.stderr)
     outputs.write(matrix, arguments)  # first: whoever reads what is printed may close it at any time
     print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
+    if matrix.values.size == 1 and matrix.stderr is not None:
+        print(_one_pair(matrix), flush=True)
+
+
+def _one_pair(matrix: CKAMatrix) -> str:
+    """Say how sure the only value is."""
+    (low,), (high,) = (ends.ravel() for ends in matrix.confidence_interval())
+    value = (low + high) / 2
+    pvalue = (
+        "" if matrix.pvalues is None else f", p-value {matrix.pvalues.item():.3g} ({matrix.pvalue_method})"
+    )
+    return f"unbiased {value:.4f}, 95 % {low:.4f} to {high:.4f}{pvalue}"
 
 
 def _warn_of_bias(networks: Sequence[Mapping[str, Any]], n_samples: int) -> None:
