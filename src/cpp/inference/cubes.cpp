@@ -14,7 +14,7 @@ constexpr index side = 192;
 template <class T, class Visit>
 void for_each_product(const Panels<T>& panels, const TileGrid& grid, const Engine& engine, Visit&& visit) {
     const index width = panels.width(), values = grid.tile_values(width);
-    engine.team.for_each_observed(grid.tiles(), [&](index number, int worker) {
+    engine.team.for_each(grid.tiles(), [&](index number, int worker) {
         const Buffer<T> tile(values);
         const Buffer<double> wide(sizeof(T) == 4 ? values : 1);
         const TileRange range = grid[number];
