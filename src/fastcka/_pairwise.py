@@ -27,13 +27,15 @@ Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or
 
 
 class Pairs(NamedTuple):
-    """A measure of all pairs, its chance level, and for each side why a layer has none ("": it has)."""
+    """A measure of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    dimensions: list[NDArray[np.float64]]  # effective dimension of each layer, for each side
-    reasons: list[list[str]]
-    inference: PairInference | None = None
+    dimensions: list[NDArray[np.float64]]  # effective dimension; nan for a layer without CKA
+    reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
+    sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
+    dtype: str | None  # of the arithmetic; None where nothing was computed
+    inference: PairInference | None
 
 
 def pairwise(
@@ -63,11 +65,20 @@ def all_pairs(
 
 def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
     """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
-    networks = [result.status_a, result.status_b] if two else [result.status_a]
-    reasons = [[reason(status, settings.kernel) for status in statuses] for statuses in networks]
-    dimensions = [result.dimensions_a, result.dimensions_b][: len(networks)]
-    inference = pair_inference(result, settings, two=two)
-    return Pairs(result.cka, result.chance, dimensions, reasons, inference)
+    networks = 2 if two else 1
+    kernel = settings.kernel
+    reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
+    sigma = [result.sigma_a, result.sigma_b]
+    dimensions = [result.dimensions_a, result.dimensions_b]
+    return Pairs(
+        result.cka,
+        result.chance,
+        dimensions[:networks],
+        reasons[:networks],
+        sigma[:networks],
+        _dtype(result),
+        pair_inference(result, settings, two=two),
+    )
 
 
 def propagating(
@@ -84,13 +95,15 @@ def propagating(
     call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
+    sigma = [[float("nan")] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
         dimensions = [np.full(len(side), np.nan) for side in sides]
         if not all(kept):
-            return Pairs(values, chance, dimensions, reasons, undefined(values.shape, settings.inference))
+            nothing = undefined(values.shape, settings.inference)
+            return Pairs(values, chance, dimensions, reasons, sigma, None, nothing)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -104,15 +117,21 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
-                for i, status in zip(rows, statuses, strict=True):
-                    whys[i] = reason(status, settings.kernel)
-            found = (result.dimensions_a, result.dimensions_b)
-            for whole, rows, part in zip(dimensions, kept, found, strict=False):
-                whole[rows] = part
+            found = (
+                (result.status_a, result.sigma_a, result.dimensions_a),
+                (result.status_b, result.sigma_b, result.dimensions_b),
+            )
+            for k, rows in enumerate(kept):
+                for i, status, bandwidth, dimension in zip(rows, *found[k], strict=True):
+                    reasons[k][i], sigma[k][i] = reason(status, settings.kernel), bandwidth
+                    dimensions[k][i] = dimension
             of_kept = pair_inference(result, settings, two=b is not None)
             inference = None if of_kept is None else of_kept.at(kept, values.shape)
-            return Pairs(values, chance, dimensions, reasons, inference)
+            return Pairs(values, chance, dimensions, reasons, sigma, _dtype(result), inference)
+
+
+def _dtype(result: _core.Pairwise) -> str:
+    return "float64" if result.double_precision else "float32"
 
 
 def _checked(

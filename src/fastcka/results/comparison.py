@@ -8,15 +8,14 @@ import difflib
 import json
 import operator
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
 
 import numpy as np
 
 from .labels import count_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -60,8 +59,9 @@ class Comparison:
     models: tuple[str, str] = ("A", "B")
     warnings: tuple[str, ...] = ()
     method: str = "exact"
-    measure: str = "cka"
     chance: NDArray[np.float64] | None = None
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measure: str = "cka"
     row_dimensions: NDArray[np.float64] | None = None
     column_dimensions: NDArray[np.float64] | None = None
     unbiased: NDArray[np.float64] | None = None
@@ -69,7 +69,31 @@ class Comparison:
     pvalues: NDArray[np.float64] | None = None
     pvalue_method: str | None = None
     n_groups: int | None = None
-    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
+
+        def __init__(
+            self,
+            values: ArrayLike,
+            rows: Sequence[str],
+            columns: Sequence[str],
+            kernel: str,
+            estimator: str | None,
+            n_samples: int,
+            models: tuple[str, str] = ("A", "B"),
+            warnings: Sequence[str] = (),
+            method: str = "exact",
+            chance: ArrayLike | None = None,
+            provenance: Mapping[str, Any] = ...,
+            measure: str = "cka",
+            row_dimensions: ArrayLike | None = None,
+            column_dimensions: ArrayLike | None = None,
+            unbiased: ArrayLike | None = None,
+            stderr: ArrayLike | None = None,
+            pvalues: ArrayLike | None = None,
+            pvalue_method: str | None = None,
+            n_groups: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
@@ -94,10 +118,10 @@ class Comparison:
             if field == "values" or getattr(self, field) is not None:
                 change(field, self._checked(field, getattr(self, field)))
         try:
-            plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
+            plain = _plain(self.provenance)
         except (TypeError, ValueError) as error:
             raise TypeError(f"provenance: expected what JSON can hold ({error})") from error
-        change("provenance", MappingProxyType(plain))
+        change("provenance", _frozen(plain))
 
     @property
     def beside(self) -> NDArray[np.float64] | None:
@@ -121,7 +145,7 @@ class Comparison:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy in another process is as immutable
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return partial(type(self), **{**fields, "provenance": dict(self.provenance)}), ()
+        return partial(type(self), **{**fields, "provenance": _plain(self.provenance)}), ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +164,12 @@ class Comparison:
         }
         exchanged |= {"row_dimensions": self.column_dimensions, "column_dimensions": self.row_dimensions}
         return dataclasses.replace(
-            self, rows=self.columns, columns=self.rows, models=self.models[::-1], **exchanged
+            self,
+            rows=self.columns,
+            columns=self.rows,
+            models=self.models[::-1],
+            provenance={_EXCHANGED.get(key, key): value for key, value in self.provenance.items()},
+            **exchanged,
         )
 
     @overload
@@ -253,10 +282,13 @@ class Comparison:
         return marked
 
     def equals(self, other: object) -> bool:
-        """Return whether `other` has the same values (nan equals nan), names and settings."""
+        """Return whether `other` has the same values (nan equals nan), names and settings.
+
+        Where they come from, `provenance`, may differ.
+        """
         return (
             isinstance(other, Comparison)
-            and self.settings() == other.settings()
+            and {**self.settings(), "provenance": None} == {**other.settings(), "provenance": None}
             and self.arrays().keys() == other.arrays().keys()
             and all(np.array_equal(x, other.arrays()[name], True) for name, x in self.arrays().items())
         )
@@ -352,6 +384,7 @@ class Comparison:
 
     def settings(self) -> dict[str, Any]:
         """Return everything but `arrays`, as what JSON can hold."""
+        inference = {"pvalue_method": self.pvalue_method, "n_groups": self.n_groups}
         return {
             "rows": list(self.rows),
             "columns": list(self.columns),
@@ -362,9 +395,8 @@ class Comparison:
             "warnings": list(self.warnings),
             "method": self.method,
             "measure": self.measure,
-            "pvalue_method": self.pvalue_method,
-            "n_groups": self.n_groups,
-            "provenance": dict(self.provenance),
+            **({} if self.stderr is None else inference),
+            "provenance": _plain(self.provenance),
         }
 
 
@@ -381,6 +413,32 @@ def _adjusted(p: NDArray[np.float64], method: str) -> NDArray[np.float64]:
         steps = p[order] * count / np.arange(1, count + 1)
         adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
     return np.minimum(adjusted, 1.0)
+
+
+_EXCHANGED = {"rows": "columns", "columns": "rows"}
+
+
+def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in the types of JSON."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    return copied
+
+
+class _Frozen(dict[str, Any]):
+    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("provenance cannot be changed; dict(m.provenance) is a copy")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+def _frozen(value: Any) -> Any:
+    """Return what JSON gave in types that cannot be changed."""
+    if isinstance(value, dict):
+        return _Frozen({key: _frozen(item) for key, item in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 _BY_POSITION = "layers are chosen by name, list of names or ':', and by position in .values"
