@@ -69,10 +69,10 @@ class Networks:
         """Return the words for a layer, as the arguments are called."""
         return layer_label(_ARGUMENTS[network], self.names[network][layer])
 
-    def label_of(self, number: int) -> str:
-        """Return the words for a layer of `all`."""
+    def label_of(self, layer: int) -> str:
+        """Return the words for a layer counted through both networks."""
         first = len(self.a)
-        return self.label(0, number) if number < first else self.label(1, number - first)
+        return self.label(0, layer) if layer < first else self.label(1, layer - first)
 
     def grouped(self, groups: Groups, kernel: Kernel) -> Networks:
         """Return the same with the samples of each group side by side."""

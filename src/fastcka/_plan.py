@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from . import _core
@@ -104,6 +105,7 @@ def plan(
     nan_policy: NanPolicy = "raise",
     inference: bool = False,
     groups: ArrayLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
@@ -114,7 +116,7 @@ def plan(
     Parameters
     ----------
     layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference,
-    groups, progress
+    groups, checkpoint, progress
         As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns

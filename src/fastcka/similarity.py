@@ -7,6 +7,7 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -312,6 +313,7 @@ def cka_matrix(
     nan_policy: NanPolicy = "raise",
     inference: bool = False,
     groups: ArrayLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
@@ -348,6 +350,10 @@ def cka_matrix(
     groups : (n,) array_like, optional
         With ``inference=True``, a label for each sample: samples of one group depend on each other, so
         standard errors leave out one group at a time. There are no p-values then.
+    checkpoint : path, optional
+        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
+        one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
+        result has the same bits. A file of other layers, values or settings is refused.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
         True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
@@ -381,7 +387,18 @@ def cka_matrix(
         raise ValueError("groups: only inference=True knows what to do with them")
     if inference and settings.measure != "cka":
         raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
-    return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
+    if checkpoint is None:
+        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
+    if inference:
+        raise ValueError("checkpoint: the second pass of inference=True cannot resume; leave one of them out")
+    if check_nan_policy(nan_policy) != "raise":
+        raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
+    from ._checkpoint import pairs_with_checkpoint  # few calls have one
+
+    networks = Networks.read(layers_a, layers_b)
+    with progress_report(progress, "cka_matrix") as report:
+        pairs = pairs_with_checkpoint(networks, settings, checkpoint, report)
+    return warned(*networks.matrix(pairs, settings))
 
 
 def compare_layers(
