@@ -138,8 +138,8 @@ class CKAModels:
         return self._matrix.kernel
 
     @property
-    def estimator(self) -> str:
-        """The HSIC estimator: "biased" or "unbiased"."""
+    def estimator(self) -> str | None:
+        """The HSIC estimator, "biased" or "unbiased"; None: a measure that has none."""
         return self._matrix.estimator
 
     @property
@@ -415,7 +415,7 @@ class CKAModels:
         """
         from . import saved
 
-        saved.write(path, "CKAModels", self.settings(), self._matrix.matrices())
+        saved.write(path, "CKAModels", self.settings(), self._matrix.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CKAModels:
