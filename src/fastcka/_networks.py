@@ -130,7 +130,7 @@ class Networks:
 def with_inference(
     networks: Networks, settings: Settings, inference: bool, groups: ArrayLike | None
 ) -> tuple[Networks, Settings]:
-    """Return the same with what `inference` and `groups` ask for; samples of a group then lie side by side."""
+    """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
     if not inference:
         if groups is not None:
             raise ValueError("groups: only inference=True knows what to do with them")
