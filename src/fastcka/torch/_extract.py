@@ -7,14 +7,15 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
-from .._arrays import Array, byte_limit, positive_integer
+from .._arrays import byte_limit, positive_integer
 from .._machine import available_bytes
 from .._progress import Report, progress_report
+from ..store import Store
 from ._capture import AxesLike, Capture
 from ._inputs import Ids, Reader, SampleIds
-from ._kept import Kept
+from ._kept import Extracted, Kept
 from ._loaders import batches, check_loader, total_samples
 from ._masks import MaskLike
 from ._order import refuse_shuffled
@@ -26,6 +27,42 @@ from ._types import as_dtype, dtype_name
 from ._written import Written
 
 
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    out: None = ...,
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Extracted: ...
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    out: str | os.PathLike[str],
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Store: ...
 def extract(
     model: Module,
     loader: Any,
@@ -42,7 +79,7 @@ def extract(
     max_bytes: int | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Mapping[str, Array]:
+) -> Extracted | Store:
     """Run a model over a loader and return the activations of its layers, (n_samples, n_features) each.
 
     The model runs in evaluation mode and without gradients. Its mode, the random states and the modules
