@@ -294,9 +294,7 @@ def test_one_changed_parameter_makes_another_model():
 
 
 def test_several_loaders_are_refused_with_advice():
-    with pytest.raises(
-        TypeError, match="got dict with the entries clean, noisy: give several loaders one"
-    ):
+    with pytest.raises(TypeError, match="got dict with the entries clean, noisy: give several loaders one"):
         fastcka.torch.compare(mlp(), mlp(), {"clean": [samples()], "noisy": [samples()]})
 
 

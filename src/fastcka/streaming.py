@@ -283,6 +283,7 @@ class StreamingCKA:
             n_samples=n_samples,
             models=("A", "B") if layout.two_sided else ("A", "A"),
             method=self._described_method(),
+            provenance=layout.provenance(),
         )
         return matrix, {
             (network, layout.names[network][layer]): reason(status, self._kernel)
