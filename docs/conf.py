@@ -14,7 +14,7 @@ repository = metadata["urls"]["Homepage"] + "/blob/main/"
 
 project = "fastcka"
 author = "fastcka developers"
-copyright = author  # noqa: A001  the name that Sphinx reads
+copyright = author
 release = metadata["version"]
 version = release
 
@@ -29,7 +29,11 @@ extensions = [
 exclude_patterns = ["test_*.py"]
 html_theme = "furo"
 html_title = f"fastcka {release}"
-html_theme_options = {"source_repository": metadata["urls"]["Homepage"], "source_branch": "main", "source_directory": "docs/"}
+html_theme_options = {
+    "source_repository": metadata["urls"]["Homepage"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -47,8 +51,8 @@ napoleon_preprocess_types = False
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
-# References to our own names must be found. Those to other packages become links where their inventories can be read,
-# which takes a network: the hosted build has one and says so.
+# References to our own names must be found. Those to other packages become links where their inventories can
+# be read, which takes a network: the hosted build has one and says so.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!fastcka\b).*")]
 intersphinx_mapping = (
@@ -68,10 +72,11 @@ def link_to_repository(app: object, name: str, source: list[str]) -> None:
     """Files outside of docs/ are no pages: links to them lead to the repository."""
     to_root = "../" * (name.count("/") + 1)
     source[0] = re.sub(
-        r"\]\(" + re.escape(to_root) + r"(?!\.\./)([^)]*)\)", lambda link: f"]({repository}{link[1]})", source[0]
+        r"\]\(" + re.escape(to_root) + r"(?!\.\./)([^)]*)\)",
+        lambda link: f"]({repository}{link[1]})",
+        source[0],
     )
 
 
-def setup(app) -> None:  # noqa: ANN001
+def setup(app) -> None:
     app.connect("source-read", link_to_repository)
-
