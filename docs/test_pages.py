@@ -11,6 +11,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_the_map_of_the_core_has_every_file():
     files = {str(file.relative_to(core).with_suffix("")) for file in core.rglob("*.?pp")}
     lost = sorted(file for file in files if f"`{file}" not in text)
     assert not lost, f"src/cpp/README.md has no line for {lost}"
+
+
+def test_the_version_is_everywhere_the_same():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f'version: "{version}"' in (ROOT / "tools" / "conda" / "recipe.yaml").read_text()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    eigen = re.search(r"cmeel-eigen==([\d.]+)", (ROOT / "pyproject.toml").read_text())
+    assert f"Eigen {eigen[1]}\n" in (ROOT / "THIRD_PARTY_NOTICES").read_text()
 
 
 # --- what the tests use --------------------------------------------------------------------------

@@ -39,3 +39,10 @@ def pytest_report_header() -> str:
 def rng(request) -> np.random.Generator:
     """Random numbers: others for each test, the same for all cases of a test and in every run."""
     return np.random.default_rng(list(request.node.originalname.encode()))
+
+
+def pytest_sessionfinish(session) -> None:
+    """With FASTCKA_NO_SKIPS, a skipped test is a failure: all that it could need is there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if "FASTCKA_NO_SKIPS" in os.environ and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
