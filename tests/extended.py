@@ -26,7 +26,12 @@ def gram(X, kernel):
             X = X - X.mean(axis=0)
             return X @ X.T
         case "cosine":
-            X = X / np.sqrt((X**2).sum(axis=1, keepdims=True))
+            X = unit_rows(X)
+            X = X - X.mean(axis=0)
+            return X @ X.T
+        case "correlation":
+            X = X - X[:, :1]
+            X = unit_rows(X - X.mean(axis=1, keepdims=True))
             X = X - X.mean(axis=0)
             return X @ X.T
         case "polynomial":
@@ -41,6 +46,11 @@ def gram(X, kernel):
         case "distance":
             return -(squared_distances(X) ** (LD(kernel.exponent) / 2)) / 2  # the norms go with the centring
     raise ValueError(kernel.name)
+
+
+def unit_rows(X):
+    norms = np.sqrt((X**2).sum(axis=1, keepdims=True))
+    return X / np.where(norms > 0, norms, 1)
 
 
 def squared_distances(X):
@@ -69,6 +79,34 @@ def hsic_of_grams(K, L, estimator):
     means = [(r - r.sum() / (2 * (n - 1))) / (n - 2) for r in sums]
     products = (K - means[0] - means[0][:, None]) * (L - means[1] - means[1][:, None])
     return products.sum(where=off) / (n * (n - 3))
+
+
+def terms_of_grams(K, L, estimator):
+    """The three terms that HSIC is the sum of, before they cancel (docs/numerics.md), over its factor."""
+    n = len(K)
+    if estimator == "biased":
+        rows, others = K.sum(axis=0), L.sum(axis=0)
+        return (K * L).sum(), -LD(2) / n * (rows @ others), rows.sum() * others.sum() / LD(n) ** 2
+    off = ~np.eye(n, dtype=bool)
+    rows, others = K.sum(axis=0, where=off), L.sum(axis=0, where=off)
+    totals = rows.sum() * others.sum() / LD((n - 1) * (n - 2))
+    return (K * L).sum(where=off), -LD(2) / (n - 2) * (rows @ others), totals
+
+
+def cka_and_condition(K, L, estimator):
+    """CKA, and the larger condition of the two self-HSICs: the magnitudes that they are differences of, over them.
+
+    What centring removes is taken off first, so that the condition is that of the problem.
+    """
+    K, L = (K - K.mean(axis=0) - K.mean(axis=0)[:, None] + K.mean() for K in (K, L))
+    values, conditions = [], []
+    for A, B in ((K, L), (K, K), (L, L)):
+        values.append(hsic_of_grams(A, B, estimator))
+        if A is B:
+            magnitude = np.abs(np.array(terms_of_grams(A, A, estimator))).sum()
+            factor = (len(A) - 1) ** 2 if estimator == "biased" else len(A) * (len(A) - 3)
+            conditions.append(magnitude / factor / values[-1] if values[-1] > 0 else LD("inf"))
+    return float(values[0] / np.sqrt(values[1] * values[2])), float(max(conditions))
 
 
 def hsic_of_features(X, Y, estimator):

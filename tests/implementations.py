@@ -17,10 +17,11 @@ from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import _core, reference
-from fastcka.kernels import resolve_kernel
+from fastcka.kernels import _KERNELS, resolve_kernel
 
 ESTIMATORS = ["biased", "unbiased"]
-FEATURE_KERNELS = ("linear", "cosine")  # those that are an inner product of (normalised) features
+# Those that are an inner product of (scaled) samples.
+FEATURE_KERNELS = tuple(name for name, kernel in _KERNELS.items() if kernel.core().is_linear)
 
 KERNELS = [
     fastcka.Linear(),
@@ -34,6 +35,7 @@ KERNELS = [
     fastcka.Polynomial(),
     fastcka.Polynomial(3, coef0=0.5, gamma=0.1),
     fastcka.Cosine(),
+    fastcka.Correlation(),
     fastcka.Distance(),
     fastcka.Distance(0.5),
     fastcka.Distance(1.7),
@@ -112,13 +114,13 @@ def core_pairs(route, dtype):
         result = _core.pairwise(
             layers_a,
             layers_b,
-            resolve_kernel(kernel).core(),
-            unbiased=estimator == "unbiased",
-            double_precision=dtype == "float64",
-            n_threads=2,
-            max_bytes=0,
-            route=route,
-            progress=None,
+            _core.Settings(
+                resolve_kernel(kernel).core(),
+                estimator=estimator,
+                double_precision=dtype == "float64",
+                n_threads=2,
+                route=route,
+            ),
         )
         assert result.route == route
         return Result(result.cka, result.hsic, result.self_a, result.self_b)

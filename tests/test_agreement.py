@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import cache
 from itertools import count, cycle
+from pathlib import Path
 
 import extended
 import ml_dtypes
@@ -44,7 +45,8 @@ GRAM = {dtype: TOLERANCE[dtype, "gram"] for dtype in ("float64", "float32")}
 @each_implementation_and_kernel()
 def test_all_pairs_of_layers(rng, implementation, kernel, estimator):
     X, Y = related(rng, 37, 20, 11)
-    layers = implementation.inputs(*(as_input(Z, kernel) for Z in (X, Y, X[:, :1], Y**2, X[:, 5:8])))
+    narrow = X[:, : 2 if resolve_kernel(kernel).name == "correlation" else 1]  # one value has no direction
+    layers = implementation.inputs(*(as_input(Z, kernel) for Z in (X, Y, narrow, Y**2, X[:, 5:8])))
     check(implementation, layers[:3], layers[3:], kernel, estimator)
 
 
@@ -63,11 +65,13 @@ def edge(name, implementation):
             n,
             [width],
             [width],
-            fastcka.Linear().core(),
-            double_precision=implementation.dtype == "float64",
-            n_threads=1,
-            max_bytes=0,
-            route=route,
+            _core.Settings(
+                fastcka.Linear().core(),
+                estimator="biased",
+                double_precision=implementation.dtype == "float64",
+                n_threads=1,
+                route=route,
+            ),
         )
 
     if unit == "W":
@@ -123,7 +127,7 @@ INTEGERS = ["int8", "uint8", "int16", "int32", "int64", "bool"]
 
 
 @each_estimator
-@pytest.mark.parametrize("kernel", ["linear", "rbf", "cosine"])
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "cosine", "correlation"])
 @pytest.mark.parametrize("dtype", FLOATS + INTEGERS, ids=lambda dtype: np.dtype(dtype).name)
 def test_every_input_type(rng, dtype, kernel, estimator):
     X, Y = ((4 * Z).astype(np.int8) for Z in related(rng, 33, 20, 11))
@@ -216,3 +220,12 @@ def test_the_list_of_implementations_is_complete():
         *(f"{way}-{dtype}" for way in ("public", "gram", "feature") for dtype in ("float64", "float32")),
     }
     assert {resolve_kernel(kernel).name for kernel in KERNELS} == set(_KERNELS)
+    assert set(_core.kernel_names()) == set(_KERNELS) == set(reference._KERNELS)
+
+
+@pytest.mark.parametrize("page", ["theory", "choosing", "api"])
+def test_the_pages_have_every_kernel(page):
+    text = (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text()
+    for name, kernel in _KERNELS.items():
+        word = f"`{type(kernel).__name__}(" if page == "api" and name != "precomputed" else f"`{name}`"
+        assert f"| {word}" in text or name == "precomputed", f"docs/{page}.md has no row for {word}"

@@ -12,6 +12,7 @@ import pytest
 
 import fastcka
 from fastcka import RBF, Cosine, Distance, Laplacian, Polynomial
+from fastcka.kernels import _KERNELS
 
 X = np.random.default_rng(1).normal(size=(8, 3))
 CONSTANT = np.full((8, 3), 0.1)
@@ -259,7 +260,7 @@ def test_unknown_estimator(function):
         fastcka.cka_matrix([X], estimator="U")
 
 
-KNOWN = "'cosine', 'distance', 'laplacian', 'linear', 'polynomial', 'precomputed', 'rbf'"
+KNOWN = ", ".join(map(repr, sorted(_KERNELS)))
 
 
 @pytest.mark.parametrize("module", [fastcka, fastcka.reference])
@@ -396,6 +397,12 @@ DEGENERATE = [
         "cosine",
         "biased",
         "no variation: all samples have the same direction",
+    ),
+    (
+        np.outer(2.0 ** np.arange(8), [1, 2, 5]) + np.arange(8)[:, None],
+        "correlation",
+        "biased",
+        "no variation: all samples are equal but for an offset and a factor",
     ),
     (np.ones((8, 8)), "precomputed", "biased", "no variation: its centred Gram matrix is zero"),
     (np.eye(8), "linear", "unbiased", "its unbiased HSIC with itself is not above zero, within rounding"),

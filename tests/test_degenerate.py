@@ -27,7 +27,15 @@ from fastcka import _core, reference
 from fastcka.kernels import resolve_kernel
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=kernel_id)
-RELATIVE = ["linear", "cosine", "rbf", fastcka.RBF(0.4), "laplacian", "distance"]  # in any units the same
+RELATIVE = [
+    "linear",
+    "cosine",
+    "correlation",
+    "rbf",
+    fastcka.RBF(0.4),
+    "laplacian",
+    "distance",
+]  # in any units the same
 
 
 def constant(n, kernel):
@@ -129,6 +137,20 @@ def test_samples_of_zero_have_cosine_zero(rng, implementation, kernel):
     X[3] = X[11] = 0
     X, Y = implementation.inputs(X, Y)
     expected = reference.cka(X.astype(float), Y.astype(float), kernel=kernel)
+    assert implementation.cka(X, Y, kernel) == pytest.approx(expected, abs=implementation.tolerance("cka"))
+
+
+@each_implementation_and_kernel(ROUTES, kernels=["correlation"])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6])
+def test_samples_of_equal_values_have_correlation_zero(rng, implementation, kernel, value):
+    """As zero samples have cosine zero: no rounding of their mean becomes a direction."""
+    X, Y = related(rng, 20, 7, 5)
+    X[3] = X[11] = value
+    X, Y = implementation.inputs(X, Y)
+    for reading in (reference.gram, fastcka.gram):
+        assert (reading(X, kernel=kernel)[[3, 11]] == 0).all()
+    expected = reference.cka(X.astype(float), Y.astype(float), kernel=kernel)
+    assert expected == pytest.approx(extended.cka(X, Y, kernel, "biased"), abs=1e-12)
     assert implementation.cka(X, Y, kernel) == pytest.approx(expected, abs=implementation.tolerance("cka"))
 
 
@@ -275,20 +297,14 @@ def test_no_floating_point_warning_escapes(rng, kernel, estimator):
 def test_status_of_the_core(rng):
     """The words that the Python layer translates."""
     X = rng.normal(size=(10, 10))
-    options = {
-        "double_precision": True,
-        "n_threads": 1,
-        "max_bytes": 0,
-        "route": "auto",
-        "progress": None,
-    }
+    options = {"double_precision": True, "n_threads": 1}
     linear, rbf = _core.Kernel("linear"), _core.Kernel("rbf")
     layers = [X, np.ones((10, 2)), np.eye(10)]
-    for unbiased, last in [(False, ""), (True, "nonpositive")]:
-        result = _core.pairwise(layers, None, linear, unbiased=unbiased, **options)
+    for estimator, last in [("biased", ""), ("unbiased", "nonpositive")]:
+        result = _core.pairwise(layers, None, _core.Settings(linear, estimator=estimator, **options))
         assert result.status_a == result.status_b == ["", "constant", last]
     mostly_equal = np.repeat(X[:2], [9, 1], axis=0)
-    result = _core.pairwise([X], [mostly_equal], rbf, unbiased=False, **options)
+    result = _core.pairwise([X], [mostly_equal], _core.Settings(rbf, estimator="biased", **options))
     assert (result.status_a, result.status_b) == ([""], ["zero_bandwidth"])
 
 

@@ -17,7 +17,7 @@ HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 each_half = pytest.mark.parametrize("half", HALVES, ids=lambda dtype: dtype.name)
 each_kernel = pytest.mark.parametrize(
     "kernel",
-    ["linear", "rbf", "laplacian", "cosine", fastcka.Polynomial(gamma=1e-9), "distance"],
+    ["linear", "rbf", "laplacian", "cosine", "correlation", fastcka.Polynomial(gamma=1e-9), "distance"],
     ids=kernel_id,
 )
 
@@ -65,7 +65,7 @@ def test_values_whose_squares_overflow_float16(rng, half, kernel, estimator):
 
 
 @each_estimator
-@pytest.mark.parametrize("kernel", ["linear", "rbf", "laplacian", "cosine", "distance"])
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "laplacian", "cosine", "correlation", "distance"])
 @each_half
 def test_subnormals(rng, half, kernel, estimator):
     """All values are subnormal: multiples of the smallest positive number, with a few bits each."""

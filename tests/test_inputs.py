@@ -17,6 +17,7 @@ from tolerances import TOLERANCE
 
 import fastcka
 from fastcka._arrays import as_representation
+from fastcka.kernels import _KERNELS
 
 SHAPES = [(37, 5), (150, 20), (40, 130)]  # small; more samples than features; more features than samples
 
@@ -390,7 +391,7 @@ def test_kernels_read_as_they_are_written(kernel):
     assert hash(eval(repr(kernel), vars(fastcka))) == hash(kernel)
 
 
-@pytest.mark.parametrize("name", ["linear", "rbf", "laplacian", "polynomial", "cosine", "distance"])
+@pytest.mark.parametrize("name", [name for name in _KERNELS if name != "precomputed"])
 def test_a_name_is_the_kernel_with_its_defaults(name, layers):
     kernel = getattr(fastcka, "RBF" if name == "rbf" else name.capitalize())()
     assert str(kernel) == name

@@ -18,19 +18,21 @@ from implementations import (
     each_implementation_and_kernel,
     related,
 )
+from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import reference
+from fastcka.kernels import _KERNELS
 
 RADIAL = [fastcka.RBF(), fastcka.RBF(0.5, median="offdiag"), fastcka.Laplacian(), fastcka.Distance(0.7)]
-FROM_SAMPLES = ["linear", "rbf", "laplacian", "polynomial", "cosine", "distance"]
-POSITIVE_DEFINITE = [*FROM_SAMPLES, "precomputed"]
+POSITIVE_DEFINITE = list(_KERNELS)
+FROM_SAMPLES = [name for name in POSITIVE_DEFINITE if name != "precomputed"]
 
 
 @st.composite
 def pairs(draw, least=8):
     """Two related representations, from a seed: shapes shrink, and no element is drawn one by one."""
-    n, p, q = draw(st.integers(least, 40)), draw(st.integers(2, 30)), draw(st.integers(2, 30))
+    n, p, q = draw(st.integers(least, 40)), draw(st.integers(3, 30)), draw(st.integers(3, 30))
     return related(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), n, p, q)
 
 
@@ -65,7 +67,7 @@ def test_a_general_linear_map_does_change_cka(rng, implementation, kernel):
 
 
 @each_estimator
-@each_implementation_and_kernel(ROUTES, kernels=["linear", "cosine", *RADIAL])
+@each_implementation_and_kernel(ROUTES, kernels=["linear", "cosine", "correlation", *RADIAL])
 @given(pair=pairs(), scale=st.floats(1e-3, 1e3))
 def test_isotropic_scale_changes_nothing(implementation, kernel, estimator, pair, scale):
     X, Y = pair
@@ -99,7 +101,7 @@ def test_order_of_the_samples_does_not_matter(implementation, kernel, estimator,
 
 
 @each_estimator
-@each_implementation_and_kernel(ROUTES, kernels=["linear", *RADIAL, "cosine", "polynomial"])
+@each_implementation_and_kernel(ROUTES, kernels=["linear", *RADIAL, "cosine", "correlation", "polynomial"])
 @given(pair=pairs(), seed=st.integers(0, 2**32 - 1))
 def test_order_of_the_features_does_not_matter(implementation, kernel, estimator, pair, seed):
     X, Y = pair
@@ -231,6 +233,34 @@ def test_cosine_of_unit_rows_is_linear(rng, implementation):
     X, Y = (Z / np.linalg.norm(Z, axis=1, keepdims=True) for Z in related(rng, 25, 6, 3))
     X, Y = implementation.inputs(X, Y)
     same(implementation, implementation.cka(X, Y, "cosine"), implementation.cka(X, Y, "linear"))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_correlation_is_that_of_numpy(rng, dtype):
+    X = (rng.normal(size=(9, 40)) + 100 * rng.normal(size=(9, 1))).astype(dtype)
+    expected = np.corrcoef(X.astype(float))
+    np.testing.assert_allclose(
+        fastcka.gram(X, kernel="correlation"), expected, rtol=0, atol=TOLERANCE[dtype, "gram"]
+    )
+    np.testing.assert_allclose(reference.gram(X, kernel="correlation"), expected, rtol=0, atol=1e-13)
+
+
+@each_estimator
+@each_implementation_and_kernel(ROUTES, kernels=["correlation"])
+def test_an_offset_and_a_factor_of_each_sample_change_no_correlation(rng, implementation, kernel, estimator):
+    X, Y = related(rng, 25, 8, 6)
+    X = np.rint(50 * X)  # exact in float32 as well, shifted or not
+    moved = X * 2.0 ** rng.integers(-9, 9, size=(25, 1))
+    moved += np.ldexp(1.0, np.frexp(np.abs(moved).max(axis=1, keepdims=True))[1])
+    X, moved, Y = implementation.inputs(X, moved, Y)
+    same(implementation, *implementation.cka_matrix([X, moved], [Y], kernel, estimator)[:, 0])
+
+
+@each_implementation(ROUTES)
+def test_correlation_is_the_cosine_of_centred_rows(rng, implementation):
+    X, Y = (Z - Z.mean(axis=1, keepdims=True) for Z in related(rng, 25, 8, 6))
+    X, Y = implementation.inputs(X, Y)
+    same(implementation, implementation.cka(X, Y, "cosine"), implementation.cka(X, Y, "correlation"))
 
 
 # ---- the unbiased estimator

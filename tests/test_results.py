@@ -401,7 +401,7 @@ def test_files_that_were_cut_are_refused(tmp_path, suffix):
     content = path.read_bytes()
     for length in range(0, len(content), 13):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=rf"result\{suffix}: damaged, or not a CKAMatrix"):
+        with pytest.raises(ValueError, match=rf"result\{suffix}: damaged"):
             CKAMatrix.load(path)
 
 
@@ -419,8 +419,8 @@ def test_edited_values_are_refused(tmp_path):
         ("[1, 2]", "some other JSON document"),
         ('{"values": [[1]], "format": "theirs"}', "its format is 'theirs'"),
         ('{"values": [[1]]}', "its format is None"),
-        ("hello", "damaged, or not a CKAMatrix saved as .json"),
-        ("[" * 100_000, "damaged, or not a CKAMatrix saved as .json"),
+        ("hello", "damaged: no valid JSON"),
+        ("[" * 100_000, "damaged: no valid JSON"),
     ],
 )
 def test_foreign_json_is_refused(tmp_path, text, reason):
@@ -436,7 +436,7 @@ def test_foreign_npz_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"foreign\.npz: not a CKAMatrix.* holds the arrays \['x'\]"):
         CKAMatrix.load(path)
     np.savez(path, header=np.array({"format": "pickled"}), values=np.ones((1, 1)))
-    with pytest.raises(ValueError, match=r"foreign\.npz: not a CKAMatrix .* dtype object"):
+    with pytest.raises(ValueError, match=r"foreign\.npz: damaged, or not .*allow_pickle=False"):
         CKAMatrix.load(path)
     with open(path, "wb") as file:
         np.save(file, np.ones(3))
@@ -469,7 +469,7 @@ def test_no_file_asks_for_more_memory_than_it_is_long(tmp_path):
 
     np.savez_compressed(path, header=header, values=np.zeros(10**8 // 8))
     assert path.stat().st_size < 1e6
-    assert peak("not a CKAMatrix saved by fastcka; its header is compressed") < 1e6
+    assert peak("not a CKAMatrix saved by fastcka, which does not compress") < 1e6
     np.savez(path, header=header, values=values[:2])
     assert peak(r"damaged: its values has shape \(2, 3\), not \(3, 3\)") < 1e6
     huge = io.BytesIO()
@@ -479,7 +479,7 @@ def test_no_file_asks_for_more_memory_than_it_is_long(tmp_path):
         with archive.open("header.npy", "w") as file:
             np.save(file, np.array(json.dumps(lying)))
         archive.writestr("values.npy", huge.getvalue())
-    assert peak(r"damaged: its values has shape \(3, 3\), not \(3, 3\), or another length") < 1e6
+    assert peak(r"damaged: values\.npy is not as long as its shape \(3, 3\) says") < 1e6
 
 
 @SUFFIXES

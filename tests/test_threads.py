@@ -179,7 +179,15 @@ def layers_of(rng, dtype):
     }
 
 
-KERNELS = ("linear", "rbf", "laplacian", "cosine", "distance", fastcka.RBF(0.5, median="offdiag"))
+KERNELS = (
+    "linear",
+    "rbf",
+    "laplacian",
+    "cosine",
+    "correlation",
+    "distance",
+    fastcka.RBF(0.5, median="offdiag"),
+)
 
 
 def everything(layers, n_threads, kernels=KERNELS):

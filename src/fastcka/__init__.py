@@ -21,7 +21,7 @@ from .threads import get_num_threads, set_num_threads
 from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
 from .layers import open_layers
 from .results import CKAMatrix, DegenerateWarning
 from .similarity import center, cka, cka_matrix, gram, hsic
@@ -32,21 +32,26 @@ if TYPE_CHECKING:
     from . import torch as torch
     from .store.creating import create_store as create_store
     from .streaming import StreamingCKA as StreamingCKA
+    from .sweep import Partial as Partial
+    from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
 
 __all__ = [
     "RBF",
     "CKAMatrix",
+    "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
     "Laplacian",
     "Linear",
+    "Partial",
     "Plan",
     "Polynomial",
     "Store",
     "StreamingCKA",
+    "Sweep",
     "center",
     "cka",
     "cka_matrix",
@@ -66,7 +71,9 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "Partial": "sweep",
     "StreamingCKA": "streaming",
+    "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
     "torch": "torch",

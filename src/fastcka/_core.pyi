@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Array: TypeAlias = NDArray[Any]
+_Progress: TypeAlias = Callable[[int, int], object]
 
 class NonFinite(ValueError):
     """NaN or infinity in the input; ``args`` is (side, layer, row, column)."""
@@ -16,18 +17,51 @@ class UnusableLayer(ValueError):
     """A layer that cannot be computed; ``args`` is (side, layer, reason)."""
 
 class Kernel:
+    def __init__(self, name: str, /, **options: float) -> None: ...
+    @property
+    def is_linear(self) -> bool: ...
+
+class Settings:
     def __init__(
         self,
-        kind: str,
+        kernel: Kernel,
         *,
-        bandwidth: float = 1.0,
-        sigma: float = ...,
-        offdiagonal: bool = False,
-        degree: int = 2,
-        coef0: float = 1.0,
-        gamma: float = ...,
-        exponent: float = 1.0,
+        estimator: str,
+        double_precision: bool,
+        n_threads: int,
+        max_bytes: int = 0,
+        route: str = "auto",
     ) -> None: ...
+
+class Statistics:
+    """What is found out about layers before the first block."""
+
+    def merge(self, other: Statistics) -> None: ...
+    def copy(self) -> Statistics: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    @property
+    def needs_float64(self) -> bool: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        widths_a: Sequence[int], widths_b: Sequence[int] | None, state: dict[str, Any]
+    ) -> Statistics: ...
+
+class Partial:
+    """The sums of some blocks."""
+
+    def merge(self, other: Partial) -> None: ...
+    def copy(self) -> Partial: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        blocks: int,
+        n: int,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        state: dict[str, Any],
+    ) -> Partial: ...
 
 class Alignment:
     @property
@@ -69,6 +103,8 @@ class PlanInfo:
     @property
     def tiles(self) -> int: ...
     @property
+    def blocks(self) -> int: ...
+    @property
     def n_threads(self) -> int: ...
     @property
     def panel_width(self) -> int: ...
@@ -79,7 +115,11 @@ class Moments:
     """Linear HSIC of a stream: moments of all pairs of layers."""
 
     def __init__(
-        self, widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
+        self,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        double_precision: bool,
+        state: dict[str, Any] | None = None,
     ) -> None: ...
     def update(
         self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
@@ -90,13 +130,6 @@ class Moments:
     def n_samples(self) -> int: ...
     def state(self, n_threads: int) -> dict[str, Any]: ...
     @staticmethod
-    def from_state(
-        widths_a: Sequence[int],
-        widths_b: Sequence[int] | None,
-        double_precision: bool,
-        state: dict[str, Any],
-    ) -> Moments: ...
-    @staticmethod
     def state_bytes(
         widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
     ) -> int: ...
@@ -104,26 +137,35 @@ class Moments:
 def pairwise(
     layers_a: Sequence[_Array],
     layers_b: Sequence[_Array] | None,
-    kernel: Kernel,
-    *,
-    unbiased: bool,
-    double_precision: bool,
-    n_threads: int,
-    max_bytes: int,
-    route: str,
-    progress: Callable[[int, int], object] | None,
+    settings: Settings,
+    progress: _Progress | None = None,
 ) -> Pairwise: ...
-def plan(
+def plan(n: int, widths_a: Sequence[int], widths_b: Sequence[int] | None, settings: Settings) -> PlanInfo: ...
+def statistics(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    settings: Settings,
+    first: int,
+    last: int,
+    progress: _Progress | None = None,
+) -> Statistics: ...
+def partial(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    settings: Settings,
+    first: int,
+    last: int,
+    statistics: Statistics,
+    progress: _Progress | None = None,
+) -> Partial: ...
+def finish(
     n: int,
     widths_a: Sequence[int],
     widths_b: Sequence[int] | None,
-    kernel: Kernel,
-    *,
-    double_precision: bool,
-    n_threads: int,
-    max_bytes: int,
-    route: str = "auto",
-) -> PlanInfo: ...
+    settings: Settings,
+    partial: Partial,
+) -> Pairwise: ...
+def kernel_names() -> list[str]: ...
 def gram(X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int) -> _Array: ...
 def center(K: _Array, n_threads: int) -> _Array: ...
 def config() -> dict[str, Any]: ...

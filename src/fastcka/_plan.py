@@ -11,17 +11,14 @@ from ._arrays import (
     Layers,
     NanPolicy,
     as_layers,
-    byte_limit,
-    check_estimator,
     check_nan_policy,
     check_samples,
     layer_label,
-    needs_float64,
 )
 from ._progress import Report, check_progress
+from ._settings import Settings
 from ._values import check_square
-from .kernels import KernelLike, Precomputed, resolve_kernel
-from .threads import resolve
+from .kernels import KernelLike, Precomputed
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def plan(
     >>> plan.route, plan.dtype
     ('feature', 'float32')
     """
-    chosen = resolve_kernel(kernel)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
     check_nan_policy(nan_policy)
     check_progress(progress)
     if layers_b is layers_a:
@@ -125,19 +122,15 @@ def plan(
     names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
     labels = [layer_label("layers_a", name) for name in names_a]
     labels += [layer_label("layers_b", name) for name in names_b]
-    n = check_samples(a + b, labels.__getitem__, check_estimator(estimator))
-    if isinstance(chosen, Precomputed):
+    n = check_samples(a + b, labels.__getitem__, settings.estimator)
+    if isinstance(settings.kernel, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)
-    double_precision = needs_float64(a + b, dtype)
     info = _core.plan(
         n,
         [X.shape[1] for X in a],
         [Y.shape[1] for Y in b] if b else None,
-        chosen.core(),
-        double_precision=double_precision,
-        n_threads=resolve(n_threads),
-        max_bytes=byte_limit(max_bytes),
+        settings.core(a + b, max_bytes=settings.max_bytes),
     )
     return Plan(
         route=info.route,
@@ -149,7 +142,7 @@ def plan(
         panel_width=info.panel_width,
         simd_level=info.simd_level,
         dtype="float64" if info.double_precision else "float32",
-        kernel=str(chosen),
+        kernel=str(settings.kernel),
         n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
     )

@@ -3,7 +3,8 @@
 
 A kernel is chosen by name (``kernel="rbf"``) or by object (``kernel=fastcka.RBF(bandwidth=0.5)``). It is
 resolved separately for each representation: a relative bandwidth becomes another number for every layer. The
-arithmetic is in the core, src/cpp/simd/maps.hpp.
+arithmetic is in the core, a file of src/cpp/kernels for each. Names, the command line and the lists of the
+tests come from `_KERNELS`, at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ class Kernel:
     def core(self) -> _core.Kernel:
         """Return the kernel as the core takes it."""
         return _core.Kernel(self.name, **self._options())
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """Return the names of the options."""
+        return [field.name for field in fields(cls)]  # type: ignore[arg-type]
 
     def _options(self) -> dict[str, Any]:
         """Return the options as the core names them; nan is its word for "not given"."""
@@ -222,6 +228,19 @@ class Cosine(Kernel):
 
 
 @dataclass(frozen=True, repr=False)
+class Correlation(Kernel):
+    """Pearson's correlation of two samples across features.
+
+    The cosine of ``x - mean(x)`` and ``y - mean(y)``, as representational similarity analysis has it.
+    Neither a factor nor an offset of a sample changes it. The correlation with a sample whose values are all
+    equal is 0, as the cosine with a zero sample is.
+    """
+
+    name = "correlation"
+    constant = "no variation: all samples are equal but for an offset and a factor"
+
+
+@dataclass(frozen=True, repr=False)
 class Distance(Kernel):
     """Distance-induced kernel: ``k(x, y) = (||x||^e + ||y||^e - ||x - y||^e) / 2``.
 
@@ -263,7 +282,8 @@ class Precomputed(Kernel):
 
 
 _KERNELS: dict[str, Kernel] = {
-    kind.name: kind() for kind in (Linear, RBF, Laplacian, Polynomial, Cosine, Distance, Precomputed)
+    kind.name: kind()
+    for kind in (Linear, RBF, Laplacian, Polynomial, Cosine, Correlation, Distance, Precomputed)
 }
 
 

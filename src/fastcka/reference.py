@@ -50,8 +50,9 @@ def gram(X: npt.ArrayLike, *, kernel: object = "linear") -> Array:
     X : (n, p) array_like
         One sample per row; for ``kernel="precomputed"`` the symmetric (n, n) Gram matrix itself.
     kernel : str or object
-        ``"linear"``, ``"cosine"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``, ``"distance"`` or
-        ``"precomputed"``, or an object such as ``fastcka.RBF(0.5)``: a dataclass named like its kernel.
+        ``"linear"``, ``"cosine"``, ``"correlation"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``,
+        ``"distance"`` or ``"precomputed"``, or an object such as ``fastcka.RBF(0.5)``: a dataclass named like
+        its kernel.
 
     Returns
     -------
@@ -190,8 +191,8 @@ def _gram_for_centering(X: npt.ArrayLike, kernel: object) -> Array:
     if kernel_function in (linear, distance):
         # Moving the origin to the mean m changes <x, y> by -<x, m> - <m, y> + <m, m>, and |x|^e + |y|^e.
         return kernel_function(_center_features(X), **settings)
-    if kernel_function is cosine:
-        V = _center_features(_unit_rows(X))
+    if kernel_function in (cosine, correlation):
+        V = _center_features(_unit_rows(X if kernel_function is cosine else _center_rows(X)))
         V[np.abs(V) <= 4 * np.finfo(np.float64).eps] = 0.0  # the rounding of rows of one direction
         return linear(V)
     if kernel_function in (rbf, laplacian):
@@ -205,6 +206,10 @@ def _center_features(X: Array) -> Array:
     V: Array = X - X[0]  # exactly zero wherever a column is constant
     V -= V.mean(axis=0)
     return V
+
+
+def _center_rows(X: Array) -> Array:
+    return _center_features(X.T).T
 
 
 def _exp_up_to_a_constant(A: Array) -> Array:
@@ -236,6 +241,14 @@ def linear(X: Array) -> Array:
 def cosine(X: Array) -> Array:
     """k(x, y) = <x, y> / (|x| |y|), and 0 where x or y is 0. Nothing is centred before the division."""
     return linear(_unit_rows(X))
+
+
+def correlation(X: Array) -> Array:
+    """Pearson's correlation of x and y across features: their cosine once each is less its own mean.
+
+    0 where the values of x or of y are all equal.
+    """
+    return cosine(_center_rows(X))
 
 
 def polynomial(X: Array, *, degree: int = 2, coef0: float = 1.0, gamma: float | None = None) -> Array:
@@ -309,6 +322,7 @@ def _unit_rows(X: Array) -> Array:
 _KERNELS: dict[str, Callable[..., Array]] = {
     "linear": linear,
     "cosine": cosine,
+    "correlation": correlation,
     "polynomial": polynomial,
     "rbf": rbf,
     "laplacian": laplacian,

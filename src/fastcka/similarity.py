@@ -7,6 +7,9 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from . import _core
@@ -18,18 +21,29 @@ from ._arrays import (
     NanPolicy,
     as_representation,
     as_representations,
-    check_estimator,
     check_nan_policy,
     layer_label,
     named_layers,
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
+from ._pairwise import (
+    REASONS,
+    Label,
+    Pairs,
+    Reasons,
+    all_pairs,
+    in_words,
+    pairwise,
+    propagating,
+    reason,
+    warn,
+)
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
+from ._settings import Settings
 from ._values import check_gram, check_integers, check_square, non_finite, widened
-from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
@@ -187,7 +201,7 @@ def hsic(
     >>> round(fastcka.hsic(X, Y, kernel="rbf", estimator="unbiased"), 7)
     0.0922664
     """
-    result = _pair(X, Y, resolve_kernel(kernel), estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, Settings.checked(kernel, estimator, dtype, n_threads, max_bytes))
     value: float = result.hsic.item()
     if value != value:  # other degenerate representations have a HSIC, which is zero
         warn([f"{x}: {REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
@@ -222,8 +236,9 @@ def cka(
         torch, pandas, xarray and whatever has ``__array__`` or DLPack. Read in place; only the byte order of
         another machine makes a copy.
     kernel : str or kernel object, default "linear"
-        "linear", "rbf", "laplacian", "polynomial", "cosine", "distance", or an object with options such as
-        ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n), themselves.
+        "linear", "rbf", "laplacian", "polynomial", "cosine", "correlation", "distance", or an object with
+        options such as ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n),
+        themselves.
     estimator : {"biased", "unbiased", "debiased"}, default "biased"
         "biased" is the formula of Kornblith et al.; it rises with the number of features even for unrelated
         data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.
@@ -278,11 +293,11 @@ def cka(
     >>> round(fastcka.cka(X, Y, estimator="unbiased"), 5)
     0.51346
     """
-    chosen = resolve_kernel(kernel)
-    result = _pair(X, Y, chosen, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, settings)
     value: float = result.cka.item()
     if value != value:
-        warn([f"{x}: {reason(status, chosen)}" for x, status in _statuses(result) if status])
+        warn([f"{x}: {reason(status, settings.kernel)}" for x, status in _statuses(result) if status])
     return value
 
 
@@ -343,58 +358,82 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
-    chosen = resolve_kernel(kernel)
-    known_estimator = check_estimator(estimator)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+
+
+_ARGUMENTS = ("layers_a", "layers_b")
+
+
+def compare_layers(
+    layers_a: Layers,
+    layers_b: Layers | None,
+    settings: Settings,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
+) -> tuple[CKAMatrix, Reasons]:
+    """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
     if layers_b is layers_a:
         layers_b = None
-    rows, a, inputs = _read(layers_a, "layers_a")
+    rows, a, inputs = read_layers(layers_a, "layers_a")
     columns, b = rows, None
     if layers_b is not None:
-        columns, b, more = _read(layers_b, "layers_b")
+        columns, b, more = read_layers(layers_b, "layers_b")
         inputs += more
     check_same_samples(inputs)
-
-    def label(side: int, layer: int) -> str:
-        return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
-
+    label = labels(rows, columns)
     with progress_report(progress, "cka_matrix") as report:
         compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
+        pairs = compare(a, b, label, settings, report)
+    return matrix_of(pairs, rows, columns, len(a[0]), settings, two=b is not None)
 
-    degenerate = named_reasons(pairs.reasons, label)
-    if degenerate:
-        warn(degenerate)
-    return CKAMatrix(
+
+def labels(rows: Sequence[str], columns: Sequence[str]) -> Label:
+    """Return the words for a layer by network and number, as the arguments of `cka_matrix` are called."""
+    names = rows, columns
+    return lambda network, layer: layer_label(_ARGUMENTS[network], names[network][layer])
+
+
+def matrix_of(
+    pairs: Pairs, rows: tuple[str, ...], columns: tuple[str, ...], n: int, settings: Settings, *, two: bool
+) -> tuple[CKAMatrix, Reasons]:
+    """Return the result for n samples of one network or two, and why layers have no CKA."""
+    matrix = CKAMatrix(
         values=pairs.cka,
         chance=pairs.chance,
         rows=rows,
         columns=columns,
-        kernel=str(chosen),
-        estimator=known_estimator,
-        n_samples=len(a[0]),
-        models=("A", "A") if b is None else ("A", "B"),
-        warnings=tuple(degenerate),
+        kernel=str(settings.kernel),
+        estimator=settings.estimator,
+        n_samples=n,
+        models=("A", "B") if two else ("A", "A"),
     )
+    names = rows, columns
+    return matrix, {
+        (network, names[network][layer]): why
+        for network, whys in enumerate(pairs.reasons)
+        for layer, why in enumerate(whys)
+        if why
+    }
 
 
-def _pair(
-    X: ArrayLike,
-    Y: ArrayLike,
-    kernel: Kernel,
-    estimator: Estimator,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
-) -> _core.Pairwise:
+def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:
+    """Return the result with the words of the warning, which is given here."""
+    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
+    if degenerate:
+        warn(degenerate, stacklevel=4)
+    return replace(matrix, warnings=tuple(degenerate))
+
+
+def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
-    known_estimator = check_estimator(estimator)
-    return pairwise(
-        a, b, lambda side, layer: "XY"[side], kernel, known_estimator, dtype, n_threads, max_bytes
-    )
+    return pairwise(a, b, lambda side, layer: "XY"[side], settings)
 
 
-def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
+def read_layers(
+    layers: Layers, argument: str
+) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
     """Return names and representations of layers, and what may know their samples."""
     named = named_layers(layers, argument)
     inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]

@@ -62,18 +62,25 @@ void check_alignment(const Alignment& out) {
         }
 }
 
+Kernel any_kernel(Bytes& bytes) {
+    const std::vector<Kernels::Any> all = Kernels::defaults();
+    Kernel kernel(all[static_cast<std::size_t>(bytes.below(static_cast<index>(all.size())))]);
+    kernel.visit_options([&](const std::string& option, auto& value) {
+        using Option = std::remove_reference_t<decltype(value)>;
+        if (option == "degree") value = static_cast<Option>(1 + bytes.below(6));
+        if (option == "offdiagonal") value = static_cast<Option>(bytes.below(2));
+        if (option == "exponent") value = static_cast<Option>(0.25 * static_cast<double>(1 + bytes.below(7)));
+        if (option == "bandwidth")
+            value = static_cast<Option>(std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 4));
+        if (option == "sigma" && bytes.byte() % 4 == 0)
+            value = static_cast<Option>(std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 8));
+    });
+    return kernel;
+}
+
 void run(Bytes bytes) {
-    constexpr KernelKind kinds[] = {KernelKind::linear,     KernelKind::rbf,    KernelKind::laplacian,
-                                    KernelKind::polynomial, KernelKind::cosine, KernelKind::distance,
-                                    KernelKind::precomputed};
     constexpr Route routes[] = {Route::automatic, Route::gram, Route::feature};
-    Kernel kernel;
-    kernel.kind = bytes.one_of(kinds);
-    kernel.offdiagonal = bytes.byte() % 2 == 0;
-    kernel.degree = 1 + static_cast<int>(bytes.below(6));
-    kernel.exponent = 0.25 * static_cast<double>(1 + bytes.below(7));
-    kernel.bandwidth = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 4);
-    if (bytes.byte() % 4 == 0) kernel.sigma = std::ldexp(1.0, static_cast<int>(bytes.below(16)) - 8);
+    const Kernel kernel = any_kernel(bytes);
     const bool unbiased = bytes.byte() % 2 == 0, float64 = bytes.byte() % 2 == 0;
     const int threads = 1 + bytes.byte() % 3;
     const Settings options = settings(kernel, unbiased, float64, threads, bytes.one_of(routes));
@@ -83,7 +90,7 @@ void run(Bytes bytes) {
     const index a = 1 + bytes.byte() % 3, b = bytes.byte() % 3;
     layers.reserve(static_cast<std::size_t>(a + b));
     for (index l = 0; l < a + b; ++l) {
-        layers.emplace_back(bytes, n, kernel.kind == KernelKind::precomputed ? n : 1 + bytes.below(150));
+        layers.emplace_back(bytes, n, kernel.is_given() ? n : 1 + bytes.below(150));
         views.push_back(layers.back().view);
     }
     Layers all(views);

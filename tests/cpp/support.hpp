@@ -216,32 +216,36 @@ inline long double median_squared_distance(const LongMatrix& squared, bool offdi
 inline LongMatrix gram_matrix(const Matrix& samples, const Kernel& kernel) {
     LongMatrix x = samples.cast<long double>();
     const index n = x.rows();
-    if (kernel.kind == KernelKind::precomputed) return x;
-    if (kernel.kind == KernelKind::cosine) x.rowwise().normalize();
+    if (kernel.is_given()) return x;
+    if (kernel.as<Correlation>()) x.colwise() -= x.rowwise().mean().eval();
+    if (kernel.as<Cosine>() || kernel.as<Correlation>())
+        for (index i = 0; i < n; ++i)
+            if (x.row(i).squaredNorm() > 0) x.row(i).normalize();
     const LongMatrix products = x * x.transpose();
     if (kernel.is_linear()) return products;
-    if (kernel.kind == KernelKind::polynomial) {
+    if (const auto* polynomial = kernel.as<Polynomial>()) {
         const long double gamma =
-            std::isnan(kernel.gamma) ? 1.0L / static_cast<long double>(x.cols()) : kernel.gamma;
-        return (gamma * products.array() + static_cast<long double>(kernel.coef0))
-            .pow(kernel.degree)
+            std::isnan(polynomial->gamma) ? 1.0L / static_cast<long double>(x.cols()) : polynomial->gamma;
+        return (gamma * products.array() + static_cast<long double>(polynomial->coef0))
+            .pow(polynomial->degree)
             .matrix();
     }
     LongMatrix squared(n, n);
     for (index i = 0; i < n; ++i)
         for (index j = 0; j < n; ++j) squared(i, j) = (x.row(i) - x.row(j)).squaredNorm();
-    if (kernel.kind == KernelKind::distance) {
-        const long double half = static_cast<long double>(kernel.exponent) / 2;
+    if (const auto* distance = kernel.as<Distance>()) {
+        const long double half = static_cast<long double>(distance->exponent) / 2;
         const LongMatrix norms = x.rowwise().squaredNorm().array().pow(half).matrix();
         return ((norms.replicate(1, n) + norms.transpose().replicate(n, 1)).array() -
                 squared.array().pow(half))
                    .matrix() /
                2;
     }
-    long double sigma = kernel.sigma;
-    if (kernel.needs_median())
-        sigma = kernel.bandwidth * std::sqrt(median_squared_distance(squared, kernel.offdiagonal));
-    if (kernel.kind == KernelKind::rbf) return (-squared.array() / (2 * sigma * sigma)).exp().matrix();
+    const Bandwidth& bandwidth = *kernel.bandwidth();
+    long double sigma = bandwidth.sigma;
+    if (bandwidth.needs_median())
+        sigma = bandwidth.relative * std::sqrt(median_squared_distance(squared, bandwidth.offdiagonal));
+    if (kernel.as<RBF>()) return (-squared.array() / (2 * sigma * sigma)).exp().matrix();
     return (-squared.array().sqrt() / sigma).exp().matrix();
 }
 

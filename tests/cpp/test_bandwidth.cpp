@@ -9,15 +9,15 @@ namespace {
 
 // The distances as the engine forms them, all n^2 of them.
 template <class T>
-std::vector<T> distances_of(const GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal,
+std::vector<T> distances_of(const PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal,
                             const Engine& engine) {
-    const index n = layer.view.rows, width = engine.operations<T>().panel_width,
+    const index n = tiles.samples(), width = engine.operations<T>().panel_width,
                 values = grid.tile_values(width);
     const Buffer<T> tile(values);
     const Buffer<double> wide(values);
     std::vector<T> all(offdiagonal ? 0 : static_cast<std::size_t>(n), T(0));
     for (index number = 0; number < grid.tiles(); ++number) {
-        layer.fill_distances(grid[number], tile.data(), wide.data(), engine, 0);
+        tiles.fill_distances(grid[number], tile.data(), wide.data(), engine, 0);
         grid[number].for_each_block(width, [&](index block, index row, index column) {
             for (index i = row; i < std::min(row + width, n); ++i)
                 for (index j = std::max(column, i + 1); j < std::min(column + width, n); ++j)
@@ -35,9 +35,7 @@ template <class T> double median_by_sorting(std::vector<T> values) {
 }
 
 template <class T> GramLayer<T> layer_of(const Stored& samples, const Engine& engine) {
-    Kernel kernel;
-    kernel.kind = KernelKind::rbf;
-    return make_gram_layer<T>(samples.view, kernel, false, nullptr, engine);
+    return GramLayer<T>(samples.view, RBF{}, false, nullptr, engine);
 }
 
 // Samples whose distances are hard for a search by digits.
@@ -71,11 +69,12 @@ TEST(median_is_that_of_sorting) {
                             const Engine engine{level, team};
                             const TileGrid grid(n, 48);
                             GramLayer<T> layer = layer_of<T>(stored, engine);
+                            PanelTiles<T>& tiles = layer.panel_tiles();
                             const double expected =
-                                median_by_sorting(distances_of(layer, grid, offdiagonal, engine));
-                            CHECK(median_squared_distance(layer, grid, offdiagonal, keep, engine) ==
+                                median_by_sorting(distances_of(tiles, grid, offdiagonal, engine));
+                            CHECK(median_squared_distance(tiles, grid, offdiagonal, keep, engine) ==
                                   expected);
-                            CHECK((layer.kept.data() != nullptr) == keep);
+                            CHECK((tiles.kept_distances() != nullptr) == keep);
                         }
             }
     });
@@ -94,9 +93,10 @@ TEST(median_is_that_of_the_samples) {
                 for (index j = 0; j < n; ++j)
                     squared(i, j) =
                         (stored.values.row(i) - stored.values.row(j)).cast<long double>().squaredNorm();
-            const double packed = median_squared_distance(layer, TileGrid(n, 24), offdiagonal, true, engine);
+            const double packed =
+                median_squared_distance(layer.panel_tiles(), TileGrid(n, 24), offdiagonal, true, engine);
             const long double expected = median_squared_distance(squared, offdiagonal);
-            CHECK_CLOSE(packed / (layer.centring.scale * layer.centring.scale), expected,
+            CHECK_CLOSE(packed / (layer.centring().scale * layer.centring().scale), expected,
                         1e-13 * static_cast<double>(expected));
         }
     }
@@ -113,8 +113,9 @@ TEST(median_of_many_distances_in_one_digit) {
         const TileGrid grid(700, 144);
         for (bool keep : {false, true}) {
             GramLayer<float> layer = layer_of<float>(stored, engine);
-            const double expected = median_by_sorting(distances_of(layer, grid, false, engine));
-            CHECK(median_squared_distance(layer, grid, false, keep, engine) == expected);
+            PanelTiles<float>& tiles = layer.panel_tiles();
+            const double expected = median_by_sorting(distances_of(tiles, grid, false, engine));
+            CHECK(median_squared_distance(tiles, grid, false, keep, engine) == expected);
         }
     }
 }
@@ -129,9 +130,9 @@ TEST(kept_distances_give_the_same_gram_values) {
         const Stored stored = store(random.normal(n, 20), Element::f32);
         const TileGrid grid(n, 48);
         GramLayer<T> kept = layer_of<T>(stored, engine), formed = layer_of<T>(stored, engine);
-        median_squared_distance(kept, grid, false, true, engine);
-        set_sigma(kept, 3.0);
-        set_sigma(formed, 3.0);
+        median_squared_distance(kept.panel_tiles(), grid, false, true, engine);
+        kept.set_sigma(3.0);
+        formed.set_sigma(3.0);
         const index values = grid.tile_values(width);
         const Buffer<T> a(values), b(values);
         const Buffer<double> wide(values);

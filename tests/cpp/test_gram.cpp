@@ -17,15 +17,15 @@ template <class T> RowMajor<T> gram_of(const Stored& samples, const Kernel& kern
 }
 
 std::vector<Kernel> kernels() {
-    std::vector<Kernel> all(8);
-    all[1].kind = KernelKind::cosine;
-    all[2].kind = KernelKind::rbf;
-    all[3].kind = KernelKind::rbf, all[3].sigma = 2, all[3].bandwidth = 7;  // sigma counts
-    all[4].kind = KernelKind::laplacian, all[4].offdiagonal = true, all[4].bandwidth = 0.5;
-    all[5].kind = KernelKind::polynomial, all[5].degree = 3, all[5].coef0 = 2;
-    all[6].kind = KernelKind::distance;
-    all[7].kind = KernelKind::distance, all[7].exponent = 0.75;
-    return all;
+    return {Linear{},
+            Cosine{},
+            Correlation{},
+            RBF{},
+            RBF{{.relative = 7, .sigma = 2}},  // sigma counts
+            Laplacian{{.relative = 0.5, .offdiagonal = true}},
+            Polynomial{.degree = 3, .coef0 = 2},
+            Distance{},
+            Distance{.exponent = 0.75}};
 }
 
 }  // namespace
@@ -42,8 +42,9 @@ TEST(gram_is_the_kernel_as_defined) {
                 const double largest = static_cast<double>(expected.cwiseAbs().maxCoeff());
                 // |x|^2 + |y|^2 - 2 <x, y> knows a distance to a rounding of |x|^2. Samples of few features may be so near
                 // that a root of it has half the digits.
-                const bool root = kernel.kind == KernelKind::laplacian || kernel.kind == KernelKind::distance;
-                const double power = kernel.kind == KernelKind::distance ? kernel.exponent / 2 : 0.5;
+                const auto* distance = kernel.as<Distance>();
+                const bool root = kernel.as<Laplacian>() || distance;
+                const double power = distance ? distance->exponent / 2 : 0.5;
                 const auto tolerance = [&](double of_entries, double unit) {
                     return largest * (root && p < 100 ? 4 * std::pow(unit, power) : of_entries);
                 };
@@ -75,19 +76,15 @@ TEST(gram_of_equal_samples_is_exact) {
     Random random(63);
     Matrix values = random.normal(60, 300);
     values.row(40) = values.row(3);
-    Kernel kernel;
-    kernel.kind = KernelKind::rbf;
-    const RowMajor<float> narrow = gram_of<float>(store(values, Element::f32), kernel);
-    const RowMajor<double> wide = gram_of<double>(store(values, Element::f32), kernel);
+    const RowMajor<float> narrow = gram_of<float>(store(values, Element::f32), RBF{});
+    const RowMajor<double> wide = gram_of<double>(store(values, Element::f32), RBF{});
     CHECK(narrow(3, 40) == 1 && wide(3, 40) == 1);
     CHECK((narrow.diagonal().array() == 1).all() && (wide.diagonal().array() == 1).all());
 }
 
 TEST(gram_without_a_bandwidth_is_nan) {
     for (bool offdiagonal : {false, true}) {
-        Kernel kernel;
-        kernel.kind = KernelKind::rbf;
-        kernel.offdiagonal = offdiagonal;
+        const Kernel kernel = RBF{{.offdiagonal = offdiagonal}};
         for (index n : {1, 2, 9})
             CHECK(gram_of<double>(store(Matrix::Ones(n, 2), Element::f64), kernel).array().isNaN().all());
     }
@@ -96,10 +93,8 @@ TEST(gram_without_a_bandwidth_is_nan) {
 TEST(gram_refuses_what_it_cannot_read) {
     Matrix values = Matrix::Ones(5, 5);
     double out[25];
-    Kernel precomputed;
-    precomputed.kind = KernelKind::precomputed;
     CHECK_THROWS(std::invalid_argument,
-                 gram<double>(store(values, Element::f64).view, precomputed, 1, {}, out));
+                 gram<double>(store(values, Element::f64).view, Precomputed{}, 1, {}, out));
     values(3, 1) = std::numeric_limits<double>::quiet_NaN();
     for (const Kernel& kernel : kernels())
         CHECK_THROWS(NonFinite, gram<double>(store(values, Element::f64).view, kernel, 1, {}, out));

@@ -11,9 +11,12 @@ namespace {
 
 using Long = long double;
 
+KernelMap rbf_map(const ExponentialMap& constants) { return RBF::Map{constants}; }
+KernelMap laplacian_map(const ExponentialMap& constants) { return Laplacian::Map{constants}; }
+
 // apply() on a few blocks' worth of inner products, whose row and column terms are zero.
 template <class T>
-std::vector<T> applied(const Level& level, const KernelMap<T>& map, const std::vector<T>& products) {
+std::vector<T> applied(const Level& level, const KernelMap& map, const std::vector<T>& products) {
     const Operations<T>& operations = operations_of<T>(level);
     const index width = operations.panel_width, size = width * width,
                 count = static_cast<index>(products.size());
@@ -61,7 +64,7 @@ TEST(exponential_to_two_ulps) {
         // exp(reference - d2): from the largest shift down to where results leave the normal numbers
         const T lowest = sizeof(T) == 4 ? T(87) : T(708);
         for (T reference : {T(0), T(40)}) {
-            KernelMap<T> map{.kind = KernelKind::rbf, .centred = false, .rate = 1, .reference = reference};
+            const KernelMap map = rbf_map({.rate = 1, .reference = reference, .centred = false});
             const std::vector<T> d2 = grid<T>(reference + lowest);
             const std::vector<T> values = applied<T>(level, map, products_for(d2));
             double worst = 0;
@@ -69,7 +72,7 @@ TEST(exponential_to_two_ulps) {
                 worst = std::max(worst, ulps(values[i], std::exp(static_cast<Long>(reference - d2[i]))));
             CHECK_CLOSE(worst, 0, 2);
         }
-        KernelMap<T> map{.kind = KernelKind::rbf, .centred = false, .rate = 1};
+        const KernelMap map = rbf_map({.rate = 1, .centred = false});
         CHECK(applied<T>(level, map, {T(0)})[0] == 1);
         for (T value : applied<T>(level, map, products_for<T>({T(100000), T(1e30)})))
             CHECK(value >= 0 && value < T(2e-38));
@@ -80,8 +83,7 @@ TEST(exponential_minus_one_to_two_ulps) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
         for (T reference : {T(0), T(1e-3), T(0.4), T(1), T(16)}) {
-            KernelMap<T> map{
-                .kind = KernelKind::rbf, .centred = true, .rate = 1, .reference = reference, .level = 1};
+            const KernelMap map = rbf_map({.rate = 1, .reference = reference});
             std::vector<T> d2 = grid<T>(reference + 40);
             for (T step = reference * std::numeric_limits<T>::epsilon(); step < reference; step *= T(1.1)) {
                 d2.push_back(reference - step);  // small arguments of either sign
@@ -100,7 +102,7 @@ TEST(laplacian_and_distances) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
         const std::vector<T> d2 = grid<T>(T(100));
-        const auto compare = [&](const KernelMap<T>& map, double digits,
+        const auto compare = [&](const KernelMap& map, double digits,
                                  const std::function<Long(Long)>& expected) {
             const std::vector<T> values = applied<T>(level, map, products_for(d2));
             for (std::size_t i = 0; i < d2.size(); ++i) {
@@ -109,22 +111,16 @@ TEST(laplacian_and_distances) {
             }
         };
         const T rate = T(0.75), reference = T(3.25), level_value = T(0.0387742);
-        compare({.kind = KernelKind::laplacian, .centred = false, .rate = rate}, 3,
+        compare(laplacian_map({.rate = rate, .centred = false}), 3,
                 [&](Long x) { return std::exp(-rate * std::sqrt(x)); });
-        compare({.kind = KernelKind::laplacian,
-                 .centred = true,
-                 .rate = rate,
-                 .reference = reference,
-                 .level = level_value},
-                3, [&](Long x) { return level_value * std::expm1(reference - rate * std::sqrt(x)); });
-        compare({.kind = KernelKind::distance, .reference = reference}, 10,
+        compare(laplacian_map({.rate = rate, .reference = reference, .factor = level_value}), 3,
+                [&](Long x) { return level_value * std::expm1(reference - rate * std::sqrt(x)); });
+        compare(Distance::Map{.reference = reference}, 10,
                 [&](Long x) { return -(std::sqrt(x) - reference) / 2; });
         for (double exponent : {0.5, 1.5, 1.0 / 3})
-            compare({.kind = KernelKind::distance, .reference = reference, .exponent = exponent}, 200,
-                    [&](Long x) {
-                        return -(std::pow(x, static_cast<Long>(static_cast<T>(exponent / 2))) - reference) /
-                               2;
-                    });
+            compare(Distance::Map{.reference = reference, .exponent = exponent}, 200, [&](Long x) {
+                return -(std::pow(x, static_cast<Long>(static_cast<T>(exponent / 2))) - reference) / 2;
+            });
     });
 }
 
@@ -146,16 +142,12 @@ TEST(polynomial_up_to_what_centring_removes) {
                 }
                 const std::vector<T> before(block.data(), block.data() + width * width);
                 const double rate = 0.3;
-                operations.apply({.kind = KernelKind::polynomial,
-                                  .centred = true,
-                                  .rate = rate,
-                                  .reference = base,
-                                  .degree = degree},
-                                 row.data(), column.data(), width, width, block.data());
+                operations.apply(Polynomial::Map{.rate = rate, .base = base, .degree = degree}, row.data(),
+                                 column.data(), width, width, block.data());
                 for (index i = 0; i < width; ++i)
                     for (index j = 0; j < width; ++j) {
-                        const Long alone =
-                            static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]);
+                        const Long alone = static_cast<Long>(rate) * (static_cast<Long>(row.data()[i]) +
+                                                                      static_cast<Long>(column.data()[j]));
                         const Long d =
                             alone + static_cast<Long>(rate) *
                                         static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
@@ -172,18 +164,15 @@ TEST(polynomial_up_to_what_centring_removes) {
                                         1e-18 * std::pow(std::abs(base) + 8, degree));
                     }
                 std::copy(before.begin(), before.end(), block.data());
-                operations.apply({.kind = KernelKind::polynomial,
-                                  .centred = false,
-                                  .rate = rate,
-                                  .reference = base,
-                                  .degree = degree},
-                                 row.data(), column.data(), width, width, block.data());
+                operations.apply(
+                    Polynomial::Map{.rate = rate, .base = base, .degree = degree, .centred = false},
+                    row.data(), column.data(), width, width, block.data());
                 for (index i = 0; i < width; ++i)
                     for (index j = 0; j < width; ++j) {
-                        const Long d = static_cast<Long>(row.data()[i]) +
-                                       static_cast<Long>(column.data()[j]) +
-                                       static_cast<Long>(rate) *
-                                           static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
+                        const Long d =
+                            static_cast<Long>(rate) *
+                            (static_cast<Long>(row.data()[i]) + static_cast<Long>(column.data()[j]) +
+                             static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]));
                         const Long expected =
                             std::pow(static_cast<Long>(base) + d, static_cast<Long>(degree));
                         CHECK_CLOSE(block.data()[i * width + j], expected,
@@ -200,27 +189,58 @@ TEST(maps_leave_zero_beyond_the_edge) {
         const index width = operations.panel_width;
         const Buffer<T> block(width * width), terms(width);
         std::fill_n(terms.data(), width, T(1));
-        for (KernelKind kind :
-             {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial, KernelKind::distance})
-            for (double exponent : {1.0, 0.7})
-                for (index rows : {index{1}, width / 2, width})
-                    for (index columns : {index{1}, width / 2, width - 1, width}) {
-                        std::fill_n(block.data(), width * width, T(0));  // as `accumulate` leaves it there
-                        operations.apply(
-                            {.kind = kind, .centred = false, .rate = 1, .exponent = exponent, .degree = 2},
-                            terms.data(), terms.data(), rows, columns, block.data());
-                        for (index i = 0; i < width; ++i)
-                            for (index j = 0; j < width; ++j)
-                                CHECK((block.data()[i * width + j] != 0) == (i < rows && j < columns));
-                    }
+        const std::vector<KernelMap> maps{rbf_map({.rate = 1, .centred = false}),
+                                          laplacian_map({.rate = 1, .centred = false}),
+                                          Polynomial::Map{.rate = 1, .degree = 2, .centred = false},
+                                          Distance::Map{}, Distance::Map{.exponent = 0.7}};
+        for (const KernelMap& map : maps)
+            for (index rows : {index{1}, width / 2, width})
+                for (index columns : {index{1}, width / 2, width - 1, width}) {
+                    std::fill_n(block.data(), width * width, T(0));  // as `accumulate` leaves it there
+                    operations.apply(map, terms.data(), terms.data(), rows, columns, block.data());
+                    for (index i = 0; i < width; ++i)
+                        for (index j = 0; j < width; ++j)
+                            CHECK((block.data()[i * width + j] != 0) == (i < rows && j < columns));
+                }
     });
 }
 
 TEST(linear_kernels_are_left_alone) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
-        for (KernelKind kind : {KernelKind::linear, KernelKind::cosine, KernelKind::precomputed})
-            CHECK(applied<T>(level, {.kind = kind}, {T(1), T(-2)}) == std::vector<T>({T(1), T(-2)}));
+        for (const KernelMap& map :
+             std::vector<KernelMap>{LinearMap{}, CosineMap{}, CorrelationMap{}, PrecomputedMap{}})
+            CHECK(applied<T>(level, map, {T(1), T(-2)}) == std::vector<T>({T(1), T(-2)}));
+    });
+}
+
+TEST(distances_take_the_same_map_as_products) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const Operations<T>& operations = operations_of<T>(level);
+        const index width = operations.panel_width;
+        const Buffer<T> products(width * width), distances(width * width), rows(width), columns(width);
+        Random random(23);
+        for (index i = 0; i < width; ++i) {
+            rows.data()[i] = static_cast<T>(2 + std::abs(random.normal()));
+            columns.data()[i] = static_cast<T>(2 + std::abs(random.normal()));
+            for (index j = 0; j < width; ++j)
+                products.data()[i * width + j] = distances.data()[i * width + j] =
+                    static_cast<T>(random.normal());
+        }
+        for (const KernelMap& map : std::vector<KernelMap>{rbf_map({.rate = 1}), laplacian_map({.rate = 2}),
+                                                           Distance::Map{}, Distance::Map{.exponent = 0.7}}) {
+            const Buffer<T> mapped(width * width);
+            std::copy_n(distances.data(), width * width, mapped.data());
+            operations.squared_distances(rows.data(), columns.data(), width - 1, width - 2, mapped.data());
+            operations.apply_to_distances(map, width - 1, width - 2, mapped.data());
+            const Buffer<T> direct(width * width);
+            std::copy_n(products.data(), width * width, direct.data());
+            operations.apply(map, rows.data(), columns.data(), width - 1, width - 2, direct.data());
+            // Contraction into fused multiply-adds may differ by the last bit of the distance.
+            for (index i = 0; i < (width - 1) * width; ++i)
+                CHECK_CLOSE(mapped.data()[i], direct.data()[i], 32 * epsilon<T>);
+        }
     });
 }
 

@@ -54,7 +54,7 @@ struct Case {
     const char* name;
     index samples;
     std::vector<index> a, b;
-    KernelKind kind;
+    Kernel kernel;
     bool double_precision;
     Route route;
 };
@@ -64,38 +64,26 @@ struct Case {
 TEST(memory_stays_below_the_plan) {
     if (sanitized) return;  // a sanitizer's memory is not the plan's
     const Case cases[] = {
-        {"a pair", 1500, {1000}, {700}, KernelKind::linear, false, Route::gram},
-        {"a pair, features", 6000, {300}, {200}, KernelKind::linear, false, Route::feature},
-        {"panels of 2 MiB", 1024, std::vector<index>(20, 512), {}, KernelKind::linear, false, Route::gram},
-        {"panels just over 2 MiB",
-         1030,
-         std::vector<index>(12, 260),
-         {},
-         KernelKind::linear,
-         true,
-         Route::gram},
-        {"many layers", 300, std::vector<index>(150, 8), {}, KernelKind::linear, false, Route::gram},
-        {"many layers of two networks", 200, std::vector<index>(60, 8), std::vector<index>(60, 8),
-         KernelKind::linear, false, Route::gram},
-        {"many tiles of features",
-         64,
-         std::vector<index>(25, 1500),
-         {},
-         KernelKind::linear,
-         false,
-         Route::feature},
-        {"many samples", 30000, {2, 2, 2, 2}, {}, KernelKind::linear, false, Route::feature},
-        {"many samples, rbf", 9000, {2, 2, 2}, {}, KernelKind::rbf, false, Route::gram},
+        {"a pair", 1500, {1000}, {700}, Linear{}, false, Route::gram},
+        {"a pair, features", 6000, {300}, {200}, Linear{}, false, Route::feature},
+        {"panels of 2 MiB", 1024, std::vector<index>(20, 512), {}, Linear{}, false, Route::gram},
+        {"panels just over 2 MiB", 1030, std::vector<index>(12, 260), {}, Linear{}, true, Route::gram},
+        {"many layers", 300, std::vector<index>(150, 8), {}, Linear{}, false, Route::gram},
+        {"many layers of two networks", 200, std::vector<index>(60, 8), std::vector<index>(60, 8), Linear{},
+         false, Route::gram},
+        {"many tiles of features", 64, std::vector<index>(25, 1500), {}, Linear{}, false, Route::feature},
+        {"many samples", 30000, {2, 2, 2, 2}, {}, Linear{}, false, Route::feature},
+        {"many samples, rbf", 9000, {2, 2, 2}, {}, RBF{}, false, Route::gram},
         {"many samples and layers",
          8000,
          std::vector<index>(40, 1),
          {},
-         KernelKind::laplacian,
+         Laplacian{{.sigma = 1}},  // without the memory of a search for the median
          false,
          Route::gram},
-        {"rbf, distances kept", 3000, {50, 50}, {}, KernelKind::rbf, false, Route::gram},
-        {"rbf, none kept", 12000, {3}, {}, KernelKind::rbf, false, Route::gram},
-        {"polynomial", 2500, {30, 30, 30}, {}, KernelKind::polynomial, true, Route::gram},
+        {"rbf, distances kept", 3000, {50, 50}, {}, RBF{}, false, Route::gram},
+        {"rbf, none kept", 12000, {3}, {}, RBF{}, false, Route::gram},
+        {"polynomial", 2500, {30, 30, 30}, {}, Polynomial{}, true, Route::gram},
     };
     Random random(91);
     for (const Case& one : cases) {
@@ -112,11 +100,7 @@ TEST(memory_stays_below_the_plan) {
         add(one.a, first);
         add(one.b, second);
         const Layers layers = second.empty() ? Layers(first) : Layers(first, second);
-        Kernel kernel;
-        kernel.kind = one.kind;
-        if (one.kind == KernelKind::laplacian)
-            kernel.sigma = 1;  // without the memory of a search for the median
-        const Settings options = settings(kernel, false, one.double_precision, 2, one.route);
+        const Settings options = settings(one.kernel, false, one.double_precision, 2, one.route);
         const Plan plan = plan_of(problem_of(layers, options));
         const index peak = peak_of([&] { pairwise(layers, options); });
         CHECK(peak > 0 && peak <= plan.bytes + stacks_and_code);

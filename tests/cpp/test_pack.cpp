@@ -39,7 +39,7 @@ template <class T> T value_at(const Panels<T>& panels, index vector, index coord
 }
 
 struct Expected {
-    LongMatrix values;  // (x * row_scale - mean) * scale
+    LongMatrix values;  // (x' - mean) * scale, x' being scaled rows
     double tolerance;   // of a value
 };
 
@@ -153,14 +153,19 @@ TEST(pack_scales_rows_and_takes_values_as_they_are) {
                     pack<T>(stored.view, vectors_are_samples, nullptr, nullptr, {}, sums, engine);
                 check_panels(plain, sums, vectors_are_samples, {stored.values.cast<long double>(), 0}, {});
 
-                const std::vector<double> row_scale = inverse_row_norms(stored.view, engine);
-                const Centring centring = centring_of(stored.view, row_scale.data(), engine);
-                LongMatrix expected = stored.values.cast<long double>().rowwise().normalized();
-                expected.rowwise() -= expected.colwise().mean().eval();
-                const Panels<T> unit =
-                    pack<T>(stored.view, vectors_are_samples, &centring, row_scale.data(), {}, sums, engine);
-                check_panels(unit, sums, vectors_are_samples,
-                             {expected * centring.scale, 2 * epsilon<T> + 4e-15}, {});
+                for (Rows rows : {Rows::unit, Rows::standardised}) {
+                    const std::optional<RowScaling> scaling = row_scaling(stored.view, rows, engine);
+                    const Centring centring = centring_of(stored.view, &*scaling, engine);
+                    LongMatrix expected = stored.values.cast<long double>();
+                    if (rows == Rows::standardised) expected.colwise() -= expected.rowwise().mean().eval();
+                    expected.rowwise().normalize();
+                    expected.rowwise() -= expected.colwise().mean().eval();
+                    const Panels<T> unit =
+                        pack<T>(stored.view, vectors_are_samples, &centring, &*scaling, {}, sums, engine);
+                    check_panels(unit, sums, vectors_are_samples,
+                                 {expected * centring.scale, 2 * epsilon<T> + 4e-15}, {});
+                }
+                CHECK(!row_scaling(stored.view, Rows::as_given, engine));
             }
     });
 }
@@ -302,10 +307,8 @@ TEST(non_finite_values_are_found) {
                     }
                 }
                 const Stored stored = store(values, Element::f64, layout);
-                CHECK_THROWS(NonFinite, {
-                    const std::vector<double> row_scale = inverse_row_norms(stored.view, engine);
-                    centring_of(stored.view, row_scale.data(), engine);
-                });
+                for (Rows rows : {Rows::unit, Rows::standardised})
+                    CHECK_THROWS(NonFinite, row_scaling(stored.view, rows, engine));
             }
 }
 
@@ -332,10 +335,32 @@ TEST(row_norms_never_overflow) {
         values.row(3).setZero();
         values.row(4) *= 1e-5;
         values(4, 299) = 1e200;  // the largest comes last
-        const std::vector<double> inverse = inverse_row_norms(store(values, Element::f64).view, engine);
+        const std::vector<double> norms = row_norms(store(values, Element::f64).view, engine);
         for (index i = 0; i < 70; ++i) {
             const long double norm = values.row(i).cast<long double>().stableNorm();
-            CHECK_CLOSE(inverse[static_cast<std::size_t>(i)] * norm, i == 3 ? 0 : 1, 1e-15);
+            CHECK_CLOSE(norms[static_cast<std::size_t>(i)], norm, 1e-15 * static_cast<double>(norm));
+        }
+    }
+}
+
+// A sample without a direction is scaled by zero: no noise of rounding becomes a direction.
+TEST(row_scaling_of_samples_without_a_direction) {
+    for (const Level* level : levels()) {
+        Team team(1);
+        const Engine engine{*level, team};
+        Random random(7);
+        Matrix values = random.normal(9, 300);
+        values.row(2).setZero();
+        values.row(5).setConstant(0.1);
+        values.row(7).setConstant(1e300);
+        const Stored stored = store(values, Element::f64);
+        const RowScaling unit = *row_scaling(stored.view, Rows::unit, engine);
+        const RowScaling standardised = *row_scaling(stored.view, Rows::standardised, engine);
+        for (index i = 0; i < 9; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            CHECK(unit.shift[at] == 0 && (unit.scale[at] == 0) == (i == 2));
+            CHECK((standardised.scale[at] == 0) == (i == 2 || i == 5 || i == 7));
+            if (standardised.scale[at] == 0) CHECK(standardised.shift[at] == values(i, 0));
         }
     }
 }

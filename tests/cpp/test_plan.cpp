@@ -65,15 +65,17 @@ TEST(plan_counts_operations_as_the_theory_does) {
 }
 
 TEST(plan_of_other_kernels_is_the_gram_route) {
-    for (KernelKind kind : {KernelKind::rbf, KernelKind::laplacian, KernelKind::polynomial,
-                            KernelKind::distance, KernelKind::precomputed})
+    for (const Kernel& kernel :
+         std::vector<Kernel>{RBF{}, Laplacian{}, Polynomial{}, Distance{}, Precomputed{}})
         for_each_problem([&](Problem problem) {
-            problem.settings.kernel.kind = kind;
+            problem.settings.kernel = kernel;
             CHECK(make_plan(problem, 24).route == Route::gram);
         });
-    Problem cosine = problem_for(40000, {10}, {10});
-    cosine.settings.kernel.kind = KernelKind::cosine;
-    CHECK(make_plan(cosine, 24).route == Route::feature);
+    for (const Kernel& kernel : std::vector<Kernel>{Linear{}, Cosine{}, Correlation{}}) {
+        Problem problem = problem_for(40000, {10}, {10});
+        problem.settings.kernel = kernel;
+        CHECK(make_plan(problem, 24).route == Route::feature);
+    }
 }
 
 TEST(plan_stays_within_its_limits) {
@@ -113,12 +115,11 @@ TEST(plan_does_not_depend_on_threads) {  // so results do not
 
 TEST(plan_bytes_grow_with_samples_and_features) {
     for (Route route : {Route::gram, Route::feature})
-        for (KernelKind kind : {KernelKind::linear, KernelKind::rbf}) {
-            if (route == Route::feature && kind == KernelKind::rbf) continue;
+        for (const Kernel& kernel : std::vector<Kernel>{Linear{}, RBF{{.sigma = 1}}}) {
+            if (route == Route::feature && !kernel.is_linear()) continue;
             const auto bytes = [&](index n, index p) {
                 Problem problem = problem_for(n, {p, p}, {}, route);
-                problem.settings.kernel.kind = kind;
-                problem.settings.kernel.sigma = 1;
+                problem.settings.kernel = kernel;
                 problem.settings.threads = 1;
                 return make_plan(problem, 24).bytes;
             };
@@ -136,9 +137,9 @@ TEST(plan_bytes_grow_with_samples_and_features) {
 }
 
 TEST(plan_fits_into_max_bytes_or_is_refused) {
-    for (KernelKind kind : {KernelKind::linear, KernelKind::rbf})
+    for (const Kernel& kernel : std::vector<Kernel>{Linear{}, RBF{}})
         for_each_problem([&](Problem problem) {
-            problem.settings.kernel.kind = kind;
+            problem.settings.kernel = kernel;
             const index wanted = make_plan(problem, 24).bytes;
             for (index limit : {wanted + 1, wanted, wanted - 1, wanted / 2, wanted / 10, index{1}}) {
                 problem.settings.max_bytes = limit;
@@ -158,24 +159,29 @@ TEST(plan_fits_into_max_bytes_or_is_refused) {
     CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));  // a MemoryError for those who know no better
 }
 
-TEST(plan_takes_the_slower_route_when_only_that_fits) {
-    // Few features of many samples: the feature route holds the same panels and fewer tiles of its own; many features of
-    // few samples: the Gram route. A limit between the two plans decides against the faster one.
-    for_each_problem([&](Problem problem) {
-        const Plan gram = make_plan(with_route(problem, Route::gram), 24),
-                   feature = make_plan(with_route(problem, Route::feature), 24);
-        problem.settings.max_bytes = std::min(gram.bytes, feature.bytes);
-        CHECK(make_plan(problem, 24).bytes <= problem.settings.max_bytes);
+TEST(plan_keeps_its_route_whatever_max_bytes) {
+    // Bits follow the route, so a limit between the two plans refuses the faster one rather than taking the other.
+    for_each_problem([&](const Problem& problem) {
+        const Plan free = make_plan(problem, 24);
+        for (const Route route : {Route::gram, Route::feature}) {
+            Problem limited = problem;
+            limited.settings.max_bytes = make_plan(with_route(problem, route), 24).bytes;
+            try {
+                CHECK(make_plan(limited, 24).route == free.route);
+            } catch (const OverBudget&) {
+                CHECK(route != free.route);
+            }
+        }
     });
 }
 
 TEST(plan_keeps_distances_only_within_its_room) {
     Problem problem = problem_for(3000, {100, 100, 100}, {});
-    problem.settings.kernel.kind = KernelKind::rbf;
+    problem.settings.kernel = RBF{};
     CHECK(make_plan(problem, 24).kept_layers == 3);
     problem.samples = 20000;  // half a gigabyte or more a layer
     CHECK(make_plan(problem, 24).kept_layers == 0);
-    problem.settings.kernel.sigma = 1;  // no search for a median
+    problem.settings.kernel = RBF{{.sigma = 1}};  // no search for a median
     problem.samples = 3000;
     CHECK(make_plan(problem, 24).kept_layers == 0);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Kernels, plans, all pairs of layers, and the same in pieces.
+// Plans, all pairs of layers, and the same in pieces.
 #include "compare/pairwise.hpp"
 
 #include "bindings/common.hpp"
@@ -8,12 +8,8 @@
 namespace fastcka {
 namespace {
 
-constexpr std::array kernel_kinds{
-    std::pair{"linear", KernelKind::linear},           std::pair{"rbf", KernelKind::rbf},
-    std::pair{"laplacian", KernelKind::laplacian},     std::pair{"polynomial", KernelKind::polynomial},
-    std::pair{"cosine", KernelKind::cosine},           std::pair{"distance", KernelKind::distance},
-    std::pair{"precomputed", KernelKind::precomputed},
-};
+constexpr std::array estimators{std::pair{"biased", Estimator::biased},
+                                std::pair{"unbiased", Estimator::unbiased}};
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
                             std::pair{"feature", Route::feature}};
 
@@ -29,26 +25,10 @@ const char* text_of(Status status) {
     return "";
 }
 
-using Arrays = std::vector<py::array>;
 using Widths = std::vector<index>;
 
-Layers layers_of(const Arrays& a, const std::optional<Arrays>& b) {
-    if (!b) return {views_of(a)};
-    return {views_of(a), views_of(*b)};
-}
-
-Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
-                     const std::string& route) {
-    return {kernel,
-            unbiased ? Estimator::unbiased : Estimator::biased,
-            double_precision ? Precision::float64 : Precision::float32,
-            threads,
-            max_bytes,
-            named(routes, route)};
-}
-
-// of(report) for each layer of the rows, or of the columns
-template <class Of> py::list reports(const Alignment& alignment, bool of_columns, Of&& of) {
+// of(note) for each layer of the rows, or of the columns
+template <class Of> py::list notes(const Alignment& alignment, bool of_columns, Of&& of) {
     const index first = of_columns ? alignment.set.first_column() : 0;
     const index count = of_columns ? alignment.set.columns() : alignment.set.rows();
     py::list list;
@@ -57,24 +37,27 @@ template <class Of> py::list reports(const Alignment& alignment, bool of_columns
     return list;
 }
 py::list statuses(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerNote& report) { return text_of(report.status); });
+    return notes(alignment, of_columns, [](const LayerNote& note) { return text_of(note.status); });
 }
 py::list sigmas(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerNote& report) { return report.sigma; });
+    return notes(alignment, of_columns, [](const LayerNote& note) { return note.sigma; });
 }
 
 }  // namespace
 
 void bind_pairwise(py::module_& m) {
-    py::class_<Kernel>(m, "Kernel")
-        .def(py::init([](const std::string& kind, double bandwidth, double sigma, bool offdiag, int degree,
-                         double coef0, double gamma, double exponent) {
-                 return Kernel{
-                     named(kernel_kinds, kind), bandwidth, sigma, offdiag, degree, coef0, gamma, exponent};
+    py::class_<Settings>(m, "Settings")
+        .def(py::init([](const Kernel& kernel, const std::string& estimator, bool double_precision,
+                         int n_threads, index max_bytes, const std::string& route) {
+                 return Settings{kernel,
+                                 named(estimators, estimator),
+                                 double_precision ? Precision::float64 : Precision::float32,
+                                 n_threads,
+                                 max_bytes,
+                                 named(routes, route)};
              }),
-             py::arg("kind"), py::kw_only(), py::arg("bandwidth") = 1.0, py::arg("sigma") = not_given,
-             py::arg("offdiagonal") = false, py::arg("degree") = 2, py::arg("coef0") = 1.0,
-             py::arg("gamma") = not_given, py::arg("exponent") = 1.0);
+             py::arg("kernel"), py::kw_only(), py::arg("estimator"), py::arg("double_precision"),
+             py::arg("n_threads"), py::arg("max_bytes") = 0, py::arg("route") = "auto");
 
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
@@ -110,29 +93,21 @@ void bind_pairwise(py::module_& m) {
 
     m.def(
         "pairwise",
-        [](const Arrays& layers_a, const std::optional<Arrays>& layers_b, const Kernel& kernel, bool unbiased,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route,
+        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings,
            const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
-            const Settings settings =
-                settings_of(kernel, unbiased, double_precision, n_threads, max_bytes, route);
             const Observer observer = observer_of(progress);
             const WithoutGil without_gil;
             return pairwise(layers, settings, observer);
         },
-        py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
-        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"),
-        py::arg("progress"));
+        py::arg("layers_a"), py::arg("layers_b"), py::arg("settings"), py::arg("progress") = std::nullopt);
 
     m.def(
         "plan",
-        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Kernel& kernel,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route) {
-            return plan_of({n, layer_set(widths_a, widths_b),
-                            settings_of(kernel, false, double_precision, n_threads, max_bytes, route)});
+        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Settings& settings) {
+            return plan_of(problem_of(n, layer_set(widths_a, widths_b), settings));
         },
-        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
-        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route") = "auto");
+        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"));
 }
 
 }  // namespace fastcka

@@ -18,21 +18,26 @@ void check(bool condition, const char* message) {
 
 }  // namespace
 
-Problem problem_of(const Layers& layers, const Settings& settings) {
-    check(layers.split > 0, "no layers");
-    Problem problem{layers.samples(), layers.set(), settings};
-    for (const MatrixView& view : layers.views) {
-        check(view.rows == problem.samples, "layers have different numbers of samples");
-        check(view.columns > 0, "a layer without features");
-        check(settings.kernel.kind != KernelKind::precomputed || view.columns == view.rows,
+Problem problem_of(index samples, LayerSet layers, Settings settings) {
+    check(layers.rows() > 0 && layers.columns() > 0, "no layers");
+    for (index width : layers.widths()) {
+        check(width > 0, "a layer without features");
+        check(!settings.kernel.is_given() || width == samples,
               "a Gram matrix that is not square");
     }
-    check(problem.samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
+    check(samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
     check(settings.threads > 0, "threads must be positive");
     check(settings.route != Route::feature || settings.kernel.is_linear(),
           "the feature route is for linear kernels");
-    if (problem.samples <= few_samples) problem.settings.precision = Precision::float64;
-    return problem;
+    if (samples <= few_samples) settings.precision = Precision::float64;
+    return {samples, std::move(layers), settings};
+}
+
+Problem problem_of(const Layers& layers, const Settings& settings) {
+    check(layers.split > 0, "no layers");
+    for (const MatrixView& view : layers.views)
+        check(view.rows == layers.samples(), "layers have different numbers of samples");
+    return problem_of(layers.samples(), layers.set(), settings);
 }
 
 Plan plan_of(const Problem& problem) {
@@ -110,13 +115,14 @@ Partial sum_blocks(const Sweep& sweep, index first, index last, const Statistics
     return blocks(sweep, first, last, known);
 }
 
-Pairwise of_precision(const Layers& layers, const Settings& settings, const Observer& observer) {
+Pairwise of_precision(const Layers& layers, const Settings& settings, const Statistics* known,
+                      const Observer& observer) {
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
     if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // what idles counts, too
     std::optional<Partial> all;
     sweep(layers, settings.kernel, plan, observer,
-          [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, nullptr)); });
+          [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, known)); });
     return finish(problem, plan, *all);
 }
 
@@ -124,11 +130,12 @@ Pairwise of_precision(const Layers& layers, const Settings& settings, const Obse
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
     try {
-        return of_precision(layers, settings, observer);
+        return of_precision(layers, settings, nullptr, observer);
     } catch (const NeedsDouble&) {
+        const Statistics known = statistics(layers, settings, 0, layers.count(), observer);
         Settings exact = settings;
         exact.precision = Precision::float64;
-        return of_precision(layers, exact, observer);
+        return of_precision(layers, exact, &known, observer);
     }
 }
 
@@ -137,18 +144,20 @@ Statistics statistics(const Layers& layers, const Settings& settings, index firs
     const Problem problem = problem_of(layers, settings);
     check(0 <= first && first <= last && last <= layers.count(), "no such layers");
     const Plan plan = plan_of(problem);
-    const bool wide = plan.precision == Precision::float64;
-    const auto of_layer = plan.route == Route::gram
-                              ? (wide ? gram_statistics<double> : gram_statistics<float>)
-                              : (wide ? feature_statistics<double> : feature_statistics<float>);
-    Statistics statistics{
-        std::vector<std::optional<LayerStatistics>>(static_cast<std::size_t>(layers.count()))};
+    const bool gram = plan.route == Route::gram, wide = plan.precision == Precision::float64;
+    const auto in_float64 = gram ? gram_statistics<double> : feature_statistics<double>;
+    const auto in_float32 = gram ? gram_statistics<float> : feature_statistics<float>;
+    Statistics statistics(layers.count());
     sweep(layers, settings.kernel, plan, observer, [&](const Sweep& sweep) {
-        for (index layer = first; layer < last; ++layer) try {
-                statistics.layers[static_cast<std::size_t>(layer)] = of_layer(sweep, layer);
+        for (index layer = first; layer < last; ++layer) {
+            auto& found = statistics.layers[static_cast<std::size_t>(layer)];
+            try {
+                found = (wide ? in_float64 : in_float32)(sweep, layer);
             } catch (const NeedsDouble&) {
-                statistics.layers[static_cast<std::size_t>(layer)] = LayerStatistics{{}, not_given, true};
+                found = in_float64(sweep, layer);
+                found->needs_float64 = true;
             }
+        }
     });
     return statistics;
 }
@@ -162,7 +171,7 @@ Partial partial(const Layers& layers, const Settings& settings, index first, ind
     for (index l = 0; l < layers.count(); ++l) {
         const auto& known = statistics.layers[static_cast<std::size_t>(l)];
         check(known.has_value(), "statistics of some layers are missing");
-        check(!known->needs_float64, "these layers need float64");
+        check(!known->needs_float64 || plan.precision == Precision::float64, "these layers need float64");
         check(static_cast<index>(known->centring.mean.size()) == problem.layers.width(l),
               "statistics of another number of features");
     }

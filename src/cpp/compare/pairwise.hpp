@@ -11,7 +11,8 @@ struct Pairwise : Alignment {
     Plan plan;
 };
 
-// What `layers` and `settings` ask of the planner. Throws std::invalid_argument where shapes do not fit.
+// What is asked of the planner. Throws std::invalid_argument where shapes do not fit.
+Problem problem_of(index samples, LayerSet layers, Settings settings);
 Problem problem_of(const Layers& layers, const Settings& settings);
 Plan plan_of(const Problem& problem);
 

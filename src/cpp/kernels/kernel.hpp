@@ -1,31 +1,99 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A kernel as the user names it; what it means for one representation is resolved in layers/gram_layer.
+// The list of kernels, and any of them as a value.
 #pragma once
 
-#include "simd/operations.hpp"
+#include "kernels/correlation.hpp"
+#include "kernels/cosine.hpp"
+#include "kernels/distance.hpp"
+#include "kernels/laplacian.hpp"
+#include "kernels/linear.hpp"
+#include "kernels/polynomial.hpp"
+#include "kernels/precomputed.hpp"
+#include "kernels/rbf.hpp"
 
-#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 namespace fastcka {
 
-inline constexpr double not_given = std::numeric_limits<double>::quiet_NaN();
+template <class... K> struct KernelList {
+    using Any = std::variant<K...>;
+    using AnyMap = std::variant<typename K::Map...>;
+    static std::vector<Any> defaults() { return {Any(K{})...}; }
+};
+using Kernels = KernelList<Linear, RBF, Laplacian, Polynomial, Cosine, Correlation, Distance, Precomputed>;
 
-struct Kernel {
-    KernelKind kind = KernelKind::linear;
-    double bandwidth = 1;      // rbf, laplacian: sigma = bandwidth * sqrt(median of squared distances)
-    double sigma = not_given;  // rbf, laplacian: this instead
-    bool offdiagonal = false;  // the median leaves the n zero distances of samples to themselves out
-    int degree = 2;            // polynomial: (gamma <x, y> + coef0)^degree
-    double coef0 = 1;
-    double gamma = not_given;  // not given: 1 / features
-    double exponent = 1;       // distance: 1/2 (|x|^e + |y|^e - |x - y|^e)
+// A kernel resolved for one layer: from inner products of packed samples to Gram values, see Operations::apply.
+using KernelMap = Kernels::AnyMap;
 
+// A kernel as the user names it; linear unless another is given.
+class Kernel {
+    template <class Of> auto visit(Of&& of) const { return std::visit(of, kernel_); }
+
+  public:
+    Kernel() = default;
+    template <class K>
+        requires std::is_constructible_v<Kernels::Any, K>
+    Kernel(K kernel) : kernel_(std::move(kernel)) {}
+    // With default options.
+    static Kernel named(const std::string& name) {
+        for (const Kernels::Any& each : Kernels::defaults())
+            if (Kernel kernel(each); kernel.name() == name) return kernel;
+        throw std::invalid_argument("unknown kernel " + name);
+    }
+
+    std::string name() const {
+        return visit([](const auto& k) { return k.name; });
+    }
+    Traits traits() const {
+        return visit([](const auto& k) { return k.traits; });
+    }
     // Inner products of (possibly rescaled) samples: feature space serves as well as Gram matrices.
-    bool is_linear() const { return kind == KernelKind::linear || kind == KernelKind::cosine; }
+    bool is_linear() const { return traits().form == Form::products; }
+    // Gram matrices are given.
+    bool is_given() const { return traits().form == Form::given; }
     // Gram matrices of centred features, or centred at the door: every full row sums to zero already.
-    bool is_centred() const { return is_linear() || kind == KernelKind::precomputed; }
-    bool has_sigma() const { return kind == KernelKind::rbf || kind == KernelKind::laplacian; }
-    bool needs_median() const { return has_sigma() && !(sigma == sigma); }
+    bool is_centred() const { return is_linear() || is_given(); }
+
+    // Null: it is another.
+    template <class K> const K* as() const { return std::get_if<K>(&kernel_); }
+    // Null: it has none.
+    const Bandwidth* bandwidth() const {
+        return visit([](const auto& k) -> const Bandwidth* {
+            if constexpr (requires { k.bandwidth; })
+                return &k.bandwidth;
+            else
+                return nullptr;
+        });
+    }
+    bool needs_median() const { return bandwidth() != nullptr && bandwidth()->needs_median(); }
+
+    // What the definition adds for each of two samples, by its norm, although centring removes it.
+    double own_term(double norm) const {
+        return visit([&](const auto& k) {
+            if constexpr (requires { k.own_term(norm); })
+                return k.own_term(norm);
+            else
+                return 0.0;
+        });
+    }
+
+    Resolved<KernelMap> resolve(const LayerFacts& layer) const {
+        return visit([&](const auto& k) -> Resolved<KernelMap> {
+            const auto [map, unit] = k.resolve(layer);
+            return {KernelMap(map), unit};
+        });
+    }
+
+    template <class Visit> void visit_options(Visit&& visit) {
+        std::visit([&](auto& k) { k.visit_options(visit); }, kernel_);
+    }
+
+  private:
+    Kernels::Any kernel_;
 };
 
 }  // namespace fastcka

@@ -25,21 +25,18 @@ template <class T> class DistanceSelection {
   public:
     using Key = typename KeyOf<T>::type;
 
-    DistanceSelection(GramLayer<T>& layer, const TileGrid& grid, const Engine& engine)
-        : layer_(layer), grid_(grid), engine_(engine),
+    DistanceSelection(PanelTiles<T>& tiles, const TileGrid& grid, const Engine& engine)
+        : tiles_(tiles), grid_(grid), engine_(engine),
           values_(grid.tile_values(engine.operations<T>().panel_width)),
           workers_(static_cast<std::size_t>(engine.team.threads())) {}
 
     void keep_distances() {
         Buffer<T> kept(grid_.tiles() * values_);
         engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
-            layer_.fill_distances(grid_[number], kept.data() + number * values_, scratch(worker).wide.data(),
+            tiles_.fill_distances(grid_[number], kept.data() + number * values_, scratch(worker).wide.data(),
                                   engine_, worker);
         });
-        layer_.kept = std::move(kept);
-        const index width = engine_.operations<T>().panel_width;
-        layer_.no_terms = Buffer<T>(width);
-        std::fill_n(layer_.no_terms.data(), width, T(0));
+        tiles_.keep_distances(std::move(kept));
     }
 
     // The distances of ranks `rank` and `next` (rank or rank + 1) among the n (n - 1) / 2 of pairs i < j.
@@ -60,7 +57,7 @@ template <class T> class DistanceSelection {
                 return {value(lowest),
                         next < below + inside ? value(lowest) : value(smallest_above(highest))};
             // Another histogram of kept distances costs less than sorting many; without them it costs their products.
-            const index collectable = layer_.kept.data() != nullptr
+            const index collectable = tiles_.kept_distances() != nullptr
                                           ? bins
                                           : median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
             if (inside <= collectable) {
@@ -99,15 +96,15 @@ template <class T> class DistanceSelection {
 
     // look(scratch, key) for every pair of samples i < j.
     template <class Look> void for_each_key(Look&& look) {
-        const index width = engine_.operations<T>().panel_width, n = layer_.view.rows;
+        const index width = engine_.operations<T>().panel_width, n = tiles_.samples();
         engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
             Scratch& mine = scratch(worker);
             const TileRange range = grid_[number];
             const T* tile = mine.tile.data();
-            if (layer_.kept.data() != nullptr) {
-                tile = layer_.kept.data() + number * values_;
+            if (tiles_.kept_distances() != nullptr) {
+                tile = tiles_.kept_distances() + number * values_;
             } else {
-                layer_.fill_distances(range, mine.tile.data(), mine.wide.data(), engine_, worker);
+                tiles_.fill_distances(range, mine.tile.data(), mine.wide.data(), engine_, worker);
             }
             range.for_each_block(width, [&](index block, index row, index column) {
                 const T* values = tile + block * width * width;
@@ -153,7 +150,7 @@ template <class T> class DistanceSelection {
         return smallest;
     }
 
-    GramLayer<T>& layer_;
+    PanelTiles<T>& tiles_;
     const TileGrid& grid_;
     const Engine& engine_;
     index values_;
@@ -163,16 +160,16 @@ template <class T> class DistanceSelection {
 }  // namespace
 
 template <class T>
-double median_squared_distance(GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal, bool keep,
+double median_squared_distance(PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine) {
-    const index n = layer.view.rows;
+    const index n = tiles.samples();
     if (n < 2) return 0;  // no pair of samples
     const index zeros =
         offdiagonal ? 0 : n;  // distances of samples to themselves; every other one comes twice
     const index count = n * n - n + zeros;
     const index lower = (count - 1) / 2, upper = count / 2;
 
-    DistanceSelection<T> selection(layer, grid, engine);
+    DistanceSelection<T> selection(tiles, grid, engine);
     if (keep) selection.keep_distances();
     if (upper < zeros) return 0;
     const index next = (upper - zeros) / 2;
@@ -181,7 +178,7 @@ double median_squared_distance(GramLayer<T>& layer, const TileGrid& grid, bool o
     return (first + second) / 2;
 }
 
-template double median_squared_distance(GramLayer<float>&, const TileGrid&, bool, bool, const Engine&);
-template double median_squared_distance(GramLayer<double>&, const TileGrid&, bool, bool, const Engine&);
+template double median_squared_distance(PanelTiles<float>&, const TileGrid&, bool, bool, const Engine&);
+template double median_squared_distance(PanelTiles<double>&, const TileGrid&, bool, bool, const Engine&);
 
 }  // namespace fastcka

@@ -4,12 +4,23 @@
 
 #include "layers/gram_layer.hpp"
 
+#include <cmath>
+
 namespace fastcka {
 
 // Median of |x_i - x_j|^2 in packed units, over all n^2 pairs (i, j) or, `offdiagonal`, those with i != j; the mean of
-// the two middle ones when their number is even. `keep`: the layer keeps the distances for its Gram tiles.
+// the two middle ones when their number is even. `keep`: the tiles keep the distances for Gram values.
 template <class T>
-double median_squared_distance(GramLayer<T>& layer, const TileGrid& grid, bool offdiagonal, bool keep,
+double median_squared_distance(PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine);
+
+// The sigma of a kernel whose bandwidth is relative to that median, in the units of the data.
+template <class T>
+double relative_sigma(GramLayer<T>& layer, const Bandwidth& bandwidth, const TileGrid& grid, bool keep,
+                      const Engine& engine) {
+    const double median =
+        median_squared_distance(layer.panel_tiles(), grid, bandwidth.offdiagonal, keep, engine);
+    return bandwidth.relative * std::sqrt(median) / layer.centring().scale;
+}
 
 }  // namespace fastcka

@@ -13,27 +13,20 @@ namespace {
 
 constexpr index side = 192;
 
-// |x_i|^e, which centring removes from the distance kernel but its definition has.
-std::vector<double> norm_powers(const MatrixView& view, double exponent, const Engine& engine) {
-    std::vector<double> powers = inverse_row_norms(view, engine);
-    for (double& value : powers) value = value > 0 ? std::pow(value, -exponent) : 0;
-    return powers;
-}
-
 template <class T>
 void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& engine, T* out) {
     const index n = samples.rows, width = engine.operations<T>().panel_width;
     const TileGrid grid(n, std::max(width, side / width * width));
 
-    GramLayer<T> layer = make_gram_layer<T>(samples, kernel, true, nullptr, engine);
+    GramLayer<T> layer(samples, kernel, true, nullptr, engine);
     if (kernel.needs_median()) {
-        const double median = median_squared_distance(layer, grid, kernel.offdiagonal, false, engine);
-        if (!(median > 0))
+        const double sigma = relative_sigma(layer, *kernel.bandwidth(), grid, false, engine);
+        if (!(sigma > 0))
             return std::fill(out, out + n * n, static_cast<T>(not_given));  // no bandwidth, no matrix
-        set_sigma(layer, kernel.bandwidth * std::sqrt(median) / layer.centring.scale);
+        layer.set_sigma(sigma);
     }
-    std::vector<double> powers;
-    if (kernel.kind == KernelKind::distance) powers = norm_powers(samples, kernel.exponent, engine);
+    std::vector<double> own = row_norms(samples, engine);
+    for (double& term : own) term = kernel.own_term(term);
 
     const index values = grid.tile_values(width);
     std::vector<double> diagonal(static_cast<std::size_t>(n));
@@ -45,13 +38,11 @@ void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& en
             const T* products = tile.data() + block * width * width;
             for (index i = row; i < std::min(row + width, n); ++i)
                 for (index j = std::max(i, column); j < std::min(column + width, n); ++j) {
-                    double value = i == j ? diagonal[static_cast<std::size_t>(i)]
-                                          : static_cast<double>(products[(i - row) * width + j - column]);
-                    if (!powers.empty())
-                        value =
-                            value * layer.unit +
-                            (powers[static_cast<std::size_t>(i)] + powers[static_cast<std::size_t>(j)]) / 2;
-                    out[i * n + j] = out[j * n + i] = static_cast<T>(value);
+                    const double value = i == j
+                                             ? diagonal[static_cast<std::size_t>(i)]
+                                             : static_cast<double>(products[(i - row) * width + j - column]);
+                    const double terms = own[static_cast<std::size_t>(i)] + own[static_cast<std::size_t>(j)];
+                    out[i * n + j] = out[j * n + i] = static_cast<T>(value * layer.note.unit + terms);
                 }
         });
     });
@@ -67,8 +58,8 @@ template <class T> void fill_centred(const MatrixView& gram, const Engine& engin
     engine.team.for_each_observed(n, [&](index i, int) {
         std::vector<double> line(static_cast<std::size_t>(n), 0.0);
         double largest = 0;  // origin = column means: K_ij - mean_j
-        engine.operations<double>().feature_statistics(gram, nullptr, i, 1, 0, n, columns.mean.data(),
-                                                       line.data(), &largest);
+        engine.operations<double>().feature_statistics(gram, {}, i, 1, 0, n, columns.mean.data(), line.data(),
+                                                       &largest);
         const double row = rows.mean[static_cast<std::size_t>(i)] - grand;
         for (index j = 0; j < n; ++j)
             out[i * n + j] = static_cast<T>(line[static_cast<std::size_t>(j)] - row);
@@ -79,8 +70,7 @@ template <class T> void fill_centred(const MatrixView& gram, const Engine& engin
 
 template <class T>
 void gram(const MatrixView& samples, const Kernel& kernel, int threads, const Observer& observer, T* out) {
-    if (kernel.kind == KernelKind::precomputed)
-        throw std::invalid_argument("a precomputed Gram matrix has no samples");
+    if (kernel.is_given()) throw std::invalid_argument("a precomputed Gram matrix has no samples");
     if (samples.rows < 1 || samples.columns < 1 || threads < 1) throw std::invalid_argument("nothing to do");
     Team team(threads, observer);
     team.together([&] { fill_gram(samples, kernel, Engine{current_level(), team}, out); });

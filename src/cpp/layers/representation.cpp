@@ -19,12 +19,27 @@ constexpr index columns_per_chunk = 1024;
     for (index i = 0; i < view.rows; ++i) {
         std::vector<double> row(columns, 0.0);
         double largest = 0;
-        operations.feature_statistics(view, nullptr, i, 1, 0, view.columns, origin.data(), row.data(),
-                                      &largest);
+        operations.feature_statistics(view, {}, i, 1, 0, view.columns, origin.data(), row.data(), &largest);
         for (index j = 0; j < view.columns; ++j)
             if (!std::isfinite(row[static_cast<std::size_t>(j)])) throw NonFinite(0, 0, i, j);
     }
     throw std::invalid_argument("values so large that their sum overflows; divide them by a constant first");
+}
+
+// `means`: set to those of the rows, which are taken off first; null: nothing is.
+std::vector<double> norms_of_rows(const MatrixView& view, double* means, const Engine& engine) {
+    std::vector<double> norms(static_cast<std::size_t>(view.rows));
+    const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
+    engine.team.for_each(chunks, [&](index task, int) {
+        const index first = task * chunk;
+        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first),
+                                              means != nullptr ? means + first : nullptr,
+                                              norms.data() + first);
+    });
+    for (index i = 0; i < view.rows; ++i)
+        if (!std::isfinite(norms[static_cast<std::size_t>(i)]) || (means != nullptr && !std::isfinite(means[i])))
+            report_non_finite(view, engine);
+    return norms;
 }
 
 bool reads_as_float(Element element) {
@@ -33,8 +48,23 @@ bool reads_as_float(Element element) {
 
 }  // namespace
 
-Centring centring_of(const MatrixView& view, const double* row_scale, const Engine& engine) {
+std::optional<RowScaling> row_scaling(const MatrixView& view, Rows rows, const Engine& engine) {
+    if (rows == Rows::as_given) return {};
+    RowScaling scaling;
+    scaling.shift.assign(static_cast<std::size_t>(view.rows), 0.0);
+    double* const means = rows == Rows::standardised ? scaling.shift.data() : nullptr;
+    scaling.scale = norms_of_rows(view, means, engine);
+    for (double& value : scaling.scale) value = value > 0 ? 1 / value : 0;
+    return scaling;
+}
+
+std::vector<double> row_norms(const MatrixView& view, const Engine& engine) {
+    return norms_of_rows(view, nullptr, engine);
+}
+
+Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engine& engine) {
     const auto& operations = engine.operations<double>();
+    const RowFactors factors = rows != nullptr ? rows->factors() : RowFactors{};
     const index n = view.rows, p = view.columns;
     const index row_chunk = std::max(least_rows_per_chunk, (n + most_row_chunks - 1) / most_row_chunks);
     const index row_chunks = (n + row_chunk - 1) / row_chunk;
@@ -43,7 +73,7 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
     std::vector<double> origin(static_cast<std::size_t>(p), 0.0);  // the first sample
     std::vector<double> none(static_cast<std::size_t>(p), 0.0);
     double ignored = 0;
-    operations.feature_statistics(view, row_scale, 0, 1, 0, p, none.data(), origin.data(), &ignored);
+    operations.feature_statistics(view, factors, 0, 1, 0, p, none.data(), origin.data(), &ignored);
 
     // A fixed grid of chunks, added up in order: the same bits for any number of threads.
     std::vector<double> sums(static_cast<std::size_t>(row_chunks * p), 0.0);
@@ -51,7 +81,7 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
     engine.team.for_each(row_chunks * column_chunks, [&](index task, int) {
         const index r = task / column_chunks, c = task % column_chunks;
         const index first_row = r * row_chunk, first_column = c * columns_per_chunk;
-        operations.feature_statistics(view, row_scale, first_row, std::min(row_chunk, n - first_row),
+        operations.feature_statistics(view, factors, first_row, std::min(row_chunk, n - first_row),
                                       first_column, std::min(columns_per_chunk, p - first_column),
                                       origin.data() + first_column, sums.data() + r * p + first_column,
                                       &largest[static_cast<std::size_t>(task)]);
@@ -68,7 +98,7 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
     }
     centring.largest = *std::max_element(largest.begin(), largest.end());
     // Normalised rows that differ by roundings only are equal.
-    if (row_scale != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon())
+    if (rows != nullptr && centring.largest <= 4 * std::numeric_limits<double>::epsilon())
         centring.largest = 0;
     if (centring.largest > 0) {
         int exponent = 0;
@@ -76,21 +106,6 @@ Centring centring_of(const MatrixView& view, const double* row_scale, const Engi
         centring.scale = std::ldexp(1.0, -std::clamp(exponent, -1000, 1000));
     }
     return centring;
-}
-
-std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engine) {
-    std::vector<double> scale(static_cast<std::size_t>(view.rows));
-    const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
-    engine.team.for_each(chunks, [&](index task, int) {
-        const index first = task * chunk;
-        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first),
-                                              scale.data() + first);
-    });
-    for (double& value : scale) {
-        if (!std::isfinite(value)) report_non_finite(view, engine);
-        value = value > 0 ? 1 / value : 0;
-    }
-    return scale;
 }
 
 bool has_massive_sample(const SampleSums& norms) {
@@ -102,7 +117,7 @@ bool has_massive_sample(const SampleSums& norms) {
 
 template <class T>
 Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
-               const double* row_scale, std::vector<double> direction, SampleSums& sums,
+               const RowScaling* rows, std::vector<double> direction, SampleSums& sums,
                const Engine& engine) {
     const auto& operations = engine.operations<T>();
     const index n = view.rows, p = view.columns;
@@ -118,8 +133,8 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
     const Packing<T> job{
         .view = view,
         .vectors_are_samples = vectors_are_samples,
-        .through_double = !reads_as_float(view.element) || row_scale != nullptr || !in_range,
-        .row_scale = row_scale,
+        .through_double = !reads_as_float(view.element) || rows != nullptr || !in_range,
+        .rows = rows != nullptr ? rows->factors() : RowFactors{},
         .mean = centring ? centring->mean.data() : nullptr,
         .scale = scale,
         .panels = panels.data(),
@@ -150,9 +165,9 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
     return panels;
 }
 
-template Panels<float> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+template Panels<float> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,
                             SampleSums&, const Engine&);
-template Panels<double> pack(const MatrixView&, bool, const Centring*, const double*, std::vector<double>,
+template Panels<double> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,
                              SampleSums&, const Engine&);
 
 }  // namespace fastcka

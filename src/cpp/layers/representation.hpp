@@ -8,6 +8,7 @@
 #include "simd/tuning.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace fastcka {
@@ -64,11 +65,21 @@ struct Engine {
     template <class T> const Operations<T>& operations() const { return operations_of<T>(level); }
 };
 
-// Throws NonFinite (network and layer 0) where an element is not a finite number.
-Centring centring_of(const MatrixView& view, const double* row_scale, const Engine& engine);
+// How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
+struct RowScaling {
+    std::vector<double> shift, scale;
+    RowFactors factors() const { return {shift.data(), scale.data()}; }
+};
 
-// 1 / |x_i| for the cosine kernel; 0 for a zero sample, which stays zero.
-std::vector<double> inverse_row_norms(const MatrixView& view, const Engine& engine);
+// Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has
+// scale 0 and becomes zero. Throws NonFinite.
+std::optional<RowScaling> row_scaling(const MatrixView& view, Rows rows, const Engine& engine);
+
+// |x_i| of every sample.
+std::vector<double> row_norms(const MatrixView& view, const Engine& engine);
+
+// `rows` null: as they are. Throws NonFinite (network and layer 0) where an element is not a finite number.
+Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engine& engine);
 
 // What packing hands out besides the panels, per sample and in packed units.
 struct SampleSums {
@@ -79,10 +90,9 @@ struct SampleSums {
 // Whether one sample outweighs the others so much that float32 products with it drown theirs.
 bool has_massive_sample(const SampleSums& norms);
 
-// `centring` null: values as they are. `row_scale` null: 1. `direction`: per feature, in packed units, or empty.
+// `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
 template <class T>
 Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
-               const double* row_scale, std::vector<double> direction, SampleSums& sums,
-               const Engine& engine);
+               const RowScaling* rows, std::vector<double> direction, SampleSums& sums, const Engine& engine);
 
 }  // namespace fastcka

@@ -27,6 +27,7 @@ template <class T> constexpr Operations<T> operations() {
         .narrow = narrow<T>,
         .take_diagonal = take_diagonal<T>,
         .apply = apply<T>,
+        .apply_to_distances = apply_to_distances<T>,
         .squared_distances = squared_distances<T>,
         .block_sums = block_sums<T>,
         .products = products<T>,

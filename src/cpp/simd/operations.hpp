@@ -4,6 +4,7 @@
 
 #include "base/matrix_view.hpp"
 #include "base/precision.hpp"
+#include "kernels/kernel.hpp"
 
 namespace fastcka {
 
@@ -12,8 +13,8 @@ namespace fastcka {
 template <class T> struct Operand {
     const T* panels;
     index vectors;
-    index
-        to_next;  // from a panel to the same one of the next coordinate block, to be fetched early; 0 in the last block
+    // From a panel to the same one of the next coordinate block, to be fetched early; 0 in the last block.
+    index to_next;
 };
 
 // A tile is stored block by block, panel_width x panel_width values each: block (a, b) holds the inner products of left
@@ -22,12 +23,18 @@ constexpr index block_number(index a, index b, index right_panels, bool triangle
     return triangle ? a * right_panels - a * (a - 1) / 2 + (b - a) : a * right_panels + b;
 }
 
-// How the elements of a representation become panel values: (x * row_scale - mean) * scale.
+// How a sample is read before anything else: (x - shift) * scale, a number of each for every sample; null: as it is.
+struct RowFactors {
+    const double* shift = nullptr;
+    const double* scale = nullptr;
+};
+
+// How the elements of a representation become panel values: (x' - mean) * scale, x' as `rows` say.
 template <class T> struct Packing {
     MatrixView view;           // (samples, features)
     bool vectors_are_samples;  // Gram route: a vector is a sample; feature route: a vector is a feature
     bool through_double;  // centre in float64 even when T is float (64-bit input, or a range beyond float)
-    const double* row_scale;  // per sample, or null for 1
+    RowFactors rows;
     const double* mean;       // per feature, or null for 0
     double scale;             // a power of two, so that it costs no digits
     T* panels;                // coordinate block by coordinate block, see Panels
@@ -36,31 +43,16 @@ template <class T> struct Packing {
     double* projections;      // per sample: += sum of value * direction
 };
 
-enum class KernelKind { linear, rbf, laplacian, polynomial, cosine, distance, precomputed };
-
-// A kernel resolved for one representation, as a map from inner products of packed vectors to Gram values. With
-// `centred`, a constant (the kernel at the mean distance) is left out, which centring would remove anyway: what remains
-// keeps its digits when all Gram values are nearly equal.
-template <class T> struct KernelMap {
-    KernelKind kind = KernelKind::linear;
-    bool centred = true;
-    double rate = 0;  // rbf: 1 / (2 sigma^2), laplacian: 1 / sigma, polynomial: gamma; in packed units
-    double reference =
-        0;                // rbf, laplacian: added to the exponent; distance: power left out; polynomial: base
-    double level = 1;     // rbf, laplacian: exp(-reference), times the rest when centred
-    double exponent = 1;  // distance
-    int degree = 1;       // polynomial
-};
-
 template <class T> struct Operations {
     index panel_width;
 
-    // sum[j] += sum_i (x_ij * row_scale_i - origin_j), *largest = max |...|, over the given samples and features.
-    void (*feature_statistics)(const MatrixView& view, const double* row_scale, index first_row, index rows,
+    // sum[j] += sum_i (x'_ij - origin_j), *largest = max |...|, over the given samples and features; x' as in Packing.
+    void (*feature_statistics)(const MatrixView& view, RowFactors factors, index first_row, index rows,
                                index first_column, index columns, const double* origin, double* sum,
                                double* largest);
-    // norm[i] = sqrt(sum_j x_ij^2), without overflow, for samples first .. first + rows - 1.
-    void (*row_norms)(const MatrixView& view, index first_row, index rows, double* norm);
+    // norm[i] = sqrt(sum_j (x_ij - mean_i)^2), without overflow, for samples first .. first + rows - 1, after setting
+    // mean[i] = sum_j x_ij / columns; `mean` null: 0.
+    void (*row_norms)(const MatrixView& view, index first_row, index rows, double* mean, double* norm);
     // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite, or so large (2^1008 in
     // float64) that a sum of thousands might not be.
     bool (*copy_rows)(const MatrixView& view, T* out);
@@ -82,9 +74,13 @@ template <class T> struct Operations {
     void (*narrow)(const double* wide, index length, T* tile);
     // A block of a triangle that lies on the diagonal: hands out its diagonal and keeps what is strictly above it.
     void (*take_diagonal)(T* block, T* diagonal);
-    // Kernel values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere.
-    void (*apply)(const KernelMap<T>& map, const T* row_terms, const T* column_terms, index rows,
-                  index columns, T* block);
+    // Gram values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere. The term of a
+    // sample is its squared norm (Form::distances) or its product with the mean (Form::about_the_mean). Inner products
+    // that are Gram values stay what they are.
+    void (*apply)(const KernelMap& map, const T* row_terms, const T* column_terms, index rows, index columns,
+                  T* block);
+    // The same in place of squared distances.
+    void (*apply_to_distances)(const KernelMap& map, index rows, index columns, T* block);
     // Squared distances in place of inner products, never negative; zero outside `rows` x `columns`.
     void (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
     // row[i] += sum_j block[i][j], column[j] += sum_i block[i][j].

@@ -148,17 +148,20 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         T* out = along_vectors ? target + l * W : strip + l * line_length;
         if (along_vectors && used < W) std::fill_n(out, W, T(0));
         if (along_features) {
-            if (job.row_scale) {
-                const B factor = static_cast<B>(job.row_scale[first_row + l]);
-                for (index j = 0; j < length; ++j) line[j] *= factor;
+            if (job.rows.scale) {
+                const B shift = static_cast<B>(job.rows.shift[first_row + l]);
+                const B factor = static_cast<B>(job.rows.scale[first_row + l]);
+                for (index j = 0; j < length; ++j) line[j] = (line[j] - shift) * factor;
             }
             in_whole_vectors<T>(length, [&](index begin, index end) {
                 for (index j = begin; j < end; ++j)
                     out[j] = static_cast<T>(((line[j] - high[j]) - low[j]) * scale);
             });
         } else {
-            if (job.row_scale)
-                for (index i = 0; i < length; ++i) line[i] *= static_cast<B>(job.row_scale[first_row + i]);
+            if (job.rows.scale)
+                for (index i = 0; i < length; ++i)
+                    line[i] = (line[i] - static_cast<B>(job.rows.shift[first_row + i])) *
+                              static_cast<B>(job.rows.scale[first_row + i]);
             const SplitMean<B> mean(job.mean ? job.mean[first_column + l] : 0.0);
             in_whole_vectors<T>(length, [&](index begin, index end) {
                 for (index i = begin; i < end; ++i)

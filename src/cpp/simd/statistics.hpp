@@ -4,10 +4,10 @@
 #pragma once
 
 #include "simd/lines.hpp"
+#include "simd/operations.hpp"
 
 #include <Eigen/Core>
 
-#include <array>
 #include <bit>
 #include <cmath>
 #include <iterator>
@@ -34,12 +34,14 @@ struct FeatureSums {
         std::copy_n(first, count, origin);
     }
     // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
-    template <int samples> void add(const double* values, index stride, const double* factors) {
+    template <int samples, bool scaled> void add(const double* values, index stride, RowFactors factors) {
         for (index j = 0; j < features; ++j) {
             double total = sum[j], most = largest[j];
 #pragma GCC unroll 4
             for (int i = 0; i < samples; ++i) {
-                const double deviation = values[i * stride + j] * factors[i] - origin[j];
+                double value = values[i * stride + j];
+                if constexpr (scaled) value = (value - factors.shift[i]) * factors.scale[i];
+                const double deviation = value - origin[j];
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
             }
@@ -47,12 +49,6 @@ struct FeatureSums {
         }
     }
 };
-
-inline constexpr auto ones = [] {
-    std::array<double, line_length> factors{};
-    for (double& factor : factors) factor = 1;
-    return factors;
-}();
 
 // Rows of samples as float64, `stride` apart, read along whichever axis is closer together in memory.
 struct SampleBlock {
@@ -86,12 +82,14 @@ struct SampleBlock {
     }
 };
 
-// See Operations::feature_statistics.
-inline void feature_statistics(const MatrixView& view, const double* row_scale, index first_row, index rows,
-                               index first_column, index columns, const double* origin, double* sum,
-                               double* largest) {
+template <bool scaled>
+void add_features(const MatrixView& view, RowFactors factors, index first_row, index rows, index first_column,
+                  index columns, const double* origin, double* sum, double* largest) {
     constexpr index group = 4;  // samples added at a time
     const index last_row = first_row + rows;
+    const auto from = [&](index row) {
+        return scaled ? RowFactors{factors.shift + row, factors.scale + row} : RowFactors{};
+    };
     SampleBlock block(view);
     *largest = 0;
     for (index c = 0; c < columns; c += block.stride) {
@@ -100,15 +98,23 @@ inline void feature_statistics(const MatrixView& view, const double* row_scale, 
         for (index i = first_row; i < last_row; i += block.most_samples) {
             const index samples = std::min(block.most_samples, last_row - i);
             block.read(i, samples, first_column + c, length, last_row - i);
-            const double* const factors = row_scale ? row_scale + i : ones.data();
             index k = 0;
             for (; k + group <= samples; k += group)
-                sums.add<group>(block.values + k * block.stride, block.stride, factors + k);
-            for (; k < samples; ++k) sums.add<1>(block.values + k * block.stride, block.stride, factors + k);
+                sums.add<group, scaled>(block.values + k * block.stride, block.stride, from(i + k));
+            for (; k < samples; ++k)
+                sums.add<1, scaled>(block.values + k * block.stride, block.stride, from(i + k));
         }
         for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
     }
+}
+
+// See Operations::feature_statistics.
+inline void feature_statistics(const MatrixView& view, RowFactors factors, index first_row, index rows,
+                               index first_column, index columns, const double* origin, double* sum,
+                               double* largest) {
+    const auto add = factors.scale != nullptr ? add_features<true> : add_features<false>;
+    add(view, factors, first_row, rows, first_column, columns, origin, sum, largest);
 }
 
 // See Operations::copy_rows.
@@ -130,23 +136,37 @@ template <class T> bool copy_rows(const MatrixView& view, T* out) {
     return bad == 0;
 }
 
-// See Operations::row_norms.
-inline void row_norms(const MatrixView& view, index first_row, index rows, double* norm) {
+// visit(values) for one sample, up to a line of its features at a time.
+template <class Visit> inline void for_each_line(const MatrixView& view, index row, Visit&& visit) {
     alignas(64) double line[line_length];
-    using Values = Eigen::Map<Eigen::Array<double, Eigen::Dynamic, 1>>;
+    for (index first = 0; first < view.columns; first += line_length) {
+        const index length = std::min(line_length, view.columns - first);
+        widen_line(view.element, view.at(row, first), view.column_stride, length, line);
+        visit(Eigen::Map<Eigen::Array<double, Eigen::Dynamic, 1>>(line, length));
+    }
+}
+
+// Deviations from the first feature: exactly zero where all are equal, and nothing is lost to a large common offset.
+inline double row_mean(const MatrixView& view, index row) {
+    double origin = 0, sum = 0;
+    widen_line(view.element, view.at(row, 0), view.column_stride, 1, &origin);
+    for_each_line(view, row, [&](const auto& values) { sum += (values - origin).sum(); });
+    return origin + sum / static_cast<double>(view.columns);
+}
+
+// See Operations::row_norms.
+inline void row_norms(const MatrixView& view, index first_row, index rows, double* mean, double* norm) {
     for (index i = 0; i < rows; ++i) {
+        const double shift = mean ? mean[i] = row_mean(view, first_row + i) : 0;
         double largest = 0, sum = 0;  // sum of (x / largest)^2
-        for (index first = 0; first < view.columns; first += line_length) {
-            const index length = std::min(line_length, view.columns - first);
-            widen_line(view.element, view.at(first_row + i, first), view.column_stride, length, line);
-            const Values values(line, length);
-            const double top = values.abs().maxCoeff();
+        for_each_line(view, first_row + i, [&](const auto& values) {
+            const double top = (values - shift).abs().maxCoeff();
             if (top > largest) {
                 sum *= (largest / top) * (largest / top);
                 largest = top;
             }
-            if (largest > 0) sum += (values / largest).square().sum();
-        }
+            if (largest > 0) sum += ((values - shift) / largest).square().sum();
+        });
         norm[i] = largest * std::sqrt(sum);
     }
 }

@@ -18,13 +18,12 @@ template <class T>
 FeatureLayer<T> make_feature_layer(const MatrixView& view, const Kernel& kernel, const Centring* known,
                                    const Engine& engine) {
     FeatureLayer<T> layer;
-    std::vector<double> row_scale;
-    if (kernel.kind == KernelKind::cosine) row_scale = inverse_row_norms(view, engine);
-    const double* const scaled = row_scale.empty() ? nullptr : row_scale.data();
-    layer.centring = known != nullptr ? *known : centring_of(view, scaled, engine);
+    const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine);
+    const RowScaling* const rows = scaling ? &*scaling : nullptr;
+    layer.centring = known != nullptr ? *known : centring_of(view, rows, engine);
     if (layer.centring.largest == 0) layer.note.status = Status::constant;
     layer.note.unit = 1 / (layer.centring.scale * layer.centring.scale);
-    layer.panels = pack<T>(view, false, &layer.centring, scaled, {}, layer.norms, engine);
+    layer.panels = pack<T>(view, false, &layer.centring, rows, {}, layer.norms, engine);
     if (sizeof(T) == 4 && has_massive_sample(layer.norms)) throw NeedsDouble{};
     return layer;
 }

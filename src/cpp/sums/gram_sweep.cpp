@@ -14,28 +14,19 @@ namespace {
 template <class T>
 GramLayer<T> make_layer(const MatrixView& view, const Kernel& kernel, const LayerStatistics* known, bool keep,
                         const TileGrid& grid, const Engine& engine) {
-    GramLayer<T> layer =
-        make_gram_layer<T>(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine);
+    GramLayer<T> layer(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine);
     if (!kernel.needs_median()) return layer;
-    if (layer.status != Status::fine) {  // any bandwidth will do: its values will not count
-        set_sigma(layer, 1.0);
-        layer.sigma = not_given;
+    if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
+        layer.set_sigma(1.0);
+        layer.note.sigma = not_given;
         return layer;
     }
-    double sigma = 0;
-    if (known != nullptr)
-        sigma = known->sigma;
-    else
-        sigma = kernel.bandwidth *
-                std::sqrt(median_squared_distance(layer, grid, kernel.offdiagonal, keep, engine)) /
-                layer.centring.scale;
-    if (sigma > 0) {
-        set_sigma(layer, sigma);
-    } else {
-        layer.status = Status::zero_bandwidth;
-        set_sigma(layer, 1.0);
-        layer.sigma = 0;
-    }
+    const double sigma =
+        known != nullptr ? known->sigma : relative_sigma(layer, *kernel.bandwidth(), grid, keep, engine);
+    layer.set_sigma(sigma > 0 ? sigma : 1.0);
+    if (sigma > 0) return layer;
+    layer.note.status = Status::zero_bandwidth;
+    layer.note.sigma = 0;
     return layer;
 }
 
@@ -88,9 +79,9 @@ template <class T> class GramBlocks {
             });
         for (index l = 0; l < layers(); ++l) {
             const GramLayer<T>& of = layer(l);
-            partial_.layers[static_cast<std::size_t>(l)] = {of.status, of.unit, of.sigma, of.rounding};
-            if (centred_ && !of.norms.squared.empty())  // float64 norms are better than a float32 diagonal
-                partial_.diagonals.col(l) = Eigen::Map<const Eigen::VectorXd>(of.norms.squared.data(), n_);
+            partial_.layers[static_cast<std::size_t>(l)] = of.note;
+            if (centred_ && !of.squared_norms().empty())  // float64 norms are better than a float32 diagonal
+                partial_.diagonals.col(l) = Eigen::Map<const Eigen::VectorXd>(of.squared_norms().data(), n_);
         }
         return std::move(partial_);
     }
@@ -120,9 +111,7 @@ template <class T> class GramBlocks {
             }
             layer(l).fill(grid_, 0, shared_tile(l), workspace(worker, 0).wide.data(),
                           partial_.diagonals.col(l).data(), engine, 0);
-            layer(l).panels = {};
-            layer(l).kept = {};
-            layer(l).centring.mean = {};
+            layer(l).forget_values();
         });
         for (const std::exception_ptr& failure : failures)
             if (failure) std::rethrow_exception(failure);
@@ -241,7 +230,7 @@ template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index lay
     sweep.layers.at(layer, [&](index, const MatrixView& view) {
         const TileGrid grid(view.rows, sweep.plan.tile);
         GramLayer<T> made = make_layer<T>(view, sweep.kernel, nullptr, false, grid, sweep.engine);
-        statistics = {std::move(made.centring), sweep.kernel.needs_median() ? made.sigma : not_given, false};
+        statistics = {made.centring(), sweep.kernel.needs_median() ? made.note.sigma : not_given, false};
     });
     return statistics;
 }

@@ -119,7 +119,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
     index panels = 0, largest_panels = 0;
-    if (problem.settings.kernel.kind != KernelKind::precomputed)
+    if (!problem.settings.kernel.is_given())
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
             const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
@@ -226,11 +226,9 @@ Plan make_plan(const Problem& problem, index panel_width) {
         return fits(gram) ? gram : refuse(gram);
     const Plan feature = plan_feature(problem, sizes);
     if (problem.settings.route == Route::feature) return fits(feature) ? feature : refuse(feature);
-    const Plan& faster = feature.flops <= gram.flops ? feature : gram;
-    const Plan& other = feature.flops <= gram.flops ? gram : feature;
-    if (fits(faster)) return faster;
-    if (fits(other)) return other;
-    return refuse(faster.bytes < other.bytes ? faster : other);
+    const Plan& faster =
+        feature.flops <= gram.flops ? feature : gram;  // whatever max_bytes: bits follow the route
+    return fits(faster) ? faster : refuse(faster);
 }
 
 }  // namespace fastcka

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import cka_matrix, plan
 from .._arrays import layer_label
 from .._samples import check_same_samples
-from ..kernels import Kernel, resolve_kernel
+from ..kernels import _KERNELS, Kernel, resolve_kernel
 from ..layers import Selected, open_layers
 from ..results import DegenerateWarning
 from . import outputs
@@ -44,17 +43,23 @@ def add_parser(commands: Commands) -> None:
         "--kernel",
         default="linear",
         metavar="K",
-        help="linear (default), rbf, laplacian, polynomial, cosine, distance, "
-        "or precomputed: the arrays are Gram matrices",
+        help=f"{', '.join(_KERNELS)} (the arrays are Gram matrices); default: linear",
     )
     parser.add_argument(
-        "--bandwidth", type=float, metavar="T", help="rbf, laplacian: sigma = T x median distance (default 1)"
+        "--bandwidth",
+        type=float,
+        metavar="T",
+        help=f"{_with('bandwidth')}: sigma = T x median distance (default 1)",
     )
-    parser.add_argument("--sigma", type=float, metavar="S", help="rbf, laplacian: sigma itself, instead of T")
     parser.add_argument(
-        "--median", choices=["all", "offdiag"], help="rbf, laplacian: pairs that the median is taken over"
+        "--sigma", type=float, metavar="S", help=f"{_with('sigma')}: sigma itself, instead of T"
     )
-    parser.add_argument("--degree", type=int, metavar="D", help="polynomial: its degree (default 2)")
+    parser.add_argument(
+        "--median",
+        choices=["all", "offdiag"],
+        help=f"{_with('median')}: pairs that the median is taken over",
+    )
+    parser.add_argument("--degree", type=int, metavar="D", help=f"{_with('degree')}: its degree (default 2)")
     parser.add_argument(
         "--estimator",
         default="biased",
@@ -80,6 +85,11 @@ def add_parser(commands: Commands) -> None:
         "--json", type=Path, metavar="F.json", help="write values and settings, for CKAMatrix.load"
     )
     parser.add_argument("--html", type=Path, metavar="F", help="write an interactive page that works offline")
+
+
+def _with(option: str) -> str:
+    """Name the kernels that have an option."""
+    return ", ".join(kernel.name for kernel in _KERNELS.values() if option in kernel.options())
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -148,8 +158,7 @@ def _kernel(arguments: argparse.Namespace) -> Kernel:
     kernel = resolve_kernel(arguments.kernel)
     given = {name: getattr(arguments, name) for name in _KERNEL_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in dataclasses.fields(kernel)}  # type: ignore[arg-type]
-    for name in given.keys() - known:
+    for name in given.keys() - set(kernel.options()):
         raise ValueError(f"--{name} is no option of the {arguments.kernel} kernel")
     return type(kernel)(**given)
 

@@ -10,12 +10,9 @@ The header carries a SHA-256 of everything else, so a file that was cut, altered
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -23,8 +20,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _archive
 from .._files import atomic_write
-from .._headers import Refused, check_format, checked_settings, new_header, refusing
+from .._headers import Refused, check_format, checked_settings, digest, new_header, parsed, refusing
 
 FORMAT_VERSION = 1
 MATRICES = ("values", "chance")  # the second only where it is known
@@ -38,12 +36,12 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Mat
     suffix = _suffix(path)
     header = new_header("CKAMatrix", FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, matrices)
+    if suffix == ".npz":
+        _archive.write(path, header, matrices)
+        return
+    lists = {name: _nullable(matrix) for name, matrix in matrices.items()}
     with atomic_write(path) as file:
-        if suffix == ".npz":
-            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **matrices)
-        else:
-            lists = {name: _nullable(matrix) for name, matrix in matrices.items()}
-            file.write(json.dumps({**header, **lists}, allow_nan=False).encode())
+        file.write(json.dumps({**header, **lists}, allow_nan=False).encode())
 
 
 def read(path: str | os.PathLike[str], make: Callable[..., _Result]) -> _Result:
@@ -68,36 +66,19 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 
 def _read_npz(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
-    with zipfile.ZipFile(file) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        if not {"header", "values"} <= set(names):
-            raise Refused(f"not a CKAMatrix saved by fastcka; it holds the arrays {names}")
-        header = json.loads(str(_array(archive, "header", "U", ())))
-        check_format(header, "CKAMatrix", FORMAT_VERSION)
-        shape = len(header["rows"]), len(header["columns"])
-        return header, {name: _array(archive, name, "f", shape) for name in MATRICES if name in names}
-
-
-def _array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Read an array of this kind and shape, having checked that it takes no more memory than the file."""
-    member = archive.getinfo(f"{name}.npy")
-    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} is compressed")
-    file = io.BytesIO(archive.read(member))
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise Refused(f"damaged: its {name} is no array that fastcka writes")
-    found, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind != kind:
-        raise Refused(f"not a CKAMatrix saved by fastcka; its {name} has dtype {dtype}")
-    if found != shape or dtype.itemsize * math.prod(shape) != len(file.getbuffer()) - file.tell():
-        raise Refused(f"damaged: its {name} has shape {found}, not {shape}, or another length than that")
-    file.seek(0)
-    return np.load(file, allow_pickle=False)  # type: ignore[no-any-return]
+    header, matrices = _archive.read(file, "CKAMatrix", FORMAT_VERSION)
+    shape = len(header["rows"]), len(header["columns"])
+    for name, matrix in matrices.items():
+        if name not in MATRICES or matrix.dtype != np.float64:
+            raise Refused(f"not a CKAMatrix saved by fastcka; it holds {name} of dtype {matrix.dtype}")
+        if matrix.shape != shape:
+            raise Refused(f"damaged: its {name} has shape {matrix.shape}, not {shape}")
+    return header, matrices
 
 
 def _read_json(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
-    header = json.loads(file.read())
-    if not isinstance(header, dict) or "values" not in header:
+    header = parsed(file.read())
+    if "values" not in header:
         raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
     check_format(header, "CKAMatrix", FORMAT_VERSION)
     lists = {name: header.pop(name) for name in MATRICES if name in header}
@@ -113,10 +94,5 @@ def _nullable(matrix: NDArray[np.float64]) -> list[list[float | None]]:
 
 
 def _digest(header: dict[str, Any], matrices: _Matrices) -> str:
-    digest = hashlib.sha256(
-        json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True).encode()
-    )
-    for matrix in matrices.values():
-        one_nan = np.where(np.isnan(matrix), np.nan, matrix)  # JSON keeps no nan bits
-        digest.update(one_nan.astype("<f8").tobytes())
-    return digest.hexdigest()
+    one_nan = (np.where(np.isnan(matrix), np.nan, matrix) for matrix in matrices.values())  # as JSON keeps it
+    return digest(header, (matrix.astype("<f8").tobytes() for matrix in one_nan))

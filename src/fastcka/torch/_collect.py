@@ -15,10 +15,12 @@ import torch
 
 from .._arrays import ESTIMATORS, needs_float64
 from .._machine import size_in_words
+from .._pairwise import Reasons
 from .._plan import plan
+from .._settings import Settings as Checked
 from ..kernels import Kernel, Linear
 from ..results import CKAMatrix
-from ..similarity import cka_matrix
+from ..similarity import compare_layers
 from ..streaming import Method, StreamingCKA
 from ._kept import Kept
 from ._pool import Tensor
@@ -39,8 +41,8 @@ class Collector(Protocol):
     def add(self, a: Rows, b: Rows, left: int | None) -> None:
         """Take in a batch of both models, after which `left` samples are to come, where that is known."""
 
-    def result(self) -> CKAMatrix:
-        """Return CKA of all batches."""
+    def result(self) -> tuple[CKAMatrix, Reasons]:
+        """Return CKA of all batches, and why layers have none."""
 
 
 def collector(
@@ -128,9 +130,10 @@ class _KeptRows:
         for side, rows in zip(self.sides, (a, b), strict=True):
             side.add(rows, None)
 
-    def result(self) -> CKAMatrix:
+    def result(self) -> tuple[CKAMatrix, Reasons]:
         a, b = (side.joined() for side in self.sides)
-        return cka_matrix(a, b, kernel=self.kernel, **self.settings)
+        chosen = Checked.checked(self.kernel, **self.settings, max_bytes=None)
+        return compare_layers(a, b, chosen)
 
 
 class _Stream:
@@ -163,9 +166,9 @@ class _Stream:
             self._take(self.waiting)
             self.waiting = []
 
-    def result(self) -> CKAMatrix:
+    def result(self) -> tuple[CKAMatrix, Reasons]:
         self._take(_joined(self.waiting, self.small))
-        return self.stream.result()
+        return self.stream._compared()
 
     def _take(self, batch: Batch) -> None:
         if batch:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from .._arrays import byte_limit, check_estimator, layer_label, needs_float64, positive_integer, unknown
+from .._arrays import byte_limit, check_estimator, needs_float64, positive_integer, unknown
 from .._machine import available_bytes
 from .._pairwise import warn
 from .._progress import Report, progress_report
 from ..kernels import KernelLike, Precomputed, resolve_kernel
-from ..results import CKAMatrix, DegenerateWarning
+from ..results import CKAMatrix
 from ._capture import AxesLike, Capture
 from ._collect import Collector, collector
 from ._inputs import Ids
@@ -213,11 +213,9 @@ def _result(
     non_finite: tuple[NonFinite, NonFinite],
     networks: tuple[str, str],
 ) -> CKAMatrix:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateWarning)  # given below, with those that are not finite
-        matrix = collected.result()
-    dead = _degenerate(matrix)
+    matrix, reasons = collected.result()
     values = matrix.values.copy()
+    dead = dict(reasons)
     for side, layers in enumerate((matrix.rows, matrix.columns)):
         found = non_finite[side].found
         values[(slice(None),) * side + ([layer in found for layer in layers],)] = float("nan")
@@ -227,19 +225,6 @@ def _result(
         warn(degenerate)
     lost = [f"left out: {text}" for text in left_out(list(captures))]
     return dataclasses.replace(matrix, values=values, models=networks, warnings=(*degenerate, *lost))
-
-
-def _degenerate(matrix: CKAMatrix) -> dict[tuple[int, str], str]:
-    """Return why layers have no CKA, by network (0 or 1) and layer."""
-    found = {}
-    for side, layers in enumerate((matrix.rows, matrix.columns)):
-        for layer in layers:
-            for argument in ("layers", "batch"):  # of cka_matrix, of a stream
-                label = layer_label(f"{argument}_{'ab'[side]}", layer) + ": "
-                for text in matrix.warnings:
-                    if text.startswith(label):
-                        found[side, layer] = text.removeprefix(label)
-    return found
 
 
 def _names(names: object, model_a: Module, model_b: Module) -> tuple[str, str]:

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// k(x, y) = (|x|^e + |y|^e - |x - y|^e) / 2, whose CKA is the squared distance correlation.
+#pragma once
+
+#include "kernels/traits.hpp"
+
+#include <cmath>
+
+namespace fastcka {
+
+struct Distance {
+    static constexpr const char* name = "distance";
+    static constexpr Traits traits{.form = Form::distances};
+
+    double exponent = 1;
+    template <class Visit> void visit_options(Visit&& visit) { visit("exponent", exponent); }
+
+    // What the definition adds for each of two samples, by its norm; centring removes it.
+    double own_term(double norm) const { return norm > 0 ? std::pow(norm, exponent) / 2 : 0; }
+
+    // -1/2 (|x - y|^e - reference): of the kernel, centring keeps only this.
+    struct Map {
+        double reference = 0;
+        double exponent = 1;
+
+        template <class Simd, class Use> void with_values(Use&& use) const {
+            using T = typename Simd::Value;
+            using Vec = typename Simd::Vec;
+            const T left_out = static_cast<T>(reference), half = static_cast<T>(exponent / 2);
+            if (exponent == 1)
+                use([=](Vec d2) -> Vec { return T(-0.5) * (Simd::sqrt(d2) - left_out); });
+            else
+                use([=](Vec d2) -> Vec { return T(-0.5) * (Simd::pow(d2, half) - left_out); });
+        }
+    };
+    Resolved<Map> resolve(const LayerFacts& layer) const {
+        const double typical = std::pow(layer.mean_distance, exponent / 2);
+        return {{.reference = layer.as_defined ? 0 : typical, .exponent = exponent},
+                std::pow(1 / layer.scale, exponent)};
+    }
+};
+
+}  // namespace fastcka

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the core asks of a kernel, and what a kernel may ask of a layer. A kernel is a struct with
+//   name, traits          what it is called, and what follows
+//   visit_options(visit)  visit("option", member) for each option
+//   Map                   its constants for one layer, and its values as a template on the SIMD level
+//   resolve(layer)        those constants
+// and is one of the list in kernels/kernel.hpp.
+#pragma once
+
+#include "base/matrix_view.hpp"
+#include "base/precision.hpp"
+
+#include <limits>
+
+namespace fastcka {
+
+inline constexpr double not_given = std::numeric_limits<double>::quiet_NaN();
+
+// How a sample is read: as it is; divided by its norm; or less its own mean, and then divided by its norm.
+enum class Rows { as_given, unit, standardised };
+
+// What Gram values are a function of. products: they are the inner products of centred samples, and the map is the
+// identity. distances: of the squared distance of two samples. about_the_mean: of the inner product of two centred
+// samples, and of that of each with the mean. given: nothing, the caller has computed them.
+enum class Form { products, distances, about_the_mean, given };
+
+struct Traits {
+    Form form = Form::products;
+    Rows rows = Rows::as_given;
+};
+
+// One layer, packed: (x - origin) * scale, the origin being the mean of the features.
+struct LayerFacts {
+    bool as_defined;  // the kernel itself, for gram(), and not up to what centring removes
+    Precision precision;
+    index features;
+    double scale;
+    double mean_distance;       // mean squared distance of two samples, packed
+    double largest_norm;        // largest |x|^2, packed
+    double largest_projection;  // largest |<x, origin>|, both packed
+    double origin_norm;         // |origin|^2, in the units of the data
+    double sigma;               // the bandwidth, in the units of the data, for kernels that have one
+};
+
+// Gram values in the kernel's own units are values of the map * unit.
+template <class Map> struct Resolved {
+    Map map;
+    double unit;
+};
+
+// Inner products are Gram values.
+struct IdentityMap {
+    template <class Simd, class Use> void with_values(Use&&) const {}
+};
+
+// What linear kernels have in common.
+template <class Map> struct LinearKernel {
+    template <class Visit> void visit_options(Visit&&) {}
+    Resolved<Map> resolve(const LayerFacts& layer) const { return {{}, 1 / (layer.scale * layer.scale)}; }
+};
+
+}  // namespace fastcka

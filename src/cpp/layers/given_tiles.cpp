@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "layers/given_tiles.hpp"
+
+#include <cmath>
+#include <numeric>
+
+namespace fastcka {
+namespace {
+
+// Of a number of that type, relative to it.
+double rounding_of(Element element) {
+    switch (element) {
+        case Element::f32: return 0x1p-24;
+        case Element::f16: return 0x1p-11;
+        case Element::bf16: return 0x1p-8;
+        default: return 0x1p-53;
+    }
+}
+
+}  // namespace
+
+GivenTiles::GivenTiles(const MatrixView& gram, const Centring& columns)
+    : gram_(gram), mean_(columns.mean),
+      grand_mean_(std::accumulate(mean_.begin(), mean_.end(), 0.0) / static_cast<double>(gram.rows)),
+      scale_(columns.scale) {
+    double largest = columns.largest;  // at least half of the largest |K_ij|, at most twice
+    for (double value : mean_) largest = std::max(largest, std::abs(value));
+    rounding_ = 8 * rounding_of(gram.element) * largest * scale_;
+}
+
+template <class T> void GivenTiles::fill(const TileRange& range, T* tile, const Engine& engine) const {
+    const auto& operations = engine.operations<T>();
+    const index width = operations.panel_width;
+    range.for_each_block(width, [&](index number, index row, index column) {
+        operations.centred_block(gram_, mean_.data(), grand_mean_, scale_, row,
+                                 std::min(width, gram_.rows - row), column,
+                                 std::min(width, gram_.columns - column), tile + number * width * width);
+    });
+}
+
+template void GivenTiles::fill(const TileRange&, float*, const Engine&) const;
+template void GivenTiles::fill(const TileRange&, double*, const Engine&) const;
+
+}  // namespace fastcka

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tiles of a Gram matrix that was given: double-centred and scaled on the way.
+#pragma once
+
+#include "layers/tiles.hpp"
+
+namespace fastcka {
+
+class GivenTiles {
+  public:
+    GivenTiles() = default;
+    // `columns`: the means of its columns, and the scale.
+    GivenTiles(const MatrixView& gram, const Centring& columns);
+
+    // Of a value, in the units of the tiles: it was rounded when it was stored.
+    double rounding() const { return rounding_; }
+
+    // Gram values of one tile, block by block.
+    template <class T> void fill(const TileRange& range, T* tile, const Engine& engine) const;
+
+  private:
+    MatrixView gram_{};
+    std::vector<double> mean_;
+    double grand_mean_ = 0, scale_ = 1, rounding_ = 0;
+};
+
+}  // namespace fastcka
