@@ -22,8 +22,7 @@ Problem problem_of(index samples, LayerSet layers, Settings settings) {
     check(layers.rows() > 0 && layers.columns() > 0, "no layers");
     for (index width : layers.widths()) {
         check(width > 0, "a layer without features");
-        check(!settings.kernel.is_given() || width == samples,
-              "a Gram matrix that is not square");
+        check(!settings.kernel.is_given() || width == samples, "a Gram matrix that is not square");
     }
     check(samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
     check(settings.threads > 0, "threads must be positive");
