@@ -89,7 +89,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("mypy")
     sources = [*ROOT.glob("src/cpp/**/*.?pp"), *ROOT.glob("tests/cpp/*.?pp")]
-    session.run("clang-format", "--dry-run", "-Werror", *map(str, sources))
+    session.run("clang-format", "--dry-run", "-Werror", *sources, log=False)
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
 
 
@@ -183,7 +183,7 @@ def hostile(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",  # Python itself frees little at exit
     }
     files = ["tests/test_hostile.py", "tests/test_bad_input.py"]
-    pytest(session, "--quiet", *files, "--ignore-glob=*_torch_*", env=environment)
+    pytest(session, "--quiet", *files, env=environment)
 
 
 @nox.session
