@@ -68,15 +68,13 @@ intersphinx_mapping = (
 )
 
 
-def link_to_repository(app: object, name: str, source: list[str]) -> None:
-    """Files outside of docs/ are no pages: links to them lead to the repository."""
-    to_root = "../" * (name.count("/") + 1)
-    source[0] = re.sub(
-        r"\]\(" + re.escape(to_root) + r"(?!\.\./)([^)]*)\)",
-        lambda link: f"]({repository}{link[1]})",
-        source[0],
-    )
+def prepare(app: object, name: str, source: list[str]) -> None:
+    """Make a page of the repository one of the site."""
+    # Files outside of docs/ are no pages: links to them lead to the repository.
+    outside = re.escape("](" + "../" * (name.count("/") + 1)) + r"(?!\.\./)"
+    text = re.sub(outside, f"]({repository}", source[0])
+    source[0] = text.replace("\n\n```\n", "\n```\n")  # the empty line that ends an example for doctest
 
 
 def setup(app) -> None:
-    app.connect("source-read", link_to_repository)
+    app.connect("source-read", prepare)
