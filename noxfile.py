@@ -83,11 +83,12 @@ def develop(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and types of Python and C++, and the security of the hosted workflows."""
+    """Style and types of Python and C++, types of all examples, security of the hosted workflows."""
     session.install(*group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+    session.run("python", "tools/check_examples.py")
     sources = [*ROOT.glob("src/cpp/**/*.?pp"), *ROOT.glob("tests/cpp/*.?pp")]
     session.run("clang-format", "--dry-run", "-Werror", *sources, log=False)
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")

@@ -63,17 +63,23 @@ def test_it_is_an_array_without_a_copy():
 
 
 def test_nothing_can_be_changed():
-    values, chance, provenance = np.array(VALUES), np.zeros((3, 3)), {"sources": ["a.npy"]}
+    values, chance, provenance = np.array(VALUES), np.zeros((3, 3)), {"sources": ["a.npy"], "of": {"a": 1}}
     m = matrix(values, chance=chance, provenance=provenance)
     values[0, 0] = chance[0, 0] = 7.0
     provenance["sources"].append("b.npy")
-    assert (m.values[0, 0], m.chance[0, 0], m.provenance["sources"]) == (0.9, 0.0, ["a.npy"])
+    assert (m.values[0, 0], m.chance[0, 0], m.provenance["sources"]) == (0.9, 0.0, ("a.npy",))
     for same in (m, m.T, copy.deepcopy(m), pickle.loads(pickle.dumps(m)), m[:, :]):
         for array in (same.values, same.chance, np.asarray(same)):
             with pytest.raises(ValueError, match="read-only"):
                 array[0, 0] = 7.0
-        with pytest.raises(TypeError):
-            same.provenance["version"] = "2"
+        for change in (
+            lambda facts: facts.update(version="2"),
+            lambda facts: facts["of"].__setitem__("a", 2),
+            lambda facts: facts["of"].pop("a"),
+            lambda facts: facts.__ior__({"version": "2"}),
+        ):
+            with pytest.raises(TypeError, match="cannot be changed"):
+                change(same.provenance)
     assert_same(pickle.loads(pickle.dumps(awkward())), awkward())
 
 
@@ -81,12 +87,13 @@ def test_equals():
     assert matrix().equals(matrix())
     assert not matrix().equals(np.array(VALUES))
     others = [matrix(np.array(VALUES) + 1e-16 + 1e-15), matrix(columns="abd"), matrix(kernel="cosine"),
-              matrix(chance=np.zeros((3, 3))), matrix(provenance={"version": "1"}), matrix(n_samples=99),
+              matrix(chance=np.zeros((3, 3))), matrix(n_samples=99),
               matrix().with_models("A", "C"), matrix(VALUES[:2], rows="ab")]  # fmt: skip
     for other in others:
         assert not matrix().equals(other)
         assert not other.equals(matrix())
     assert not matrix(chance=np.zeros((3, 3))).equals(matrix(chance=np.ones((3, 3))))
+    assert matrix(provenance={"version": "1"}).equals(matrix())  # where values come from may differ
 
 
 def test_layers_are_chosen_by_name():
@@ -240,6 +247,12 @@ def test_str_and_html_elide_the_middle_of_many_layers(monkeypatch):
     assert many._repr_html_().count("<td>") == 3 * 11
 
 
+def test_html_for_notebooks_says_what_the_numbers_are():
+    caption = "<caption>CKA, linear; rows: A, columns: B; 100 samples; chance level in parentheses</caption>"
+    assert caption in matrix(chance=np.full((3, 3), 0.1))._repr_html_()
+    assert "parentheses" not in matrix()._repr_html_()
+
+
 def test_html_for_notebooks_escapes_names():
     html = matrix(rows=["<script>", "b", "c"])._repr_html_()
     assert "<th>&lt;script&gt;</th><td>0.900</td>" in html
@@ -298,7 +311,7 @@ def test_to_xarray():
     assert float(array.sel(layer_a="höhe ∘ 1", layer_b="y\\")) == 5e-324
     assert (array["model_a"].item(), array["model_b"].item()) == m.models
     np.testing.assert_array_equal(array["chance"], m.chance)
-    assert json.loads(array.attrs.pop("provenance")) == m.provenance
+    assert json.loads(array.attrs.pop("provenance")) == m.settings()["provenance"]
     assert array.attrs == {
         "kernel": "RBF(bandwidth=0.5)",
         "estimator": "unbiased",

@@ -180,6 +180,8 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
         ("model", "NETS:loader", "'model' is no name of a function: write package.module:function"),
         ("NETS:", "NETS:loader", "is no name of a function"),
         ("nowhere.nets:model", "NETS:loader", "nowhere.nets:model: there is no module 'nowhere' in /"),
+        ("NETS.py:model", "NETS:loader", "NETS.py:model: write the module, not its file: NETS:model"),
+        ("./my/NETS.py:model", "NETS:loader", "write the module, not its file: my.NETS:model"),
         ("NETS.sub:model", "NETS:loader", "NETS.sub:model: there is no module 'NETS.sub' in /"),
         (
             "needs_NETS:model",

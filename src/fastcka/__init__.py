@@ -21,9 +21,9 @@ from .threads import get_num_threads, set_num_threads
 from . import _core
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import CKAMatrix, DegenerateWarning
+from .results import BestMatch, CKAMatrix, DegenerateWarning, plot_grid
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
     from .store.creating import create_store as create_store
+    from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
     from .sweep import Partial as Partial
     from .sweep import Sweep as Sweep
@@ -39,17 +40,20 @@ __version__: str = _core.config()["version"]
 
 __all__ = [
     "RBF",
+    "BestMatch",
     "CKAMatrix",
     "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
+    "Kernel",
     "Laplacian",
     "Linear",
     "Partial",
     "Plan",
     "Polynomial",
     "Store",
+    "StoreWriter",
     "StreamingCKA",
     "Sweep",
     "center",
@@ -62,6 +66,7 @@ __all__ = [
     "open_layers",
     "open_store",
     "plan",
+    "plot_grid",
     "reference",
     "release_buffers",
     "set_num_threads",
@@ -72,6 +77,7 @@ __all__ = [
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
     "Partial": "sweep",
+    "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",
     "Sweep": "sweep",
     "create_store": "store.creating",

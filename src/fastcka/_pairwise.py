@@ -26,11 +26,13 @@ Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
+    """CKA of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    reasons: list[list[str]]
+    reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
+    sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
+    dtype: str | None  # of the arithmetic; None where nothing was computed
 
 
 def pairwise(
@@ -60,9 +62,10 @@ def all_pairs(
 
 def pairs_of(result: _core.Pairwise, kernel: Kernel, *, two: bool) -> Pairs:
     """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
-    networks = [result.status_a, result.status_b] if two else [result.status_a]
-    reasons = [[reason(status, kernel) for status in statuses] for statuses in networks]
-    return Pairs(result.cka, result.chance, reasons)
+    networks = 2 if two else 1
+    reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
+    sigma = [result.sigma_a, result.sigma_b]
+    return Pairs(result.cka, result.chance, reasons[:networks], sigma[:networks], _dtype(result))
 
 
 def propagating(
@@ -79,12 +82,13 @@ def propagating(
     call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
+    sigma = [[float("nan")] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
         if not all(kept):
-            return Pairs(values, chance, reasons)
+            return Pairs(values, chance, reasons, sigma, None)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -98,10 +102,15 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
-                for i, status in zip(rows, statuses, strict=True):
-                    whys[i] = reason(status, settings.kernel)
-            return Pairs(values, chance, reasons)
+            found = ((result.status_a, result.sigma_a), (result.status_b, result.sigma_b))
+            for k, rows in enumerate(kept):
+                for i, status, bandwidth in zip(rows, *found[k], strict=True):
+                    reasons[k][i], sigma[k][i] = reason(status, settings.kernel), bandwidth
+            return Pairs(values, chance, reasons, sigma, _dtype(result))
+
+
+def _dtype(result: _core.Pairwise) -> str:
+    return "float64" if result.double_precision else "float32"
 
 
 def _checked(

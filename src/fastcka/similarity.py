@@ -7,9 +7,6 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 
 from . import _core
@@ -20,17 +17,13 @@ from ._arrays import (
     Layers,
     NanPolicy,
     as_representation,
-    as_representations,
     check_nan_policy,
-    layer_label,
-    named_layers,
     needs_float64,
 )
 from ._budget import check_memory
+from ._networks import Networks, warned
 from ._pairwise import (
     REASONS,
-    Label,
-    Pairs,
     Reasons,
     all_pairs,
     in_words,
@@ -362,9 +355,6 @@ def cka_matrix(
     return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
 
 
-_ARGUMENTS = ("layers_a", "layers_b")
-
-
 def compare_layers(
     layers_a: Layers,
     layers_b: Layers | None,
@@ -373,71 +363,17 @@ def compare_layers(
     progress: bool | Report | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
-    if layers_b is layers_a:
-        layers_b = None
-    rows, a, inputs = read_layers(layers_a, "layers_a")
-    columns, b = rows, None
-    if layers_b is not None:
-        columns, b, more = read_layers(layers_b, "layers_b")
-        inputs += more
-    check_same_samples(inputs)
-    label = labels(rows, columns)
+    networks = Networks.read(layers_a, layers_b)
+    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     with progress_report(progress, "cka_matrix") as report:
-        compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, settings, report)
-    return matrix_of(pairs, rows, columns, len(a[0]), settings, two=b is not None)
-
-
-def labels(rows: Sequence[str], columns: Sequence[str]) -> Label:
-    """Return the words for a layer by network and number, as the arguments of `cka_matrix` are called."""
-    names = rows, columns
-    return lambda network, layer: layer_label(_ARGUMENTS[network], names[network][layer])
-
-
-def matrix_of(
-    pairs: Pairs, rows: tuple[str, ...], columns: tuple[str, ...], n: int, settings: Settings, *, two: bool
-) -> tuple[CKAMatrix, Reasons]:
-    """Return the result for n samples of one network or two, and why layers have no CKA."""
-    matrix = CKAMatrix(
-        values=pairs.cka,
-        chance=pairs.chance,
-        rows=rows,
-        columns=columns,
-        kernel=str(settings.kernel),
-        estimator=settings.estimator,
-        n_samples=n,
-        models=("A", "B") if two else ("A", "A"),
-    )
-    names = rows, columns
-    return matrix, {
-        (network, names[network][layer]): why
-        for network, whys in enumerate(pairs.reasons)
-        for layer, why in enumerate(whys)
-        if why
-    }
-
-
-def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:
-    """Return the result with the words of the warning, which is given here."""
-    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
-    if degenerate:
-        warn(degenerate, stacklevel=4)
-    return replace(matrix, warnings=tuple(degenerate))
+        pairs = compare(networks.a, networks.b, networks.label, settings, report)
+    return networks.matrix(pairs, settings)
 
 
 def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
     return pairwise(a, b, lambda side, layer: "XY"[side], settings)
-
-
-def read_layers(
-    layers: Layers, argument: str
-) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
-    """Return names and representations of layers, and what may know their samples."""
-    named = named_layers(layers, argument)
-    inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
-    return tuple(named), as_representations(named, argument), inputs
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:

@@ -24,13 +24,12 @@ from . import _archive, _core
 from ._arrays import Array, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._headers import Refused, checked_settings, digest, new_header, refusing
+from ._networks import Networks, warned
 from ._pairwise import check_inputs, naming, pairs_of
 from ._progress import Report, progress_report
-from ._samples import check_same_samples
 from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAMatrix
-from .similarity import labels, matrix_of, read_layers, warned
 
 __all__ = ["Partial", "Sweep"]
 
@@ -198,22 +197,14 @@ class Sweep:
         max_bytes: int | str | None = None,
     ) -> None:
         self._chosen = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-        if layers_b is layers_a:
-            layers_b = None
-        self._rows, self._a, inputs = read_layers(layers_a, "layers_a")
-        self._columns, self._b = self._rows, None
-        if layers_b is not None:
-            self._columns, self._b, more = read_layers(layers_b, "layers_b")
-            inputs += more
-        check_same_samples(inputs)
-        self._label = labels(self._rows, self._columns)
-        check_inputs(self._a, self._b, self._label, self._chosen)
+        networks = self._networks = Networks.read(layers_a, layers_b)
+        check_inputs(networks.a, networks.b, networks.label, self._chosen)
         self._statistics: Partial | None = None  # complete, once it is known
 
     @property
     def n_samples(self) -> int:
         """The number of samples."""
-        return len(self._a[0])
+        return self._networks.n_samples
 
     def blocks(self, stage: Stage | None = None, *, given: Partial | None = None) -> range:
         """Return the numbers of all blocks of a stage.
@@ -227,7 +218,7 @@ class Sweep:
             type of the arithmetic, and that on the statistics.
         """
         if _checked_stage(stage) == "statistics":
-            return range(len(self._arrays))
+            return range(len(self._networks.all))
         return range(self._plan(self._known(given)).blocks)
 
     def share(self, task: int, of: int, stage: Stage | None = None, *, given: Partial | None = None) -> range:
@@ -276,21 +267,26 @@ class Sweep:
         MemoryError
             As for :func:`cka_matrix`.
         """
-        chosen = _checked_stage(stage)
+        chosen, networks = _checked_stage(stage), self._networks
         if chosen == "statistics":
             wanted = _consecutive(blocks, self.blocks(chosen))
-            with progress_report(progress, "Sweep") as report, naming(self._a, self._b, self._label):
+            with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
                 found = _core.statistics(
-                    self._a, self._b, self._chosen.core(self._arrays), wanted.start, wanted.stop, report
+                    networks.a,
+                    networks.b,
+                    self._chosen.core(self._networks.all),
+                    wanted.start,
+                    wanted.stop,
+                    report,
                 )
-            return Partial(self._identity("statistics", len(self._arrays)), found)
+            return Partial(self._identity("statistics", len(self._networks.all)), found)
         known = self._known(given)
-        settings, plan = within_memory(self._a, self._b, self._exact(known)), self._plan(known)
+        settings, plan = within_memory(networks.a, networks.b, self._exact(known)), self._plan(known)
         wanted = _consecutive(blocks, range(plan.blocks))
-        with progress_report(progress, "Sweep") as report, naming(self._a, self._b, self._label):
+        with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
             sums = _core.partial(
-                self._a,
-                self._b,
+                networks.a,
+                networks.b,
                 settings,
                 wanted.start,
                 wanted.stop,
@@ -316,30 +312,25 @@ class Sweep:
         if partial.missing:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
-        settings = (replace(self._chosen, dtype="float64") if exact else self._chosen).core(self._arrays)
-        core = _core.finish(self.n_samples, *self._widths, settings, cast(_core.Partial, partial._sums))
-        two = self._b is not None
-        pairs = pairs_of(core, self._chosen.kernel, two=two)
-        return warned(*matrix_of(pairs, self._rows, self._columns, self.n_samples, self._chosen, two=two))
-
-    @property
-    def _arrays(self) -> list[Array]:
-        return self._a + (self._b or [])
-
-    @property
-    def _widths(self) -> tuple[list[int], list[int] | None]:
-        return [X.shape[1] for X in self._a], None if self._b is None else [Y.shape[1] for Y in self._b]
+        settings = replace(self._chosen, dtype="float64") if exact else self._chosen
+        core = _core.finish(
+            self.n_samples,
+            *self._networks.widths,
+            settings.core(self._networks.all),
+            cast(_core.Partial, partial._sums),
+        )
+        pairs = pairs_of(core, self._chosen.kernel, two=self._networks.b is not None)
+        return warned(*self._networks.matrix(pairs, self._chosen))
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
         """Return what two partials must agree in to be parts of one whole."""
-        plan = _core.plan(self.n_samples, *self._widths, self._chosen.core(self._arrays))
+        plan = _core.plan(self.n_samples, *self._networks.widths, self._chosen.core(self._networks.all))
         return {
             "stage": stage,
             "blocks": blocks,
             "n_samples": self.n_samples,
-            "rows": list(self._rows),
-            "columns": None if self._b is None else list(self._columns),
-            "widths": [X.shape[1] for X in self._arrays],
+            "names": [list(names) for names in self._networks.names],
+            "widths": [X.shape[1] for X in self._networks.all],
             "kernel": str(self._chosen.kernel),
             "dtype": "float64" if plan.double_precision else "float32",
             "simd_level": plan.simd_level,
@@ -347,7 +338,7 @@ class Sweep:
 
     def _known(self, given: Partial | None) -> Partial:
         """Return the complete statistics, made here unless they are given."""
-        count = len(self._arrays)
+        count = len(self._networks.all)
         if given is None:
             if self._statistics is None:
                 self._statistics = self.run(range(count), "statistics")
@@ -365,7 +356,7 @@ class Sweep:
         return replace(self._chosen, dtype="float64") if exact else self._chosen
 
     def _plan(self, known: Partial) -> _core.PlanInfo:
-        return _core.plan(self.n_samples, *self._widths, self._exact(known).core(self._arrays))
+        return _core.plan(self.n_samples, *self._networks.widths, self._exact(known).core(self._networks.all))
 
 
 # ---------------------------------------------------------------------- partials of one sweep
@@ -375,8 +366,7 @@ _DIFFERENCES = {
     "stage": "another stage",
     "blocks": "another number of blocks",
     "n_samples": "another number of samples",
-    "rows": "other layers",
-    "columns": "other layers",
+    "names": "other layers",
     "widths": "layers with other numbers of features",
     "kernel": "another kernel",
     "dtype": "another dtype",
@@ -401,10 +391,10 @@ def _check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
 
 
 def _restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
-    widths, rows, columns = settings["widths"], settings["rows"], settings["columns"]
-    if len(rows) + len(columns or ()) != len(widths):
+    widths, names = settings["widths"], settings["names"]
+    if sum(map(len, names)) != len(widths):
         raise Refused("damaged: another number of layers than of widths")
-    sides = widths[: len(rows)], None if columns is None else widths[len(rows) :]
+    sides = widths[: len(names[0])], None if len(names) == 1 else widths[len(names[0]) :]
     if settings["stage"] == "statistics":
         return Partial(settings, _core.Statistics.from_state(*sides, dict(state)))
     n, blocks = settings["n_samples"], settings["blocks"]

@@ -7,6 +7,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ..kernels import _KERNELS, Kernel, resolve_kernel
 from ..layers import Selected, open_layers
 from ..results import DegenerateWarning
 from . import outputs
+from .sampling import Opened, draw
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
@@ -73,6 +75,13 @@ def add_parser(commands: Commands) -> None:
         help="only layers that match a glob, such as 'block*'; quote it",
     )
     parser.add_argument("--names", metavar="A,B", help="of the two networks (default: from the files)")
+    parser.add_argument(
+        "--max-samples",
+        type=int,
+        metavar="N",
+        help="only N samples, chosen at random, the same of every layer",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the choice of --max-samples (default 0)")
     parser.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
     parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
     parser.add_argument(
@@ -98,8 +107,10 @@ def _compare(arguments: argparse.Namespace) -> None:
     opened_a = _layers(arguments.a, arguments.layers)
     opened_b = opened_a if arguments.a == arguments.b else _layers(arguments.b, arguments.layers)
     check_same_samples([(str(arguments.a), opened_a), (str(arguments.b), opened_b)])
-    a = dict(opened_a)
-    b = a if opened_b is opened_a else dict(opened_b)
+    a = Opened(opened_a)
+    b = a if opened_b is opened_a else Opened(opened_b)
+    networks = [a] if b is a else [a, b]
+    drawn = draw(networks, arguments.max_samples, arguments.seed, square=arguments.kernel == "precomputed")
     labels = _labels(a, "layers_a", arguments.a) | _labels(b, "layers_b", arguments.b)
     names = _model_names(arguments)
     options = {
@@ -116,11 +127,13 @@ def _compare(arguments: argparse.Namespace) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateWarning)  # the result has them, too
             matrix = cka_matrix(a, b, **options).with_models(*names)
+        if drawn is not None:
+            matrix = replace(matrix, provenance={**matrix.provenance, "drawn": drawn})
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(str(error), labels)) from error
 
     if arguments.estimator == "biased" and arguments.kernel != "precomputed":
-        _warn_of_bias([a] if b is a else [a, b], matrix.n_samples)
+        _warn_of_bias(networks, matrix.n_samples)
     for text in matrix.warnings:
         print(f"fastcka: warning: nan for {_in_words(text, labels)}", file=sys.stderr)
     outputs.write(matrix, arguments)  # first: whoever reads what is printed may close it at any time

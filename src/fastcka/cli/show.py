@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import CKAMatrix
+from ..results import CKAMatrix, provenance
+from ..results.table import aligned
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
@@ -34,10 +36,13 @@ def add_parser(commands: Commands) -> None:
 def _show(arguments: argparse.Namespace) -> None:
     matrix = CKAMatrix.load(arguments.result)
     settings = {name: value for name, value in matrix.settings().items() if name not in _SHOWN_ABOVE}
-    provenance = settings.pop("provenance", {})
-    lines = [str(matrix), "", "settings:", *_listed(settings)]
+    del settings["provenance"]
+    lines = [str(matrix), "", "settings:", *_listed(settings.items())]
     lines.append(f"chance level: {_range(matrix.chance)}")
-    lines += ["provenance:", *_listed(provenance)] if provenance else ["provenance: not known"]
+    origin = provenance.entries(matrix)
+    lines += ["provenance:", *_listed(origin)] if origin else ["provenance: not known"]
+    if layers := provenance.by_layer(matrix):
+        lines += ["layers:", *(f"  {line}" for line in aligned(layers))]
     print("\n".join(lines))
 
 
@@ -48,8 +53,8 @@ def _range(chance: NDArray[np.float64] | None) -> str:
     return f"{defined.min():.3f} to {defined.max():.3f}" if defined.size else "nan"
 
 
-def _listed(values: dict[str, Any]) -> list[str]:
+def _listed(entries: Iterable[tuple[str, Any]]) -> list[str]:
     return [
         f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in values.items()
+        for name, value in entries
     ]

@@ -8,15 +8,14 @@ import difflib
 import json
 import operator
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
 
 import numpy as np
 
 from .labels import count_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -49,6 +48,23 @@ class Comparison:
     chance: NDArray[np.float64] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
+
+        def __init__(
+            self,
+            values: ArrayLike,
+            rows: Sequence[str],
+            columns: Sequence[str],
+            kernel: str,
+            estimator: str,
+            n_samples: int,
+            models: tuple[str, str] = ("A", "B"),
+            warnings: Sequence[str] = (),
+            method: str = "exact",
+            chance: ArrayLike | None = None,
+            provenance: Mapping[str, Any] = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
         for field in ("rows", "columns", "models", "warnings"):
@@ -68,10 +84,10 @@ class Comparison:
         if self.chance is not None:
             change("chance", self._checked("chance", self.chance))
         try:
-            plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
+            plain = _plain(self.provenance)
         except (TypeError, ValueError) as error:
             raise TypeError(f"provenance: expected what JSON can hold ({error})") from error
-        change("provenance", MappingProxyType(plain))
+        change("provenance", _frozen(plain))
 
     @property
     def beside(self) -> NDArray[np.float64] | None:
@@ -95,7 +111,7 @@ class Comparison:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy in another process is as immutable
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return partial(type(self), **{**fields, "provenance": dict(self.provenance)}), ()
+        return partial(type(self), **{**fields, "provenance": _plain(self.provenance)}), ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,6 +132,7 @@ class Comparison:
             rows=self.columns,
             columns=self.rows,
             models=self.models[::-1],
+            provenance={_EXCHANGED.get(key, key): value for key, value in self.provenance.items()},
         )
 
     @overload
@@ -142,10 +159,13 @@ class Comparison:
         )
 
     def equals(self, other: object) -> bool:
-        """Return whether `other` has the same values (nan equals nan), names and settings."""
+        """Return whether `other` has the same values (nan equals nan), names and settings.
+
+        Where they come from, `provenance`, may differ.
+        """
         return (
             isinstance(other, Comparison)
-            and self.settings() == other.settings()
+            and {**self.settings(), "provenance": None} == {**other.settings(), "provenance": None}
             and np.array_equal(self.values, other.values, equal_nan=True)
             and (self.chance is None) == (other.chance is None)
             and (
@@ -250,8 +270,34 @@ class Comparison:
             "models": list(self.models),
             "warnings": list(self.warnings),
             "method": self.method,
-            "provenance": dict(self.provenance),
+            "provenance": _plain(self.provenance),
         }
+
+
+_EXCHANGED = {"rows": "columns", "columns": "rows"}
+
+
+def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in the types of JSON."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    return copied
+
+
+class _Frozen(dict[str, Any]):
+    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("provenance cannot be changed; dict(m.provenance) is a copy")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+def _frozen(value: Any) -> Any:
+    """Return what JSON gave in types that cannot be changed."""
+    if isinstance(value, dict):
+        return _Frozen({key: _frozen(item) for key, item in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 _BY_POSITION = "layers are chosen by name, list of names or ':', and by position in .values"

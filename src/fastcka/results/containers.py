@@ -65,7 +65,7 @@ def to_xarray(matrix: Comparison) -> xarray.DataArray:
         "n_samples": matrix.n_samples,
         "method": matrix.method,
         "warnings": "\n".join(matrix.warnings),
-        "provenance": json.dumps(dict(matrix.provenance)),
+        "provenance": json.dumps(matrix.settings()["provenance"]),
     }
     return xarray.DataArray(matrix.values.copy(), dims=dims, coords=coords, name="cka", attrs=attributes)
 

@@ -50,7 +50,7 @@ def curve(
     if reference is not None:
         found = [m.values[:, _column(m, reference)] for m in matrices]
         parts[f"with {_shown(reference)}"] = np.array(found)
-    chance = [_values(m, which, m.chance) for m in matrices if m.chance is not None]
+    chance = [_values(m, which, m.beside) for m in matrices if m.beside is not None]
 
     n_rows = len(matrix.rows)
     if ax is None:

@@ -11,7 +11,7 @@ import numpy as np
 from . import containers
 from .comparison import Comparison
 from .labels import count_layers
-from .table import printed, table
+from .table import heading, printed, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ class CKAMatrix(Comparison):
     def _repr_html_(self) -> str:
         from . import page
 
-        return page.html_table(self.title, table(self))
+        return page.html_table(heading(self), table(self))
 
     # Pictures -----------------------------------------------------------------------------------------------
 
@@ -173,6 +173,62 @@ class CKAMatrix(Comparison):
             colorbar=colorbar,
         )
 
+    def plot_difference(
+        self,
+        other: CKAMatrix,
+        ax: Axes | None = None,
+        *,
+        limit: float | None = None,
+        cmap: str = "RdBu_r",
+        annotate: bool | None = None,
+        fmt: str = "+.2f",
+        title: str | None = None,
+        label: str | None = None,
+        colorbar: bool = True,
+    ) -> Axes:
+        """Draw a heat map of these values minus those of another comparison of layers with the same names.
+
+        White is no difference, red means higher here, blue lower. Needs matplotlib (``pip install
+        "fastcka[plot]"``).
+
+        Parameters
+        ----------
+        other : CKAMatrix
+            With the same rows and columns: after other training, from another seed, with another kernel.
+        ax : matplotlib Axes, optional
+            As for `plot`.
+        limit : float, optional
+            The colour scale goes from ``-limit`` to ``limit``; None: the largest difference, rounded up to a
+            multiple of 0.05.
+        cmap, annotate, fmt, title, label, colorbar
+            As for `plot`.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        TypeError
+            If `ax` is not an Axes.
+        ValueError
+            If the layers of `other` have other names, or `limit` is not above zero.
+        """
+        from .heatmap import difference
+
+        return difference(
+            self,
+            other,
+            ax,
+            limit=limit,
+            cmap=cmap,
+            annotate=annotate,
+            fmt=fmt,
+            title=title,
+            label=label,
+            colorbar=colorbar,
+        )
+
     def plot_curve(
         self,
         ax: Axes | None = None,
@@ -187,7 +243,7 @@ class CKAMatrix(Comparison):
 
         The curve is the similarity of each row layer to its namesake (see `counterparts`) or, when some have
         none, to its best match (see `best_matches`); legend and y axis say which. A dotted curve is the
-        chance level, where it is known. Needs matplotlib (``pip install "fastcka[plot]"``).
+        chance level, where it is known and not zero. Needs matplotlib (``pip install "fastcka[plot]"``).
 
         Parameters
         ----------

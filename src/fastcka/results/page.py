@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._files import atomic_write
+from . import provenance
 from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
     from .comparison import Comparison as CKAMatrix
 
+MOST_WARNINGS = 5  # that are shown without a click
 _SCRIPTS = ("page.js", "heatmap.js", "tools.js")  # joined, in this order
 
 _PAGE = """\
@@ -118,16 +120,20 @@ def page(matrix: CKAMatrix) -> str:
 
 def html_table(caption: str, lines: Iterable[Iterable[str]]) -> str:
     """Return a plain HTML table: the first line and the first cell of each line are headings."""
-    first, *others = (list(line) for line in lines)
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in first)
+    first, *others = (list(map(_breakable, line)) for line in lines)
+    head = "".join(f"<th>{cell}</th>" for cell in first)
     body = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, *cells in others
+        f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in others
     )
     return (
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _breakable(text: str) -> str:
+    """Return text as HTML that may be broken within names, but not within numbers."""
+    return re.sub(r"(?<=[._/])(?=[^\W\d])", "<wbr>", escape(text))
 
 
 def _asset(name: str) -> str:
@@ -140,6 +146,9 @@ def _hash(text: str) -> str:
 
 def _warnings(matrix: CKAMatrix) -> str:
     items = "".join(f"<li>{escape(_with_network(text, matrix))}</li>" for text in matrix.warnings)
+    n = len(matrix.warnings)
+    if n > MOST_WARNINGS:
+        return f'<details class="warnings"><summary>{n} warnings</summary><ul>{items}</ul></details>'
     return f'<ul class="warnings">{items}</ul>' if items else ""
 
 
@@ -188,11 +197,12 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
 
 def _provenance(matrix: CKAMatrix) -> str:
     """Return where the numbers come from, folded up; nothing where the matrix does not know."""
-    known = matrix.provenance
-    if not known:
+    entries = provenance.entries(matrix)
+    if not entries:
         return ""
-    entries = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in known.items()]
-    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl></details>"
+    lines = provenance.by_layer(matrix)
+    table = f'<div id="layers" class="scroll">{html_table("Each layer", lines)}</div>' if lines else ""
+    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl>{table}</details>"
 
 
 def _described(entries: Iterable[tuple[str, str]]) -> str:
@@ -208,9 +218,9 @@ def _matches(matrix: CKAMatrix) -> str:
         head.append("CKA with its namesake")
         for i, j in enumerate(namesakes):
             lines[i].append(_number(matrix.values[i, j]))
-    if matrix.chance is not None:
+    if matrix.beside is not None:
         head.append("chance")
-        for line, values, level in zip(lines, matrix.values, matrix.chance, strict=True):
+        for line, values, level in zip(lines, matrix.values, matrix.beside, strict=True):
             line.append(_number(np.nan if np.isnan(values).all() else level[np.nanargmax(values)]))
     rows, columns = matrix.models
     return html_table(f"{rows}: every layer and its best match in {columns}", [head, *lines])
@@ -239,6 +249,7 @@ def _data(matrix: CKAMatrix) -> str:
         "axisTitles": [axis_title(matrix.models[0], row_prefix), axis_title(matrix.models[1], column_prefix)],
         "namesakes": _namesakes(matrix),
         "fields": fields,
+        "chance": None if matrix.beside is None else fields[1]["values"],
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")

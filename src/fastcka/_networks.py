@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layers of one network or two, read at the door; and the result for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ._arrays import Array, Layers, as_representations, layer_label, named_layers
+from ._pairwise import Pairs, Reasons, warn
+from ._provenance import Side, provenance
+from ._samples import check_same_samples
+from ._settings import Settings
+from .results import CKAMatrix
+
+_ARGUMENTS = ("layers_a", "layers_b")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """One network, whose layers are compared with each other, or two."""
+
+    given: tuple[object, ...]  # as they came
+    names: tuple[tuple[str, ...], ...]
+    arrays: tuple[list[Array], ...]
+    samples: Iterable[object] | None  # their ids, where they have any
+
+    @classmethod
+    def read(cls, layers_a: Layers, layers_b: Layers | None) -> Networks:
+        """Return the networks of two arguments; the same object twice is one network."""
+        given = (layers_a,) if layers_b is None or layers_b is layers_a else (layers_a, layers_b)
+        names, arrays, inputs = [], [], []
+        for argument, layers in zip(_ARGUMENTS, given, strict=False):
+            named = named_layers(layers, argument)
+            names.append(tuple(named))
+            arrays.append(as_representations(named, argument))
+            inputs += [(argument, layers), *((layer_label(argument, x), X) for x, X in named.items())]
+        return cls(given, tuple(names), tuple(arrays), check_same_samples(inputs))
+
+    @property
+    def a(self) -> list[Array]:
+        """The layers of the rows."""
+        return self.arrays[0]
+
+    @property
+    def b(self) -> list[Array] | None:
+        """The layers of the columns; None where those are the rows."""
+        return self.arrays[1] if len(self.arrays) > 1 else None
+
+    @property
+    def all(self) -> list[Array]:
+        """All layers."""
+        return [X for arrays in self.arrays for X in arrays]
+
+    @property
+    def widths(self) -> tuple[list[int], list[int] | None]:
+        """The numbers of features, as the core takes them."""
+        return [X.shape[1] for X in self.a], None if self.b is None else [Y.shape[1] for Y in self.b]
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return len(self.a[0])
+
+    def label(self, network: int, layer: int) -> str:
+        """Return the words for a layer, as the arguments are called."""
+        return layer_label(_ARGUMENTS[network], self.names[network][layer])
+
+    def matrix(self, pairs: Pairs, settings: Settings) -> tuple[CKAMatrix, Reasons]:
+        """Return the result for all pairs, and why layers have no CKA."""
+        sides = [
+            Side(given, names, [X.shape[1] for X in arrays], sigma)
+            for given, names, arrays, sigma in zip(
+                self.given, self.names, self.arrays, pairs.sigma, strict=True
+            )
+        ]
+        matrix = CKAMatrix(
+            values=pairs.cka,
+            chance=pairs.chance,
+            rows=self.names[0],
+            columns=self.names[-1],
+            kernel=str(settings.kernel),
+            estimator=settings.estimator,
+            n_samples=self.n_samples,
+            models=("A", "A") if self.b is None else ("A", "B"),
+            provenance=provenance(sides[0], sides[-1], pairs.dtype, self.samples),
+        )
+        return matrix, {
+            (network, self.names[network][layer]): why
+            for network, whys in enumerate(pairs.reasons)
+            for layer, why in enumerate(whys)
+            if why
+        }
+
+
+def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:
+    """Return the result with the words of the warning, which is given here for a public function."""
+    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
+    if degenerate:
+        warn(degenerate, stacklevel=4)
+    return replace(matrix, warnings=tuple(degenerate))
