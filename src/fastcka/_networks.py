@@ -66,6 +66,11 @@ class Networks:
         """Return the words for a layer, as the arguments are called."""
         return layer_label(_ARGUMENTS[network], self.names[network][layer])
 
+    def label_of(self, layer: int) -> str:
+        """Return the words for a layer counted through both networks."""
+        first = len(self.a)
+        return self.label(0, layer) if layer < first else self.label(1, layer - first)
+
     def matrix(self, pairs: Pairs, settings: Settings) -> tuple[CKAMatrix, Reasons]:
         """Return the result for all pairs, and why layers have no CKA."""
         sides = [
