@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
-from .._arrays import Array, byte_limit, positive_integer
+from .._arrays import byte_limit, positive_integer
 from .._machine import available_bytes
 from .._progress import Report, progress_report
+from ..store import Store
 from ._capture import AxesLike, Capture
 from ._common import Module, as_dtype, autocast_dtype, dtype_name, in_one_line, say, versions
 from ._inputs import Ids, Reader
-from ._kept import Kept
+from ._kept import Extracted, Kept
 from ._loaders import Extent, SampleIds, batches, check_loader, described, refuse_shuffled
 from ._masks import MaskLike
 from ._pool import PoolLike
@@ -24,6 +25,46 @@ from ._state import evaluating, observing
 from ._written import Written
 
 
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    split: SplitLike = ...,
+    max_tokens: int | None = ...,
+    out: None = ...,
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report | None = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Extracted: ...
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    split: SplitLike = ...,
+    max_tokens: int | None = ...,
+    out: str | os.PathLike[str],
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report | None = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Store: ...
 def extract(
     model: Module,
     loader: Any,
@@ -42,7 +83,7 @@ def extract(
     max_bytes: int | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Mapping[str, Array]:
+) -> Extracted | Store:
     """Run a model over a loader and return the activations of its layers, (n_samples, n_features) each.
 
     The model runs in evaluation mode and without gradients. Its mode, the random states and the modules
