@@ -405,7 +405,7 @@ def test_dead_layers_are_named_once_by_their_network():
             return self.bad(self.zero(x) * float("nan"))
 
     rows = samples(40).split(10)
-    # By a stream of sums, as nobody knows how many samples there are; by rows that were kept; by mini-batches.
+    # By a stream of sums, as nobody knows how many samples there are; by kept rows; by mini-batches.
     for loader, method in ((iter(rows), "exact"), (rows, "exact"), (rows, "minibatch")):
         with pytest.warns(fastcka.DegenerateWarning) as caught:
             matrix = compare(Dead(), Dead(), loader, names=("one", "two"), method=method)

@@ -58,7 +58,8 @@ class Layout:
             Side(None, names, widths, [math.nan] * len(names))
             for names, widths in zip(self.names, self.widths, strict=True)
         ]
-        return provenance(sides[0], sides[-1], "float64" if self.double_precision else "float32", None)
+        dtype = "float64" if self.double_precision else "float32"
+        return provenance({"rows": sides[0], "columns": sides[-1]}, dtype, None)
 
     def differences(self, other: Layout) -> Iterator[tuple[str, object, object]]:
         """Yield (what, here, there) for all that differs in the layers of another stream."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ._arrays import Array, Layers, as_representations, layer_label, named_layers
@@ -18,8 +18,9 @@ _ARGUMENTS = ("layers_a", "layers_b")
 
 @dataclass(frozen=True)
 class Networks:
-    """One network, whose layers are compared with each other, or two."""
+    """One network, whose layers are compared with each other, or two; or many, all layers with each other."""
 
+    arguments: tuple[str, ...]  # the words for each network
     given: tuple[object, ...]  # as they came
     names: tuple[tuple[str, ...], ...]
     arrays: tuple[list[Array], ...]
@@ -29,13 +30,19 @@ class Networks:
     def read(cls, layers_a: Layers, layers_b: Layers | None) -> Networks:
         """Return the networks of two arguments; the same object twice is one network."""
         given = (layers_a,) if layers_b is None or layers_b is layers_a else (layers_a, layers_b)
+        return cls.called(dict(zip(_ARGUMENTS, given, strict=False)))
+
+    @classmethod
+    def called(cls, given: Mapping[str, Layers]) -> Networks:
+        """Return networks by the words that messages have for them."""
         names, arrays, inputs = [], [], []
-        for argument, layers in zip(_ARGUMENTS, given, strict=False):
+        for argument, layers in given.items():
             named = named_layers(layers, argument)
             names.append(tuple(named))
             arrays.append(as_representations(named, argument))
             inputs += [(argument, layers), *((layer_label(argument, x), X) for x, X in named.items())]
-        return cls(given, tuple(names), tuple(arrays), check_same_samples(inputs))
+        samples = check_same_samples(inputs)
+        return cls(tuple(given), tuple(given.values()), tuple(names), tuple(arrays), samples)
 
     @property
     def a(self) -> list[Array]:
@@ -64,16 +71,25 @@ class Networks:
 
     def label(self, network: int, layer: int) -> str:
         """Return the words for a layer, as the arguments are called."""
-        return layer_label(_ARGUMENTS[network], self.names[network][layer])
+        return layer_label(self.arguments[network], self.names[network][layer])
+
+    def sides(self, sigma: Iterable[Sequence[float]]) -> list[Side]:
+        """Return what is known of each network; `sigma` are the bandwidths of its layers."""
+        return [
+            Side(given, names, [X.shape[1] for X in arrays], bandwidths)
+            for given, names, arrays, bandwidths in zip(
+                self.given, self.names, self.arrays, sigma, strict=True
+            )
+        ]
+
+    def label_of(self, layer: int) -> str:
+        """Return the words for a layer counted through both networks."""
+        first = len(self.a)
+        return self.label(0, layer) if layer < first else self.label(1, layer - first)
 
     def matrix(self, pairs: Pairs, settings: Settings) -> tuple[CKAMatrix, Reasons]:
         """Return the result for all pairs, and why layers have no CKA."""
-        sides = [
-            Side(given, names, [X.shape[1] for X in arrays], sigma)
-            for given, names, arrays, sigma in zip(
-                self.given, self.names, self.arrays, pairs.sigma, strict=True
-            )
-        ]
+        sides = self.sides(pairs.sigma)
         matrix = CKAMatrix(
             values=pairs.cka,
             chance=pairs.chance,
@@ -83,7 +99,7 @@ class Networks:
             estimator=settings.estimator,
             n_samples=self.n_samples,
             models=("A", "A") if self.b is None else ("A", "B"),
-            provenance=provenance(sides[0], sides[-1], pairs.dtype, self.samples),
+            provenance=provenance({"rows": sides[0], "columns": sides[-1]}, pairs.dtype, self.samples),
         )
         return matrix, {
             (network, self.names[network][layer]): why

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from . import _core
@@ -85,6 +86,7 @@ def plan(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
@@ -94,7 +96,7 @@ def plan(
 
     Parameters
     ----------
-    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, checkpoint, progress
         As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns

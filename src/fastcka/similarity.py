@@ -7,6 +7,8 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from . import _core
@@ -304,6 +306,7 @@ def cka_matrix(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
@@ -324,6 +327,10 @@ def cka_matrix(
     nan_policy : {"raise", "propagate"}, default "raise"
         What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
         "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    checkpoint : path, optional
+        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
+        one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
+        result has the same bits. A file of other layers, values or settings is refused.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
         True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
@@ -352,7 +359,16 @@ def cka_matrix(
            [0.55761, 1.     ]])
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-    return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+    if checkpoint is None:
+        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+    if check_nan_policy(nan_policy) != "raise":
+        raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
+    from ._checkpoint import pairs_with_checkpoint  # few calls have one
+
+    networks = Networks.read(layers_a, layers_b)
+    with progress_report(progress, "cka_matrix") as report:
+        pairs = pairs_with_checkpoint(networks, settings, checkpoint, report)
+    return warned(*networks.matrix(pairs, settings))
 
 
 def compare_layers(

@@ -25,7 +25,7 @@ from ._arrays import Array, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks, warned
-from ._pairwise import check_inputs, naming, pairs_of
+from ._pairwise import Pairs, check_inputs, naming, pairs_of
 from ._progress import Report, progress_report
 from ._settings import Settings
 from .kernels import KernelLike
@@ -74,7 +74,7 @@ class Partial:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the sums."""
-        return hashlib.sha256(b"".join(_contents(self._sums.state()))).hexdigest()
+        return hashlib.sha256(b"".join(contents(self.state()))).hexdigest()
 
     @property
     def complete(self) -> bool:
@@ -101,8 +101,17 @@ class Partial:
         sums.merge(cast(Any, other._sums))  # of the same stage, as checked
         return Partial(self._settings, sums)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the partial is a part of, as JSON can hold it."""
+        return dict(self._settings)
+
+    def state(self) -> dict[str, Array]:
+        """Return the sums as plain arrays."""
+        return self._sums.state()
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._settings, self._sums.state())
+        return restored, (self._settings, self.state())
 
     def __repr__(self) -> str:
         return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
@@ -118,9 +127,9 @@ class Partial:
             If the file cannot be written; an old one is left as it was.
         """
         _check_suffix(path)
-        state = self._sums.state()
+        state = self.state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
-        header["sha256"] = digest(header, _contents(state))
+        header["sha256"] = digest(header, contents(state))
         _archive.write(path, header, state)
 
     @staticmethod
@@ -135,8 +144,8 @@ class Partial:
         _check_suffix(path)
         with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
             header, state = _archive.read(file, "Partial", FORMAT_VERSION)
-            settings = checked_settings(header, digest(header, _contents(state)))
-            return _restored(settings, state)
+            settings = checked_settings(header, digest(header, contents(state)))
+            return restored(settings, state)
 
 
 class Sweep:
@@ -196,9 +205,19 @@ class Sweep:
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
     ) -> None:
-        self._chosen = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-        networks = self._networks = Networks.read(layers_a, layers_b)
-        check_inputs(networks.a, networks.b, networks.label, self._chosen)
+        settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+        self._start(Networks.read(layers_a, layers_b), settings)
+
+    @classmethod
+    def of(cls, networks: Networks, settings: Settings) -> Sweep:
+        """Return the sweep of layers that have been read already."""
+        sweep = cls.__new__(cls)
+        sweep._start(networks, settings)
+        return sweep
+
+    def _start(self, networks: Networks, settings: Settings) -> None:
+        self._networks, self._chosen = networks, settings
+        check_inputs(networks.a, networks.b, networks.label, settings)
         self._statistics: Partial | None = None  # complete, once it is known
 
     @property
@@ -305,10 +324,13 @@ class Sweep:
         ValueError
             If blocks are missing (the message says which), or the partial is of another sweep.
         """
+        return warned(*self._networks.matrix(self.pairs(partial), self._chosen))
+
+    def pairs(self, partial: Partial) -> Pairs:
+        """Do the work of `result` for callers that give the warning themselves."""
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
-        expected = self._identity("products", partial.n_blocks)
-        _check_same(expected, {name: partial._settings.get(name) for name in expected})
+        self.check(partial, "products")
         if partial.missing:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
@@ -319,8 +341,13 @@ class Sweep:
             settings.core(self._networks.all),
             cast(_core.Partial, partial._sums),
         )
-        pairs = pairs_of(core, self._chosen.kernel, two=self._networks.b is not None)
-        return warned(*self._networks.matrix(pairs, self._chosen))
+        return pairs_of(core, self._chosen.kernel, two=self._networks.b is not None)
+
+    def check(self, partial: Partial, stage: Stage) -> None:
+        """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
+        blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
+        expected = self._identity(stage, blocks)
+        _check_same(expected, {name: partial._settings.get(name) for name in expected})
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
         """Return what two partials must agree in to be parts of one whole."""
@@ -345,7 +372,7 @@ class Sweep:
             return self._statistics
         if given.stage != "statistics":
             raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
-        _check_same(self._identity("statistics", count), given._settings)
+        self.check(given, "statistics")
         if given.missing:
             raise ValueError(f"given: {_blocks(given.missing)} of the {count} statistics are missing")
         return given
@@ -390,7 +417,8 @@ def _check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
         )
 
 
-def _restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
+def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
+    """Return the partial with these `settings` and this `state`."""
     widths, names = settings["widths"], settings["names"]
     if sum(map(len, names)) != len(widths):
         raise Refused("damaged: another number of layers than of widths")
@@ -403,7 +431,8 @@ def _restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partia
     return Partial(settings, _core.Partial.from_state(blocks, n, *sides, dict(state)))
 
 
-def _contents(state: Mapping[str, Array]) -> list[bytes]:
+def contents(state: Mapping[str, Array]) -> list[bytes]:
+    """Return the bytes of a state, for a check sum."""
     return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
 
 

@@ -149,6 +149,10 @@ class Comparison:
         columns = _positions(names[1], self.columns, self.models[1])
         if all(isinstance(name, str) for name in names):
             return float(self.values[rows[0], columns[0]])
+        return self.part(rows, columns)
+
+    def part(self, rows: Sequence[int], columns: Sequence[int]) -> Self:
+        """Return the part of the matrix for these positions of rows and columns."""
         part = np.ix_(rows, columns)
         return dataclasses.replace(
             self,
@@ -258,6 +262,12 @@ class Comparison:
     @property
     def _unless_exact(self) -> str:
         return "" if self.method == "exact" else f", {self.method}"
+
+    def matrices(self) -> dict[str, NDArray[np.float64]]:
+        """Return `values`, and `chance` where it is known, by name."""
+        return (
+            {"values": self.values} if self.chance is None else {"values": self.values, "chance": self.chance}
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return everything but `values` and `chance`, as what JSON can hold."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -142,7 +142,8 @@ class CKAMatrix(Comparison):
         title : str, optional
             Title of the Axes.
         label : str, optional
-            Label of the colour bar; None: `title` of the matrix, its kernel and estimator.
+            Label of the colour bar; None: `title` of the matrix, its kernel and estimator, and what stands in
+            parentheses.
         colorbar : bool
             Draw the colour bar to the right of the heat map.
 
@@ -328,13 +329,10 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        matrices = {"values": self.values}
-        if self.chance is not None:
-            matrices["chance"] = self.chance
-        saved.write(path, self.settings(), matrices)
+        saved.write(path, type(self).__name__, self.settings(), self.matrices())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote.
 
         Raises
@@ -345,4 +343,4 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        return saved.read(path, cls)
+        return saved.read(path, cls.__name__, cls)
