@@ -444,6 +444,31 @@ def test_reader_that_went_away():
     assert finished.returncode == 0
 
 
+def test_measures(capsys):
+    for measure in ("rv2", "rsa_cosine", "rsa_pearson"):
+        output = run(capsys, "compare", "x.npy", "y.npy", "--measure", measure)
+        expected = fastcka.cka_matrix([A["a0"]], [B["b0"]], measure=measure).values.item()
+        assert float(output.out) == expected
+        assert output.err == ""  # nothing about a biased estimator
+    line = fails(capsys, "compare", "x.npy", "y.npy", "--measure", "rv2", "--estimator", "biased")
+    assert "measure='rv2' has no estimators" in line
+
+
+def test_inference(capsys):
+    out = run(capsys, "compare", "x.npy", "y.npy", "--inference").out.splitlines()
+    test = fastcka.cka_test(A["a0"], B["b0"])
+    low, high = test.confidence_interval()
+    assert float(out[0]) == fastcka.cka(A["a0"], B["b0"])
+    assert out[1] == (
+        f"unbiased {test.statistic:.4f}, 95 % {low:.4f} to {high:.4f}, p-value {test.pvalue:.3g} (moments)"
+    )
+    run(capsys, "compare", "resnet.npz", "vit.npz", "--inference", "--json", "r.json", "--html", "r.html")
+    assert CKAMatrix.load("r.json").equals(
+        fastcka.cka_matrix(A, B, inference=True).with_models("resnet", "vit")
+    )
+    assert "p-values by moments" in run(capsys, "compare", "x.npy", "y.npy", "--inference", "--plan").out
+
+
 # A random choice of samples ---------------------------------------------------------------------------------
 
 

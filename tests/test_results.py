@@ -314,6 +314,7 @@ def test_to_xarray():
     assert json.loads(array.attrs.pop("provenance")) == m.settings()["provenance"]
     assert array.attrs == {
         "kernel": "RBF(bandwidth=0.5)",
+        "measure": "cka",
         "estimator": "unbiased",
         "n_samples": 7,
         "warnings": "layer 'x': constant",

@@ -32,6 +32,10 @@ from .store import Store, open_store
 if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
+    from .calibration import CalibratedMax as CalibratedMax
+    from .calibration import calibrated_max as calibrated_max
+    from .inference import CKATest as CKATest
+    from .inference import cka_test as cka_test
     from .store.creating import create_store as create_store
     from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
@@ -45,6 +49,8 @@ __all__ = [
     "BestMatch",
     "CKAMatrix",
     "CKAModels",
+    "CKATest",
+    "CalibratedMax",
     "Correlation",
     "Cosine",
     "DegenerateWarning",
@@ -60,10 +66,12 @@ __all__ = [
     "StoreWriter",
     "StreamingCKA",
     "Sweep",
+    "calibrated_max",
     "center",
     "cka",
     "cka_matrix",
     "cka_models",
+    "cka_test",
     "columns",
     "create_store",
     "get_num_threads",
@@ -82,6 +90,10 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "CKATest": "inference",
+    "CalibratedMax": "calibration",
+    "calibrated_max": "calibration",
+    "cka_test": "inference",
     "Partial": "sweep",
     "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",

@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ._arrays import Array, Layers, as_representations, layer_label, named_layers
+from ._arrays import Array, ArrayLike, Layers, as_representations, layer_label, named_layers, same_samples
+from ._groups import Groups, Wanted
+from ._pair_inference import pvalue_method
 from ._pairwise import Pairs, Reasons, warn
 from ._provenance import Side, provenance
 from ._samples import check_same_samples
 from ._settings import Settings
+from .kernels import Kernel
 from .results import CKAMatrix
 
 _ARGUMENTS = ("layers_a", "layers_b")
@@ -87,12 +90,27 @@ class Networks:
         first = len(self.a)
         return self.label(0, layer) if layer < first else self.label(1, layer - first)
 
+    def joined(self, names: tuple[str, ...]) -> Networks:
+        """Return all layers, under these names, as those of one network."""
+        return replace(self, arguments=("models",), given=(None,), names=(names,), arrays=(self.all,))
+
+    def grouped(self, groups: Groups, kernel: Kernel) -> Networks:
+        """Return the same with the samples of each group side by side."""
+        return replace(self, arrays=tuple(groups.sorted(arrays, kernel) for arrays in self.arrays))
+
     def matrix(self, pairs: Pairs, settings: Settings) -> tuple[CKAMatrix, Reasons]:
         """Return the result for all pairs, and why layers have no CKA."""
         sides = self.sides(pairs.sigma)
+        wanted = settings.inference
         matrix = CKAMatrix(
             values=pairs.cka,
             chance=pairs.chance,
+            row_dimensions=pairs.dimensions[0],
+            column_dimensions=pairs.dimensions[-1],
+            measure=settings.measure,
+            **({} if pairs.inference is None else pairs.inference._asdict()),
+            pvalue_method=None if wanted is None else pvalue_method(settings, wanted),
+            n_groups=None if wanted is None or wanted.groups is None else len(wanted.bounds) - 1,
             rows=self.names[0],
             columns=self.names[-1],
             kernel=str(settings.kernel),
@@ -107,6 +125,22 @@ class Networks:
             for layer, why in enumerate(whys)
             if why
         }
+
+
+def with_inference(
+    networks: Networks, settings: Settings, inference: bool, groups: ArrayLike | None
+) -> tuple[Networks, Settings]:
+    """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
+    if not inference:
+        if groups is not None:
+            raise ValueError("groups: only inference=True knows what to do with them")
+        return networks, settings
+    if settings.measure != "cka":
+        raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
+    wanted = Wanted.of(groups, same_samples(networks.all, networks.label_of))
+    if wanted.groups is not None:
+        networks = networks.grouped(wanted.groups, settings.kernel)
+    return networks, replace(settings, inference=wanted)
 
 
 def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:

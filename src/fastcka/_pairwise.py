@@ -15,6 +15,7 @@ from . import _core
 from ._arrays import Array, check_samples
 from ._batches import both
 from ._budget import within_memory
+from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
 from ._values import check_gram, check_integers, first_non_finite, non_finite
@@ -26,13 +27,15 @@ Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and for each side what was found of its layers."""
+    """A measure of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
+    dimensions: list[NDArray[np.float64]]  # effective dimension; nan for a layer without CKA
     reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
     sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
     dtype: str | None  # of the arithmetic; None where nothing was computed
+    inference: PairInference | None
 
 
 def pairwise(
@@ -57,15 +60,25 @@ def all_pairs(
 ) -> Pairs:
     """Do the same, with the reasons in words."""
     result = pairwise(a, b, label, settings, progress)
-    return pairs_of(result, settings.kernel, two=b is not None)
+    return pairs_of(result, settings, two=b is not None)
 
 
-def pairs_of(result: _core.Pairwise, kernel: Kernel, *, two: bool) -> Pairs:
+def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
     """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
     networks = 2 if two else 1
+    kernel = settings.kernel
     reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
     sigma = [result.sigma_a, result.sigma_b]
-    return Pairs(result.cka, result.chance, reasons[:networks], sigma[:networks], _dtype(result))
+    dimensions = [result.dimensions_a, result.dimensions_b]
+    return Pairs(
+        result.cka,
+        result.chance,
+        dimensions[:networks],
+        reasons[:networks],
+        sigma[:networks],
+        _dtype(result),
+        pair_inference(result, settings, two=two),
+    )
 
 
 def propagating(
@@ -87,8 +100,10 @@ def propagating(
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
+        dimensions = [np.full(len(side), np.nan) for side in sides]
         if not all(kept):
-            return Pairs(values, chance, reasons, sigma, None)
+            nothing = undefined(values.shape, settings.inference)
+            return Pairs(values, chance, dimensions, reasons, sigma, None, nothing)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -102,11 +117,17 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            found = ((result.status_a, result.sigma_a), (result.status_b, result.sigma_b))
+            found = (
+                (result.status_a, result.sigma_a, result.dimensions_a),
+                (result.status_b, result.sigma_b, result.dimensions_b),
+            )
             for k, rows in enumerate(kept):
-                for i, status, bandwidth in zip(rows, *found[k], strict=True):
+                for i, status, bandwidth, dimension in zip(rows, *found[k], strict=True):
                     reasons[k][i], sigma[k][i] = reason(status, settings.kernel), bandwidth
-            return Pairs(values, chance, reasons, sigma, _dtype(result))
+                    dimensions[k][i] = dimension
+            of_kept = pair_inference(result, settings, two=b is not None)
+            inference = None if of_kept is None else of_kept.at(kept, values.shape)
+            return Pairs(values, chance, dimensions, reasons, sigma, _dtype(result), inference)
 
 
 def _dtype(result: _core.Pairwise) -> str:
@@ -123,9 +144,22 @@ def _checked(
     """Check what concerns several representations; return the call of the core for them, or some of them."""
     check_inputs(a, b, label, settings)
     chosen = within_memory(a, b, settings)
+    wanted = settings.inference
+    if wanted is None:
+        return lambda a, b: _core.pairwise(a, b, chosen, progress)
+    check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
 
     def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
-        return _core.pairwise(a, b, chosen, progress)
+        return _core.infer(
+            a,
+            b,
+            chosen,
+            unbiased=True,
+            standard_errors=True,
+            permutations=has_moments(settings, wanted),
+            groups=wanted.bounds,
+            progress=progress,
+        )
 
     return call
 
@@ -137,7 +171,7 @@ def check_inputs(a: list[Array], b: list[Array] | None, label: Label, settings: 
     def named(i: int) -> str:
         return label(0, i) if i < len(a) else label(1, i - len(a))
 
-    check_samples(arrays, named, settings.estimator)
+    check_samples(arrays, named, settings.estimator, settings.measure)
     for i, X in enumerate(arrays):
         check_integers(X, named(i))
         if isinstance(settings.kernel, Precomputed):
@@ -166,6 +200,7 @@ def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: La
 
 REASONS = {
     "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
+    "equidistant": "its dissimilarities are all equal, within rounding",
     "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
 }
 

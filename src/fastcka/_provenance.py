@@ -16,7 +16,7 @@ class Side(NamedTuple):
 
     given: object
     names: Sequence[str]
-    widths: Sequence[int]
+    widths: Sequence[int]  # 0 where it is not one number: Gram matrices of batches
     sigma: Sequence[float]  # nan for a kernel without one, and for a layer that was not computed
 
 
@@ -48,7 +48,8 @@ def digest(ids: Iterable[object]) -> str:
 
 def of_side(side: Side) -> dict[str, Any]:
     """Return what is known of one network."""
-    known: dict[str, Any] = {"widths": dict(zip(side.names, side.widths, strict=True))}
+    widths = {name: width or None for name, width in zip(side.names, side.widths, strict=True)}
+    known: dict[str, Any] = {"widths": widths}
     sigma = [None if math.isnan(s) else s for s in side.sigma]
     if any(sigma):
         known["sigma"] = dict(zip(side.names, sigma, strict=True))

@@ -4,27 +4,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 
-from ._arrays import Estimator, Layers, NanPolicy, _type_name, check_nan_policy, model_label
-from ._networks import Networks
+from ._arrays import (
+    ArrayLike,
+    Estimator,
+    Layers,
+    Measure,
+    NanPolicy,
+    _type_name,
+    check_nan_policy,
+    model_label,
+)
+from ._networks import Networks, with_inference
 from ._pairwise import all_pairs, propagating, warn
 from ._progress import Report, progress_report
 from ._provenance import of_side, provenance
 from ._settings import Settings
 from .kernels import KernelLike
-from .results import CKAMatrix, CKAModels
+from .results import CKAModels
 
 
 def cka_models(
     models: Mapping[str, Layers],
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
     progress: bool | Report | None = None,
 ) -> CKAModels:
     """Compare every layer of every model with every layer of every model, in one sweep.
@@ -37,7 +50,7 @@ def cka_models(
         At least two models. The layers of each are what :func:`cka_matrix` takes: a mapping of names to
         (n, p) array_like, a sequence of them, or an opened store. Models may have different numbers of layers
         and other names for them. All saw the same n samples, in the same order.
-    kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+    measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups, progress
         As for :func:`cka_matrix`. `dtype` None makes one choice for all layers of all models.
 
     Returns
@@ -82,7 +95,7 @@ def cka_models(
     >>> models.pair("a", "b").best_matches()[1].column
     'conv'
     """
-    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     names = _checked(models)
     called = {model_label(name): layers for name, layers in zip(names, models.values(), strict=True)}
@@ -90,8 +103,9 @@ def cka_models(
     layers = dict(zip(names, networks.names, strict=True))
     labels = tuple(networks.label(k, i) for k, own in enumerate(networks.names) for i in range(len(own)))
 
+    joined, settings = with_inference(networks.joined(labels), settings, inference, groups)
     with progress_report(progress, "cka_models") as report:
-        pairs = compare(networks.all, None, lambda _, layer: labels[layer], settings, report)
+        pairs = compare(joined.a, None, lambda _, layer: labels[layer], settings, report)
     ((reasons,), (sigma,)) = pairs.reasons, pairs.sigma
     degenerate = tuple(f"{label}: {why}" for label, why in zip(labels, reasons, strict=True) if why)
     if degenerate:
@@ -100,17 +114,8 @@ def cka_models(
     sides = networks.sides([list(islice(each, len(own))) for own in networks.names])
     known = provenance({}, pairs.dtype, networks.samples)
     known["models"] = {name: of_side(side) for name, side in zip(names, sides, strict=True)}
-    matrix = CKAMatrix(
-        values=pairs.cka,
-        chance=pairs.chance,
-        rows=labels,
-        columns=labels,
-        kernel=str(settings.kernel),
-        estimator=settings.estimator,
-        n_samples=networks.n_samples,
-        warnings=degenerate,
-        provenance=known,
-    )
+    matrix, _ = joined.matrix(pairs, settings)
+    matrix = replace(matrix, models=("A", "B"), warnings=degenerate, provenance=known)
     return CKAModels(matrix, layers)
 
 

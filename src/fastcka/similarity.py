@@ -17,13 +17,14 @@ from ._arrays import (
     ArrayLike,
     Estimator,
     Layers,
+    Measure,
     NanPolicy,
     as_representation,
     check_nan_policy,
     needs_float64,
 )
 from ._budget import check_memory
-from ._networks import Networks, warned
+from ._networks import Networks, warned, with_inference
 from ._pairwise import (
     REASONS,
     Reasons,
@@ -300,12 +301,15 @@ def cka_matrix(
     layers_a: Layers,
     layers_b: Layers | None = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
@@ -321,12 +325,28 @@ def cka_matrix(
         .npz file or an xarray data set is a mapping.
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
-    kernel, estimator, dtype, n_threads, max_bytes
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}, default "cka"
+        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of what is off their
+        diagonals (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
+        squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
+        samples. All take 4 samples or more, but biased CKA.
+    estimator : {"biased", "unbiased", "debiased"}, optional
+        Of CKA, as for :func:`cka`; None: "biased". The other measures have none.
+    kernel, dtype, n_threads, max_bytes
         As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
         layers.
     nan_policy : {"raise", "propagate"}, default "raise"
         What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
         "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    inference : bool, default False
+        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`,
+        `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
+        as `unbiased`, beside what it shows. One more pass over the Gram matrices. p-values come from the
+        exact moments under permutation for linear kernels (cosine and correlation among them), and from the
+        chi-squared bound for others (see :func:`cka_test`, which has moments for any kernel).
+    groups : (n,) array_like, optional
+        With ``inference=True``, a label for each sample: samples of one group depend on each other, so
+        standard errors leave out one group at a time. There are no p-values then.
     checkpoint : path, optional
         A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
         one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
@@ -345,8 +365,9 @@ def cka_matrix(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
-        know their samples (indices of pandas and xarray, ids of stores), but not the same in the same order.
+        As for :func:`cka`, naming the layer; for an `estimator` of another measure than CKA; when there is no
+        layer or two have the same name; and when both know their samples (indices of pandas and xarray, ids
+        of stores), but not the same in the same order.
 
     Examples
     --------
@@ -358,9 +379,11 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
-    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     if checkpoint is None:
-        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress))
+        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
+    if inference:
+        raise ValueError("checkpoint: the second pass of inference=True cannot resume; leave one of them out")
     if check_nan_policy(nan_policy) != "raise":
         raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
     from ._checkpoint import pairs_with_checkpoint  # few calls have one
@@ -377,9 +400,11 @@ def compare_layers(
     settings: Settings,
     nan_policy: NanPolicy = "raise",
     progress: bool | Report | None = None,
+    inference: bool = False,
+    groups: ArrayLike | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
-    networks = Networks.read(layers_a, layers_b)
+    networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
     compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     with progress_report(progress, "cka_matrix") as report:
         pairs = compare(networks.a, networks.b, networks.label, settings, report)

@@ -341,7 +341,7 @@ class Sweep:
             settings.core(self._networks.all),
             cast(_core.Partial, partial._sums),
         )
-        return pairs_of(core, self._chosen.kernel, two=self._networks.b is not None)
+        return pairs_of(core, self._chosen, two=self._networks.b is not None)
 
     def check(self, partial: Partial, stage: Stage) -> None:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""

@@ -94,6 +94,7 @@ void bind_kernels(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);
+void bind_inference(py::module_& m);
 void bind_sweeps(py::module_& m);
 
 }  // namespace fastcka

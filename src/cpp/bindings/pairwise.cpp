@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::array estimators{std::pair{"biased", Estimator::biased},
                                 std::pair{"unbiased", Estimator::unbiased}};
+constexpr std::array measures{std::pair{"cka", Measure::cka}, std::pair{"rv2", Measure::rv2},
+                              std::pair{"rsa_cosine", Measure::rsa_cosine},
+                              std::pair{"rsa_pearson", Measure::rsa_pearson}};
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
                             std::pair{"feature", Route::feature}};
 
@@ -20,6 +23,7 @@ const char* text_of(Status status) {
         case Status::fine: return "";
         case Status::constant: return "constant";
         case Status::nonpositive: return "nonpositive";
+        case Status::equidistant: return "equidistant";
         case Status::zero_bandwidth: return "zero_bandwidth";
     }
     return "";
@@ -48,16 +52,19 @@ py::list sigmas(const Alignment& alignment, bool of_columns) {
 void bind_pairwise(py::module_& m) {
     py::class_<Settings>(m, "Settings")
         .def(py::init([](const Kernel& kernel, const std::string& estimator, bool double_precision,
-                         int n_threads, index max_bytes, const std::string& route) {
+                         int n_threads, index max_bytes, const std::string& route,
+                         const std::string& measure) {
                  return Settings{kernel,
                                  named(estimators, estimator),
                                  double_precision ? Precision::float64 : Precision::float32,
                                  n_threads,
                                  max_bytes,
-                                 named(routes, route)};
+                                 named(routes, route),
+                                 named(measures, measure)};
              }),
              py::arg("kernel"), py::kw_only(), py::arg("estimator"), py::arg("double_precision"),
-             py::arg("n_threads"), py::arg("max_bytes") = 0, py::arg("route") = "auto");
+             py::arg("n_threads"), py::arg("max_bytes") = 0, py::arg("route") = "auto",
+             py::arg("measure") = "cka");
 
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
@@ -68,6 +75,16 @@ void bind_pairwise(py::module_& m) {
         .def_property_readonly(
             "self_b",
             [](const Alignment& a) { return array_of(Eigen::VectorXd(a.self.tail(a.set.columns()))); })
+        .def_property_readonly("dimensions_a",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.head(a.set.rows())));
+                               })
+        .def_property_readonly("dimensions_b",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.tail(a.set.columns())));
+                               })
         .def_property_readonly("status_a", [](const Alignment& a) { return statuses(a, false); })
         .def_property_readonly("status_b", [](const Alignment& a) { return statuses(a, true); })
         .def_property_readonly("sigma_a", [](const Alignment& a) { return sigmas(a, false); })

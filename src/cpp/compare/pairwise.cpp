@@ -22,10 +22,9 @@ Problem problem_of(index samples, LayerSet layers, Settings settings) {
     check(layers.rows() > 0 && layers.columns() > 0, "no layers");
     for (index width : layers.widths()) {
         check(width > 0, "a layer without features");
-        check(!settings.kernel.is_given() || width == samples,
-              "a Gram matrix that is not square");
+        check(!settings.kernel.is_given() || width == samples, "a Gram matrix that is not square");
     }
-    check(samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
+    check(samples >= formula_of(settings.measure, settings.estimator).fewest_samples, "too few samples");
     check(settings.threads > 0, "threads must be positive");
     check(settings.route != Route::feature || settings.kernel.is_linear(),
           "the feature route is for linear kernels");
@@ -44,9 +43,11 @@ Plan plan_of(const Problem& problem) {
     return make_plan(problem, panel_width_of(current_level(), problem.settings.precision));
 }
 
-namespace {
+Margins margins_of(const Problem& problem, const Partial& partial) {
+    return {partial.diagonals, problem.settings.kernel.is_centred() ? Eigen::MatrixXd(-partial.diagonals)
+                                                                    : partial.sums.root().row_sums};
+}
 
-// What the sums of all blocks are sums of.
 Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
     const LayerSet& set = problem.layers;
     const index all = set.count();
@@ -72,27 +73,23 @@ Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
         pairs = Eigen::Map<const RowMajor>(products.data(), set.rows(), set.columns());
         selves = products.tail(all);
     }
-    const Margins margins{partial.diagonals, centred ? Eigen::MatrixXd(-partial.diagonals) : root.row_sums};
+    const Margins margins = margins_of(problem, partial);
     const auto of = [&](index first, index count) {
         return Margins{margins.diagonal.middleCols(first, count), margins.row_sums.middleCols(first, count)};
     };
     const Margins rows = of(0, set.rows()), columns = of(set.first_column(), set.columns());
     const double n = static_cast<double>(problem.samples);
     if (gram)  // tiles hold what is above the diagonal
-        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins),
-                centred_traces(margins)};
-    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins),
-            centred_traces(margins)};
+        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins)};
+    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins)};
 }
-
-}  // namespace
 
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
     check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
           "sums of another shape");
     return {alignment_of(sums_of(problem, plan, partial), problem.layers, partial.layers,
-                         problem.settings.estimator, plan.precision),
+                         formula_of(problem.settings.measure, problem.settings.estimator), plan.precision),
             plan};
 }
 
@@ -115,20 +112,25 @@ Partial sum_blocks(const Sweep& sweep, index first, index last, const Statistics
     return blocks(sweep, first, last, known);
 }
 
-Pairwise of_precision(const Layers& layers, const Settings& settings, const Statistics* known,
-                      const Observer& observer) {
+Swept of_precision(const Layers& layers, const Settings& settings, const Statistics* known,
+                   const Observer& observer) {
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
     if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // what idles counts, too
     std::optional<Partial> all;
     sweep(layers, settings.kernel, plan, observer,
           [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, known)); });
-    return finish(problem, plan, *all);
+    return {problem, plan, *std::move(all)};
 }
 
 }  // namespace
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
+    const Swept swept = sweep_all(layers, settings, observer);
+    return finish(swept.problem, swept.plan, swept.partial);
+}
+
+Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
     try {
         return of_precision(layers, settings, nullptr, observer);
     } catch (const NeedsDouble&) {

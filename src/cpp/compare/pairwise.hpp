@@ -16,6 +16,16 @@ Problem problem_of(index samples, LayerSet layers, Settings settings);
 Problem problem_of(const Layers& layers, const Settings& settings);
 Plan plan_of(const Problem& problem);
 
+// The sums of all blocks, of the precision that the values ask for, and what they say about pairs and single samples.
+struct Swept {
+    Problem problem;
+    Plan plan;
+    Partial partial;
+};
+Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer = {});
+Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial);
+Margins margins_of(const Problem& problem, const Partial& partial);
+
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
 
 // The same in pieces: what is found out about layers [first, last), the sums of blocks [first, last), and the result of

@@ -254,8 +254,8 @@ void Stream::copy_moments(const Stream& other) {
 }
 
 Alignment Stream::result(Estimator estimator, int threads, const Observer& observer) {
-    if (samples() < (estimator == Estimator::unbiased ? 4 : 2))
-        throw std::invalid_argument("too few samples");
+    const Formula& formula = formula_of(Measure::cka, estimator);
+    if (samples() < formula.fewest_samples) throw std::invalid_argument("too few samples");
     settle(threads, observer);
     Team team(threads, observer);
     const Engine engine{current_level(), team};
@@ -264,7 +264,7 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
         const Fold fold = pending_.count() <= few_samples ? begin_few(engine) : begin_pending(engine);
         sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, precision_, engine);
     });
-    return alignment_of(sums.sums, set_, std::move(sums.layers), estimator, precision_);
+    return alignment_of(sums.sums, set_, std::move(sums.layers), formula, precision_);
 }
 
 }  // namespace fastcka

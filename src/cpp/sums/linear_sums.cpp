@@ -210,6 +210,9 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
     const double part = precision == Precision::float32 ? 0x1p-20 : 1;
     const MatrixXd magnitudes = (part * about_mean).cwiseMax(summed) - other_terms;
 
+    const VectorXd traces = total[diagonal] - total[row] / samples;
+    const MatrixXd squared_traces = traces * traces.transpose();
+
     const auto sums = [&](const auto& of) {  // of(matrix): the wanted entries
         return PairSums{.products = of(products).array(),
                         .diagonals = of(product[diagonal]).array(),
@@ -217,7 +220,9 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
                         .totals = of(squared_totals).array(),
                         .full_rows = of(product[row]).array(),
                         .full_totals = of(full_totals).array(),
-                        .magnitudes = of(magnitudes).array()};
+                        .magnitudes = of(magnitudes).array(),
+                        .spreads = of(product[centred_diagonal] - squared_traces / n).array(),
+                        .traces = of(squared_traces).array()};
     };
     LinearSums out;
     out.sums.samples = samples;
@@ -226,7 +231,6 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
         return both.block(0, set.first_column(), set.rows(), set.columns());
     });
     out.sums.selves = sums([](const MatrixXd& all) -> MatrixXd { return all.diagonal(); });
-    out.sums.traces = total[diagonal] - total[row] / samples;
     for (index l = 0; l < layers; ++l) {
         LayerNote note;
         const double scale = m.scale[static_cast<std::size_t>(l)];

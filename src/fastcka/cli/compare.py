@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import cka_matrix, cka_models, plan
-from .._arrays import layer_label
+from .._arrays import MEASURES, layer_label
 from .._samples import check_same_samples
 from ..kernels import _KERNELS, Kernel, resolve_kernel
 from ..layers import Selected, open_layers
@@ -66,10 +66,17 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--degree", type=int, metavar="D", help=f"{_with('degree')}: its degree (default 2)")
     parser.add_argument(
+        "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
+    )
+    parser.add_argument(
         "--estimator",
-        default="biased",
         choices=["biased", "unbiased", "debiased"],
-        help="of HSIC (default: biased)",
+        help="of the HSIC in CKA (default: biased); other measures have none",
+    )
+    parser.add_argument(
+        "--inference",
+        action="store_true",
+        help="standard errors and p-values, too: cells that are not above chance are marked",
     )
     parser.add_argument(
         "--layers",
@@ -113,16 +120,17 @@ def _compare(arguments: argparse.Namespace) -> None:
     names = _model_names(paths, arguments.names)
     options = {
         "kernel": _kernel(arguments),
+        "measure": arguments.measure,
         "estimator": arguments.estimator,
         "dtype": arguments.dtype,
         "n_threads": arguments.threads,
         "max_bytes": arguments.max_bytes,
+        "inference": arguments.inference,
     }
     opened, drawn = _networks(paths, arguments)
     networks = [opened[path] for path in paths]
-    biased = arguments.estimator == "biased" and arguments.kernel != "precomputed"
     if arguments.more:
-        _compare_many(dict(zip(names, networks, strict=True)), drawn, options, biased, arguments)
+        _compare_many(dict(zip(names, networks, strict=True)), drawn, options, arguments)
         return
 
     a, b = networks
@@ -139,19 +147,30 @@ def _compare(arguments: argparse.Namespace) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(_in_words(str(error), labels)) from error
 
-    if biased:
+    if matrix.estimator == "biased" and arguments.kernel != "precomputed":
         _warn_of_bias(opened.values(), matrix.n_samples)
     for text in matrix.warnings:
         print(f"fastcka: warning: nan for {_in_words(text, labels)}", file=sys.stderr)
     outputs.write(matrix, matrix, arguments)  # first: whoever reads what is printed may close it at any time
     print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
+    if matrix.values.size == 1 and matrix.stderr is not None:
+        print(_one_pair(matrix), flush=True)
+
+
+def _one_pair(matrix: CKAMatrix) -> str:
+    """Say how sure the only value is."""
+    (low,), (high,) = (ends.ravel() for ends in matrix.confidence_interval())
+    value = (low + high) / 2
+    pvalue = (
+        "" if matrix.pvalues is None else f", p-value {matrix.pvalues.item():.3g} ({matrix.pvalue_method})"
+    )
+    return f"unbiased {value:.4f}, 95 % {low:.4f} to {high:.4f}{pvalue}"
 
 
 def _compare_many(
     networks: Mapping[str, Mapping[str, Any]],
     drawn: str | None,
     options: Mapping[str, Any],
-    biased: bool,
     arguments: argparse.Namespace,
 ) -> None:
     if arguments.plan:
@@ -164,7 +183,7 @@ def _compare_many(
     if drawn is not None:
         layers = {name: models.layers(name) for name in models.models}
         models = CKAModels(_noting(models.matrix, drawn), layers)
-    if biased:
+    if models.estimator == "biased" and arguments.kernel != "precomputed":
         _warn_of_bias(networks.values(), models.n_samples)
     for text in models.warnings:
         print(f"fastcka: warning: nan for {text}", file=sys.stderr)

@@ -95,8 +95,8 @@ class Collection:
         return self._matrix.kernel
 
     @property
-    def estimator(self) -> str:
-        """The HSIC estimator: "biased" or "unbiased"."""
+    def estimator(self) -> str | None:
+        """The HSIC estimator, "biased" or "unbiased"; None: a measure that has none."""
         return self._matrix.estimator
 
     @property
@@ -191,6 +191,7 @@ class Collection:
             models=("models", "models"),
             warnings=self.warnings,
             method=self.method,
+            measure=self._matrix.measure,
             chance=None if np.isnan(chance).all() else chance,
             provenance=self.provenance,
             how=name,

@@ -166,6 +166,9 @@ def draw(
         fmt = _decimals(matrix, highlight) if fmt is None else fmt
         _write_values(ax, matrix, mesh.cmap(mesh.norm(values)), fmt)
     keys = []
+    marked = matrix.not_above_chance
+    if marked is not None and marked.any():
+        keys.append(_hatch(ax, marked))
     if np.isnan(values).any():
         # The mesh is transparent where it is masked: hatch what lies under it.
         ax.add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, zorder=0, **UNDEFINED))
@@ -230,6 +233,14 @@ def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> Patch:
     key = Patch(label="best of its row", fill=False, edgecolor="white", linewidth=line)
     key.set_path_effects(outline)
     return key
+
+
+def _hatch(ax: Axes, marked: NDArray[np.bool_]) -> Patch:
+    """Hatch the cells that are not above chance; return what the legend shows of it."""
+    style = {"fill": False, "hatch": "////", "edgecolor": "#9a9a9a", "linewidth": 0}
+    for i, j in np.argwhere(marked):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **style))
+    return Patch(label="not above chance", **style)
 
 
 def _decimals(matrix: Comparison, highlight: str | None) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CKAMatrix(Comparison):
-    """CKA of every row layer with every column layer.
+    """CKA, or another measure, of every row layer with every column layer.
 
     Attributes
     ----------
@@ -33,8 +33,10 @@ class CKAMatrix(Comparison):
         Layer names, ``La`` and ``Lb`` of them.
     kernel : str
         The kernel with its settings, such as ``"linear"`` or ``"RBF(bandwidth=0.5)"``.
-    estimator : {"biased", "unbiased"}
-        The HSIC estimator used in all three terms.
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}
+        What the values are; see `cka_matrix`.
+    estimator : {"biased", "unbiased"} or None
+        The HSIC estimator used in all three terms of CKA; None for other measures.
     n_samples : int
         The number of samples that both sides saw.
     models : (str, str)
@@ -87,7 +89,7 @@ class CKAMatrix(Comparison):
         if undefined := self.values.size - defined.size:
             values += f", {undefined} nan"
         return (
-            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator}"
+            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator or self.measure_name}"
             f"{self._unless_exact}, n_samples={self.n_samples}, {values})"
         )
 
@@ -295,7 +297,7 @@ class CKAMatrix(Comparison):
         ----------
         tidy : bool
             Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
-            ``cka`` and, where it is known, ``chance``.
+            the value under the name of the measure, such as ``cka``, and, where it is known, ``chance``.
         """
         return containers.to_pandas(self, tidy)
 
@@ -328,7 +330,7 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        saved.write(path, type(self).__name__, self.settings(), self.matrices())
+        saved.write(path, type(self).__name__, self.settings(), self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

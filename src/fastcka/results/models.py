@@ -194,7 +194,7 @@ class CKAModels(Collection):
         """
         from . import saved
 
-        saved.write(path, "CKAModels", self.settings(), self._matrix.matrices())
+        saved.write(path, "CKAModels", self.settings(), self._matrix.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CKAModels:

@@ -193,7 +193,8 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
         ("rows", f"{rows}, {count_layers(len(matrix.rows))}"),
         ("columns", f"{columns}, {count_layers(len(matrix.columns))}"),
         ("kernel", matrix.kernel),
-        ("estimator", matrix.estimator),
+        ("measure", matrix.measure_name),
+        *([("estimator", matrix.estimator)] if matrix.estimator else []),
         ("method", matrix.method),
         ("samples", str(matrix.n_samples)),
         ("written by", f"fastcka {__version__}"),
@@ -220,11 +221,11 @@ def _described(entries: Iterable[tuple[str, str]]) -> str:
 
 def _matches(matrix: CKAMatrix) -> str:
     """Return the table of best matches; the script makes it sortable."""
-    head = ["layer", "best match", "CKA"]
+    head = ["layer", "best match", matrix.measure_name]
     lines = [[m.row, m.column or "none", _number(m.value)] for m in matrix.best_matches()]
     namesakes = _namesakes(matrix)
     if namesakes is not None:
-        head.append("CKA with its namesake")
+        head.append(f"{matrix.measure_name} with its namesake")
         for i, j in enumerate(namesakes):
             lines[i].append(_number(matrix.values[i, j]))
     if matrix.beside is not None:
@@ -244,9 +245,15 @@ def _data(matrix: CKAMatrix) -> str:
 
     `fields` are what is known of each pair. The first is drawn; all are shown on hover.
     """
-    fields = [{"name": "CKA", "values": _nullable(matrix.values.tolist())}]
+    fields = [{"name": matrix.measure_name, "values": _nullable(matrix.values.tolist())}]
     if matrix.chance is not None:
         fields.append({"name": "chance", "values": _nullable(matrix.chance.tolist())})
+    if matrix.stderr is not None and matrix.unbiased is not None:
+        low, high = matrix.confidence_interval()
+        shown = {"unbiased": matrix.unbiased, "95 % from": low, "95 % to": high}
+        if matrix.pvalues is not None:
+            shown["p-value"] = matrix.pvalues
+        fields += [{"name": name, "values": _nullable(part.tolist())} for name, part in shown.items()]
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {

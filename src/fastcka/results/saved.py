@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two file formats of a saved result: a header of plain settings, and the values and chance in float64.
+"""The two file formats of a saved result: a header of plain settings, and numbers of pairs and layers.
 
-``.npz`` holds the matrices as ``values`` and ``chance`` and the header as one JSON string, ``header``: no
-pickle, no compression, so that no file asks for more memory than it is long.
-``.json`` holds the header with the matrices as lists of rows, nan written as null; Python writes the shortest
+``.npz`` holds the arrays by their names (``values``, ``chance``, ...) and the header as one JSON string,
+``header``: no pickle, no compression, so that no file asks for more memory than it is long.
+``.json`` holds the header with the arrays as lists (of rows), nan written as null; Python writes the shortest
 decimal that reads back as the same float64, so both formats return the same bits.
 The header carries a SHA-256 of everything else, so a file that was cut, altered or mistaken is refused.
 """
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from .. import _archive
 from .._files import atomic_write
 from .._headers import Refused, check_format, checked_settings, digest, new_header, parsed, refusing
+from .comparison import ARRAYS
 
 FORMAT_VERSION = 1
-MATRICES = ("values", "chance")  # the second only where it is known
 
 _Matrices = dict[str, NDArray[np.float64]]
 _Result = TypeVar("_Result")
@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], matrices: _Matrices) -> None:
     """Write a result to `path`, atomically, in the format of its suffix.
 
-    `kind` is its class. Among the `settings`, ``rows`` and ``columns`` name those of the (La, Lb) `matrices`.
+    `kind` is its class, `matrices` are fields of `ARRAYS`, and `settings` has the names of their layers.
     """
     suffix = _suffix(path)
     header = new_header(kind, FORMAT_VERSION, settings)
@@ -84,11 +84,10 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 def _read_npz(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
     header, matrices = _archive.read(file, kind, FORMAT_VERSION)
-    shape = len(header["rows"]), len(header["columns"])
     for name, matrix in matrices.items():
-        if name not in MATRICES or matrix.dtype != np.float64:
+        if name not in ARRAYS or matrix.dtype != np.float64:
             raise Refused(f"not a {kind} saved by fastcka; it holds {name} of dtype {matrix.dtype}")
-        if matrix.shape != shape:
+        if matrix.shape != (shape := _shape(name, header)):
             raise Refused(f"damaged: its {name} has shape {matrix.shape}, not {shape}")
     return header, matrices
 
@@ -98,16 +97,22 @@ def _read_json(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
     if "values" not in header:
         raise Refused(f"not a {kind} saved by fastcka; it is some other JSON document")
     check_format(header, kind, FORMAT_VERSION)
-    lists = {name: header.pop(name) for name in MATRICES if name in header}
-    shape = len(header["rows"]), len(header["columns"])
+    lists = {name: header.pop(name) for name in ARRAYS if name in header}
     return header, {
-        name: np.array([[math.nan if v is None else v for v in row] for row in rows]).reshape(shape)
-        for name, rows in lists.items()
+        name: np.array(rows, dtype=np.float64).reshape(_shape(name, header)) for name, rows in lists.items()
     }
 
 
-def _nullable(matrix: NDArray[np.float64]) -> list[list[float | None]]:
-    return [[None if math.isnan(v) else v for v in row] for row in matrix.tolist()]
+def _shape(name: str, header: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(len(header[side]) for side in ARRAYS[name])
+
+
+def _nullable(array: NDArray[np.float64]) -> list[Any]:
+    def plain(value: Any) -> Any:
+        return [plain(v) for v in value] if isinstance(value, list) else None if math.isnan(value) else value
+
+    lists: list[Any] = plain(array.tolist())
+    return lists
 
 
 def _digest(header: dict[str, Any], matrices: _Matrices) -> str:

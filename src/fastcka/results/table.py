@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_TABLE = 12  # layers on a side of a printed table
 ELLIPSIS = "..."
+CHANCE = "°"  # beside a value that is not above chance
 
 
 def table(matrix: Comparison) -> list[list[str]]:
@@ -39,7 +40,11 @@ def heading(matrix: Comparison) -> str:
         for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
     )
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
-    return title if matrix.beside is None else f"{title}; chance level in parentheses"
+    if matrix.beside is not None:
+        title += "; chance level in parentheses"
+    if matrix.not_above_chance is not None and matrix.not_above_chance.any():
+        title += f"; {CHANCE} not above chance"
+    return title
 
 
 def printed(matrix: Comparison) -> str:
@@ -84,6 +89,9 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
+    marked = matrix.not_above_chance
+    if marked is not None and marked[i, j]:
+        value += CHANCE
     level = matrix.beside
     return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
 
