@@ -13,7 +13,7 @@ from .._arrays import positive_integer
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
-from ..results import CKAMatrix
+from ..results import CKAModels
 from ._capture import AxesLike, Capture
 from ._collect import Call, collect, joint_name
 from ._common import Module
@@ -23,37 +23,6 @@ from ._masks import MaskLike
 from ._pool import PoolLike
 from ._runs import Runs
 from ._select import LayersLike, SplitLike
-
-
-@dataclasses.dataclass(frozen=True)
-class JointMatrix:
-    """CKA of all layers of several models: `matrix`, whose layers are called ``model/layer``.
-
-    ``.pair("a", "b")`` is the comparison of two of the models.
-    """
-
-    matrix: CKAMatrix
-    layers: Mapping[str, tuple[str, ...]]  # of each model, in the order of `matrix`
-
-    def pair(self, rows: str, columns: str) -> CKAMatrix:
-        """Return CKA of the layers of one model with those of another, or the same."""
-        a, b = self._places(rows), self._places(columns)
-        chance = None if self.matrix.chance is None else self.matrix.chance[a, b]
-        return dataclasses.replace(
-            self.matrix,
-            values=self.matrix.values[a, b],
-            rows=self.layers[rows],
-            columns=self.layers[columns],
-            models=(rows, columns),
-            chance=chance,
-        )
-
-    def _places(self, name: str) -> slice:
-        if name not in self.layers:
-            raise KeyError(f"{name!r} is none of the models {', '.join(self.layers)}")
-        before = list(self.layers)[: list(self.layers).index(name)]
-        first = sum(len(self.layers[other]) for other in before)
-        return slice(first, first + len(self.layers[name]))
 
 
 def compare_models(
@@ -76,7 +45,7 @@ def compare_models(
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
-) -> JointMatrix:
+) -> CKAModels:
     """Compare all layers of several models with one another, in one pass over the data.
 
     Each batch goes through every model once. All pairs of layers are compared, those within a model too.
@@ -97,7 +66,7 @@ def compare_models(
 
     Returns
     -------
-    JointMatrix
+    CKAModels
 
     Raises
     ------
@@ -160,7 +129,7 @@ def compare_models(
         warnings=(*degenerate, *said_of(captures)),
         provenance={**joint.provenance, "torch": origin(runs, [pool])},
     )
-    return JointMatrix(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
+    return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
 
 
 def _check_models(models: object) -> None:
