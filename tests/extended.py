@@ -94,7 +94,7 @@ def terms_of_grams(K, L, estimator):
 
 
 def cka_and_condition(K, L, estimator):
-    """CKA, and the larger condition of the two self-HSICs: the magnitudes that they are differences of, over them.
+    """CKA, and the larger condition of the two self-HSICs: magnitudes of their terms, over them.
 
     What centring removes is taken off first, so that the condition is that of the problem.
     """

@@ -44,7 +44,7 @@ def check(X, Y, sizes=None):
     return found
 
 
-def related(rng, n, p=20, q=12):
+def related(rng, n, p=6, q=4):
     X = rng.normal(size=(n, p))
     return X, X[:, :q] + rng.normal(size=(n, q))
 
@@ -56,7 +56,7 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("massive", [3e3, 3e4, 1e5])
 @each_dtype
 def test_one_massive_value(rng, dtype, massive, n):
-    for row in {0, n // 2, n - 1}:
+    for row in (0, n - 1):
         X, Y = related(rng, n)
         X[row, 3] = massive
         check(X.astype(dtype), Y.astype(dtype))
@@ -78,10 +78,9 @@ def test_a_sample_800_times_as_long(rng, dtype, n):
 @each_dtype
 def test_many_massive_samples(rng, dtype, alike, count):
     n = 2 * BLOCK + 900
-    X, Y = related(rng, n, 30, 20)
+    X, Y = related(rng, n)
     rows = rng.choice(n, size=count, replace=False)
-    direction = rng.normal(size=30)
-    X[rows] += 3e3 * (direction if alike else rng.normal(size=(count, 30)))
+    X[rows] += 3e3 * rng.normal(size=6 if alike else (count, 6))
     check(X.astype(dtype), Y.astype(dtype))
 
 
@@ -101,7 +100,7 @@ def test_bits_do_not_depend_on_batches(rng, dtype):
     X[rng.choice(n, size=100, replace=False), 3] = 1e4
     X, Y = X.astype(dtype), Y.astype(dtype)
     expected = check(X, Y)
-    for size in (1, 33, 700, 5000):
+    for size in (33, 700, 5000):
         assert check(X, Y, [size] * (n // size) + [n % size]) == expected
 
 
@@ -165,7 +164,7 @@ def test_the_scale_of_the_first_block_does_not_matter(rng, first, later):
 @each_dtype
 def test_a_first_block_without_variation(rng, dtype):
     X, Y = related(rng, 2 * BLOCK + 50)
-    for value, scale in ((0.0, 1.0), (7.0, 1e-20), (7.0, 1e20)):
+    for value, scale in ((0.0, 1e-20), (7.0, 1.0), (7.0, 1e20)):
         Z = value + scale * X
         Z[:BLOCK] = value
         check(Z.astype(dtype), Y.astype(dtype))

@@ -152,3 +152,14 @@ def test_the_page_shows_it(m, tmp_path):
     for text in (m.provenance["samples"], "<dt>widths of B</dt><dd>3 to 6</dd>", "<th>sigma</th>"):
         assert text in page
     assert f"<tr><th>fc</th><td>B</td><td>3</td><td>{m.provenance['columns']['sigma']['fc']:.4g}</td>" in page
+
+
+def test_streams_say_what_they_know():
+    stream = fastcka.StreamingCKA()
+    stream.update(LAYERS, {"z": X})
+    exact = fastcka.cka_matrix(LAYERS, {"z": X})
+    assert stream.result().provenance == exact.provenance
+    grams = fastcka.StreamingCKA("minibatch", kernel="precomputed")
+    grams.update([X @ X.T])
+    assert grams.result().provenance["rows"] == {"widths": {"0": None}}  # as wide as each batch
+    assert "widths" not in str(grams.result())

@@ -462,7 +462,7 @@ def test_files_from_before_there_was_a_method_are_exact(tmp_path):
     settings = matrix().settings()
     del settings["method"], settings["provenance"]
     for suffix in (".npz", ".json"):
-        saved.write(tmp_path / f"old{suffix}", settings, {"values": np.array(VALUES)})
+        saved.write(tmp_path / f"old{suffix}", "CKAMatrix", settings, {"values": np.array(VALUES)})
         assert_same(CKAMatrix.load(tmp_path / f"old{suffix}"), matrix())
 
 
@@ -502,7 +502,7 @@ def test_no_file_asks_for_more_memory_than_it_is_long(tmp_path):
 )
 def test_bad_settings_name_the_file(tmp_path, suffix, name, value):
     path = tmp_path / f"crafted{suffix}"
-    saved.write(path, matrix().settings() | {name: value}, {"values": np.array(VALUES)})
+    saved.write(path, "CKAMatrix", matrix().settings() | {name: value}, {"values": np.array(VALUES)})
     with pytest.raises(ValueError, match=rf"crafted\{suffix}: damaged, or not a CKAMatrix .*{name}|str"):
         CKAMatrix.load(path)
 

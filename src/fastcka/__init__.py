@@ -19,11 +19,13 @@ from .threads import get_num_threads, set_num_threads
 
 # isort: split
 from . import _core
+from ._columns import columns
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
 from .kernels import RBF, Correlation, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import BestMatch, CKAMatrix, DegenerateWarning, plot_grid
+from .models import cka_models
+from .results import BestMatch, CKAMatrix, CKAModels, DegenerateWarning, ModelSummary, plot_grid
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
@@ -46,6 +48,7 @@ __all__ = [
     "RBF",
     "BestMatch",
     "CKAMatrix",
+    "CKAModels",
     "CKATest",
     "CalibratedMax",
     "Correlation",
@@ -55,6 +58,7 @@ __all__ = [
     "Kernel",
     "Laplacian",
     "Linear",
+    "ModelSummary",
     "Partial",
     "Plan",
     "Polynomial",
@@ -66,7 +70,9 @@ __all__ = [
     "center",
     "cka",
     "cka_matrix",
+    "cka_models",
     "cka_test",
+    "columns",
     "create_store",
     "get_num_threads",
     "gram",

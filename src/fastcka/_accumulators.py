@@ -14,7 +14,7 @@ from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
 from ._budget import SMALL
 from ._machine import available_bytes, size_in_words
-from ._pairwise import in_words, pairwise
+from ._pairwise import naming, pairwise
 from ._settings import Settings
 from .kernels import Kernel
 from .threads import resolve
@@ -95,13 +95,8 @@ class Exact:
 
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
-        try:
+        with naming(a, b, self._layout.label):
             self._moments.update(a, b, resolve(self._limits.n_threads))
-        except _core.NonFinite as error:
-            raise in_words(error, batch.sides, self._layout.label) from None
-        except _core.UnusableLayer as error:
-            network, layer, why = error.args
-            raise ValueError(f"{self._layout.label(network, layer)}: {why}") from None
 
     def merge(self, other: Exact) -> None:
         self._moments.merge(other._moments, resolve(self._limits.n_threads))

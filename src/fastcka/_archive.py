@@ -54,6 +54,15 @@ def read(
         return header, {name: _array(archive, info) for name, info in members.items()}
 
 
+def header_of(file: BinaryIO) -> dict[str, Any]:
+    """Return the header of a file, of whatever kind; to be called within `refusing`."""
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo("header.npy")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
+            raise Refused("not saved by fastcka, which does not compress")
+        return parsed(str(_array(archive, info)))
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     """Return an array, whose length is believed only when it is that of the file."""
     with archive.open(info) as file:

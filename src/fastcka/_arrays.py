@@ -101,6 +101,11 @@ def layer_label(argument: str, name: str) -> str:
     return f"layer {name!r} of {argument}"
 
 
+def model_label(name: str) -> str:
+    """Return the words by which messages refer to one of many models."""
+    return f"model {name!r}"
+
+
 def _as_numpy(X: ArrayLike, label: str) -> Array:
     """Return any array-like as a NumPy array of whatever shape and dtype."""
     torch = sys.modules.get("torch")  # whoever passes a tensor has imported it; it is never imported here

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ._arrays import Array, Layers, as_representations, layer_label, named_layers
-from ._groups import Groups
+from ._arrays import Array, ArrayLike, Layers, as_representations, layer_label, named_layers, same_samples
+from ._groups import Groups, Wanted
 from ._pair_inference import pvalue_method
 from ._pairwise import Pairs, Reasons, warn
 from ._provenance import Side, provenance
@@ -21,8 +21,9 @@ _ARGUMENTS = ("layers_a", "layers_b")
 
 @dataclass(frozen=True)
 class Networks:
-    """One network, whose layers are compared with each other, or two."""
+    """One network, whose layers are compared with each other, or two; or many, all layers with each other."""
 
+    arguments: tuple[str, ...]  # the words for each network
     given: tuple[object, ...]  # as they came
     names: tuple[tuple[str, ...], ...]
     arrays: tuple[list[Array], ...]
@@ -32,13 +33,19 @@ class Networks:
     def read(cls, layers_a: Layers, layers_b: Layers | None) -> Networks:
         """Return the networks of two arguments; the same object twice is one network."""
         given = (layers_a,) if layers_b is None or layers_b is layers_a else (layers_a, layers_b)
+        return cls.called(dict(zip(_ARGUMENTS, given, strict=False)))
+
+    @classmethod
+    def called(cls, given: Mapping[str, Layers]) -> Networks:
+        """Return networks by the words that messages have for them."""
         names, arrays, inputs = [], [], []
-        for argument, layers in zip(_ARGUMENTS, given, strict=False):
+        for argument, layers in given.items():
             named = named_layers(layers, argument)
             names.append(tuple(named))
             arrays.append(as_representations(named, argument))
             inputs += [(argument, layers), *((layer_label(argument, x), X) for x, X in named.items())]
-        return cls(given, tuple(names), tuple(arrays), check_same_samples(inputs))
+        samples = check_same_samples(inputs)
+        return cls(tuple(given), tuple(given.values()), tuple(names), tuple(arrays), samples)
 
     @property
     def a(self) -> list[Array]:
@@ -67,12 +74,25 @@ class Networks:
 
     def label(self, network: int, layer: int) -> str:
         """Return the words for a layer, as the arguments are called."""
-        return layer_label(_ARGUMENTS[network], self.names[network][layer])
+        return layer_label(self.arguments[network], self.names[network][layer])
+
+    def sides(self, sigma: Iterable[Sequence[float]]) -> list[Side]:
+        """Return what is known of each network; `sigma` are the bandwidths of its layers."""
+        return [
+            Side(given, names, [X.shape[1] for X in arrays], bandwidths)
+            for given, names, arrays, bandwidths in zip(
+                self.given, self.names, self.arrays, sigma, strict=True
+            )
+        ]
 
     def label_of(self, layer: int) -> str:
         """Return the words for a layer counted through both networks."""
         first = len(self.a)
         return self.label(0, layer) if layer < first else self.label(1, layer - first)
+
+    def joined(self, names: tuple[str, ...]) -> Networks:
+        """Return all layers, under these names, as those of one network."""
+        return replace(self, arguments=("models",), given=(None,), names=(names,), arrays=(self.all,))
 
     def grouped(self, groups: Groups, kernel: Kernel) -> Networks:
         """Return the same with the samples of each group side by side."""
@@ -80,12 +100,7 @@ class Networks:
 
     def matrix(self, pairs: Pairs, settings: Settings) -> tuple[CKAMatrix, Reasons]:
         """Return the result for all pairs, and why layers have no CKA."""
-        sides = [
-            Side(given, names, [X.shape[1] for X in arrays], sigma)
-            for given, names, arrays, sigma in zip(
-                self.given, self.names, self.arrays, pairs.sigma, strict=True
-            )
-        ]
+        sides = self.sides(pairs.sigma)
         wanted = settings.inference
         matrix = CKAMatrix(
             values=pairs.cka,
@@ -102,7 +117,7 @@ class Networks:
             estimator=settings.estimator,
             n_samples=self.n_samples,
             models=("A", "A") if self.b is None else ("A", "B"),
-            provenance=provenance(sides[0], sides[-1], pairs.dtype, self.samples),
+            provenance=provenance({"rows": sides[0], "columns": sides[-1]}, pairs.dtype, self.samples),
         )
         return matrix, {
             (network, self.names[network][layer]): why
@@ -110,6 +125,22 @@ class Networks:
             for layer, why in enumerate(whys)
             if why
         }
+
+
+def with_inference(
+    networks: Networks, settings: Settings, inference: bool, groups: ArrayLike | None
+) -> tuple[Networks, Settings]:
+    """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
+    if not inference:
+        if groups is not None:
+            raise ValueError("groups: only inference=True knows what to do with them")
+        return networks, settings
+    if settings.measure != "cka":
+        raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
+    wanted = Wanted.of(groups, same_samples(networks.all, networks.label_of))
+    if wanted.groups is not None:
+        networks = networks.grouped(wanted.groups, settings.kernel)
+    return networks, replace(settings, inference=wanted)
 
 
 def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:

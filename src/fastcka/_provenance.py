@@ -16,19 +16,19 @@ class Side(NamedTuple):
 
     given: object
     names: Sequence[str]
-    widths: Sequence[int]
+    widths: Sequence[int]  # 0 where it is not one number: Gram matrices of batches
     sigma: Sequence[float]  # nan for a kernel without one, and for a layer that was not computed
 
 
 def provenance(
-    rows: Side, columns: Side, dtype: str | None, samples: Iterable[object] | None
+    sides: Mapping[str, Side], dtype: str | None, samples: Iterable[object] | None
 ) -> dict[str, Any]:
     """Return what is known of a comparison, as JSON can hold it.
 
-    ``version``, ``simd_level``, ``dtype`` of the arithmetic, and ``samples``, a digest of their ids. ``rows``
-    and ``columns`` have ``widths`` and, for a kernel with a bandwidth, ``sigma`` by layer. Of a store or file
-    they have the ``source``, its path; the ``pooling`` that made its rows; and ``origin``, whatever else it
-    says of itself.
+    ``version``, ``simd_level``, ``dtype`` of the arithmetic, and ``samples``, a digest of their ids. The
+    sides, ``rows`` and ``columns``, have ``widths`` and, for a kernel with a bandwidth, ``sigma`` by layer.
+    Of a store or file they have the ``source``, its path; the ``pooling`` that made its rows; and ``origin``,
+    whatever else it says of itself.
     """
     config = _core.config()
     known: dict[str, Any] = {"version": config["version"], "simd_level": config["simd_level"]}
@@ -36,7 +36,7 @@ def provenance(
         known["dtype"] = dtype
     if samples is not None:
         known["samples"] = digest(samples)
-    return {**known, "rows": _side(rows), "columns": _side(columns)}
+    return {**known, **{name: of_side(side) for name, side in sides.items()}}
 
 
 def digest(ids: Iterable[object]) -> str:
@@ -46,8 +46,10 @@ def digest(ids: Iterable[object]) -> str:
     return "sha256:" + hashlib.sha256(json.dumps([str(i) for i in ids]).encode()).hexdigest()
 
 
-def _side(side: Side) -> dict[str, Any]:
-    known: dict[str, Any] = {"widths": dict(zip(side.names, side.widths, strict=True))}
+def of_side(side: Side) -> dict[str, Any]:
+    """Return what is known of one network."""
+    widths = {name: width or None for name, width in zip(side.names, side.widths, strict=True)}
+    known: dict[str, Any] = {"widths": widths}
     sigma = [None if math.isnan(s) else s for s in side.sigma]
     if any(sigma):
         known["sigma"] = dict(zip(side.names, sigma, strict=True))

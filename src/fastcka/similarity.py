@@ -8,7 +8,6 @@ same functions in plain NumPy.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import numpy as np
 
@@ -23,11 +22,9 @@ from ._arrays import (
     as_representation,
     check_nan_policy,
     needs_float64,
-    same_samples,
 )
 from ._budget import check_memory
-from ._groups import Wanted
-from ._networks import Networks, warned
+from ._networks import Networks, warned, with_inference
 from ._pairwise import (
     REASONS,
     Reasons,
@@ -383,10 +380,6 @@ def cka_matrix(
            [0.55761, 1.     ]])
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
-    if not inference and groups is not None:
-        raise ValueError("groups: only inference=True knows what to do with them")
-    if inference and settings.measure != "cka":
-        raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
     if checkpoint is None:
         return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
     if inference:
@@ -411,12 +404,7 @@ def compare_layers(
     groups: ArrayLike | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
-    networks = Networks.read(layers_a, layers_b)
-    if inference:
-        wanted = Wanted.of(groups, same_samples(networks.all, networks.label_of))
-        settings = replace(settings, inference=wanted)
-        if wanted.groups is not None:
-            networks = networks.grouped(wanted.groups, settings.kernel)
+    networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
     compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     with progress_report(progress, "cka_matrix") as report:
         pairs = compare(networks.a, networks.b, networks.label, settings, report)

@@ -283,6 +283,7 @@ class StreamingCKA:
             n_samples=n_samples,
             models=("A", "B") if layout.two_sided else ("A", "A"),
             method=self._described_method(),
+            provenance=layout.provenance(),
         )
         return matrix, {
             (network, layout.names[network][layer]): reason(status, self._kernel)
@@ -320,7 +321,7 @@ class StreamingCKA:
         --------
         >>> import fastcka
         >>> fastcka.StreamingCKA.state_bytes([768] * 24)  # 24 layers of a transformer
-        2073722880
+        2078441472
         """
         sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
         for name, widths in sides.items():

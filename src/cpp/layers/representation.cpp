@@ -37,7 +37,8 @@ std::vector<double> norms_of_rows(const MatrixView& view, double* means, const E
                                               norms.data() + first);
     });
     for (index i = 0; i < view.rows; ++i)
-        if (!std::isfinite(norms[static_cast<std::size_t>(i)]) || (means != nullptr && !std::isfinite(means[i])))
+        if (!std::isfinite(norms[static_cast<std::size_t>(i)]) ||
+            (means != nullptr && !std::isfinite(means[i])))
             report_non_finite(view, engine);
     return norms;
 }

@@ -186,6 +186,10 @@ class Comparison:
         columns = _positions(names[1], self.columns, self.models[1])
         if all(isinstance(name, str) for name in names):
             return float(self.values[rows[0], columns[0]])
+        return self.part(rows, columns)
+
+    def part(self, rows: Sequence[int], columns: Sequence[int]) -> Self:
+        """Return the part of the matrix for these positions of rows and columns."""
         places = {"rows": rows, "columns": columns}
         part: dict[str, Any] = {
             name: array[np.ix_(*(places[side] for side in ARRAYS[name]))]

@@ -10,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._files import atomic_write
 
 if TYPE_CHECKING:
@@ -72,6 +74,33 @@ def to_xarray(matrix: Comparison) -> xarray.DataArray:
     return xarray.DataArray(
         matrix.values.copy(), dims=dims, coords=coords, name=matrix.measure, attrs=attributes
     )
+
+
+def models_to_pandas(
+    matrix: Comparison, models: list[str], layers: list[str], tidy: bool
+) -> pandas.DataFrame:
+    """Return the DataFrame of `CKAModels.to_pandas`; the names are those of each row of the matrix."""
+    frame = to_pandas(matrix, tidy)
+    import pandas
+
+    if tidy:
+        size = len(layers)
+        for side, spread in (("a", np.repeat), ("b", np.tile)):
+            frame[f"model_{side}"], frame[f"layer_{side}"] = spread(models, size), spread(layers, size)
+    else:
+        names = pandas.MultiIndex.from_arrays([models, layers], names=["model", "layer"])
+        frame = frame.set_axis(names, axis=0).set_axis(names, axis=1)
+    del frame.attrs["models"]
+    return frame
+
+
+def models_to_xarray(matrix: Comparison, models: list[str], layers: list[str]) -> xarray.DataArray:
+    """Return the DataArray of `CKAModels.to_xarray`."""
+    array = to_xarray(matrix).drop_vars(["model_a", "model_b"])
+    for side in "ab":
+        own = {f"layer_{side}": layers, f"model_{side}": (f"layer_{side}", models)}
+        array = array.assign_coords(own).set_xindex(f"model_{side}")
+    return array
 
 
 def to_csv(matrix: Comparison, path: str | os.PathLike[str]) -> None:

@@ -209,6 +209,8 @@ heatmap.stick = function () {
   }
 };
 
+heatmap.at.setAttribute("aria-label", `Heat map of ${models.join(" × ")}`);
+
 // Pointer and keys ---------------------------------------------------------------------------------------------
 
 heatmap.point = function (i, j) {

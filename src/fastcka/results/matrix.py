@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -330,10 +330,10 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        saved.write(path, self.settings(), self.arrays())
+        saved.write(path, type(self).__name__, self.settings(), self.arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote.
 
         Raises
@@ -344,4 +344,4 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        return saved.read(path, cls)
+        return saved.read(path, cls.__name__, cls)

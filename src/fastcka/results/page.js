@@ -206,6 +206,7 @@ function choose(j) {
   redraw(curve);
 }
 
+byId("column-model").textContent = models[1];
 columns.forEach((name, j) => byId("reference").append(new Option(name, j)));
 byId("reference").addEventListener("change", () => redraw(curve));
 

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,16 +40,15 @@ _PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src '{style_hash}'; script-src '{script_hash}'">
+style-src '{style_hash}'; script-src {script_hashes}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<title>{name}</title>
+<title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
-<h1>{name}</h1>
-<p>{summary}</p>
-{warnings}
+{above}
+<div id="head">{head}</div>
 <noscript><p>The pictures need JavaScript; the best matches and the settings are below.</p></noscript>
 <h2 class="drawn">Every layer with every layer</h2>
 <p class="hint" id="map-hint">Point at a cell, or tap it, for its value. Or move with the arrow keys, Home,
@@ -67,26 +66,24 @@ below.</p>
 <input id="high" type="number" step="0.05" value="1" autocomplete="off"></label>
 <button id="whole" type="button">0 to 1</button> <button id="fit" type="button">Fit to values</button></span>
 </div>
-<div id="heatmap" tabindex="0" role="application" aria-label="Heat map of {name}"
-aria-describedby="map-hint"></div>
+<div id="heatmap" tabindex="0" role="application" aria-describedby="map-hint"></div>
 <p class="tools"><button id="csv" type="button">Download values (CSV)</button>
 <button id="svg" type="button">Download map (SVG)</button></p>
 <details id="all"><summary>All values as a table</summary>
 <div id="table" class="scroll" tabindex="0" role="region" aria-label="All values"></div></details>
 <h2 class="drawn">Similarity over depth</h2>
 <ul id="legend"></ul>
-<p class="tools"><label>Add layer of {column_model}:
+<p class="tools"><label>Add layer of <span id="column-model"></span>:
 <select id="reference" autocomplete="off"><option value="">none</option></select></label></p>
 <div id="curve"></div>
 <h2>Best matches</h2>
 <div id="matches" class="scroll">{matches}</div>
 <h2>Settings</h2>
-<dl>{settings}</dl>
-{provenance}
+<div id="settings">{settings}</div>
 <p id="spoken" role="status"></p>
 <div id="details" aria-hidden="true" hidden></div>
 <script type="application/json" id="data">{data}</script>
-<script>{script}</script>
+{scripts}
 </body>
 </html>
 """
@@ -100,21 +97,32 @@ def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
 
 def page(matrix: CKAMatrix) -> str:
     """Return the page as HTML."""
-    style, script = _asset("page.css"), "".join(_asset(name) for name in _SCRIPTS)
-    row_model, column_model = matrix.models
+    return document(" × ".join(matrix.models), parts(matrix))
+
+
+def parts(matrix: CKAMatrix, heading: str = "h1") -> dict[str, str]:
+    """Return what differs from one comparison to the next: the contents of the elements with these ids."""
+    name, summary = " × ".join(matrix.models), f"{matrix.title}, {matrix.n_samples} samples"
+    return {
+        "head": f"<{heading}>{escape(name)}</{heading}>\n<p>{escape(summary)}</p>\n{_warnings(matrix)}",
+        "matches": _matches(matrix),
+        "settings": f"<dl>{_described(_settings(matrix))}</dl>\n{_provenance(matrix)}",
+        "data": _data(matrix),
+    }
+
+
+def document(title: str, parts: Mapping[str, str], *, above: str = "", first: str = "") -> str:
+    """Return a page with these parts, with HTML `above` them; the script `first` runs before the others."""
+    style = asset("page.css")
+    scripts = [script for script in (first, "".join(asset(name) for name in _SCRIPTS)) if script]
     return _PAGE.format(
-        name=escape(f"{row_model} × {column_model}"),
-        summary=escape(f"{matrix.title}, {matrix.n_samples} samples"),
-        column_model=escape(column_model),
-        warnings=_warnings(matrix),
-        matches=_matches(matrix),
-        settings=_described(_settings(matrix)),
-        provenance=_provenance(matrix),
-        data=_data(matrix),
+        **parts,
+        title=escape(title),
+        above=above,
         style=style,
         style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        script_hashes=" ".join(f"'{_hash(script)}'" for script in scripts),
     )
 
 
@@ -136,7 +144,8 @@ def _breakable(text: str) -> str:
     return re.sub(r"(?<=[._/])(?=[^\W\d])", "<wbr>", escape(text))
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of this folder."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 

@@ -31,10 +31,13 @@ _Matrices = dict[str, NDArray[np.float64]]
 _Result = TypeVar("_Result")
 
 
-def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Matrices) -> None:
-    """Write `settings` and `matrices` (fields of `ARRAYS`) to `path`, atomically, as its suffix says."""
+def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], matrices: _Matrices) -> None:
+    """Write a result to `path`, atomically, in the format of its suffix.
+
+    `kind` is its class, `matrices` are fields of `ARRAYS`, and `settings` has the names of their layers.
+    """
     suffix = _suffix(path)
-    header = new_header("CKAMatrix", FORMAT_VERSION, settings)
+    header = new_header(kind, FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, matrices)
     if suffix == ".npz":
         _archive.write(path, header, matrices)
@@ -44,18 +47,32 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], matrices: _Mat
         file.write(json.dumps({**header, **lists}, allow_nan=False).encode())
 
 
-def read(path: str | os.PathLike[str], make: Callable[..., _Result]) -> _Result:
+def read(path: str | os.PathLike[str], kind: str, make: Callable[..., _Result]) -> _Result:
     """Return ``make(**settings, **matrices)`` from what `write` stored.
 
     Raises
     ------
     ValueError
-        If the file is damaged, is not a saved CKAMatrix, or was written by a newer fastcka.
+        If the file is damaged, is not a saved `kind`, or was written by a newer fastcka.
     """
     suffix = _suffix(path)
-    with open(path, "rb") as file, refusing(path, f"a CKAMatrix saved as {suffix}"):
-        header, matrices = _read_npz(file) if suffix == ".npz" else _read_json(file)
+    with open(path, "rb") as file, refusing(path, f"a {kind} saved as {suffix}"):
+        header, matrices = _read_npz(file, kind) if suffix == ".npz" else _read_json(file, kind)
         return make(**checked_settings(header, _digest(header, matrices)), **matrices)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return the class of the result that `write` stored, as its header says.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or no result.
+    """
+    suffix = _suffix(path)
+    with open(path, "rb") as file, refusing(path, f"a result saved as {suffix}"):
+        header = _archive.header_of(file) if suffix == ".npz" else parsed(file.read())
+        return str(header["format"]).removeprefix("fastcka.")
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
@@ -65,21 +82,21 @@ def _suffix(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def _read_npz(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
-    header, matrices = _archive.read(file, "CKAMatrix", FORMAT_VERSION)
+def _read_npz(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
+    header, matrices = _archive.read(file, kind, FORMAT_VERSION)
     for name, matrix in matrices.items():
         if name not in ARRAYS or matrix.dtype != np.float64:
-            raise Refused(f"not a CKAMatrix saved by fastcka; it holds {name} of dtype {matrix.dtype}")
+            raise Refused(f"not a {kind} saved by fastcka; it holds {name} of dtype {matrix.dtype}")
         if matrix.shape != (shape := _shape(name, header)):
             raise Refused(f"damaged: its {name} has shape {matrix.shape}, not {shape}")
     return header, matrices
 
 
-def _read_json(file: BinaryIO) -> tuple[dict[str, Any], _Matrices]:
+def _read_json(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:
     header = parsed(file.read())
     if "values" not in header:
-        raise Refused("not a CKAMatrix saved by fastcka; it is some other JSON document")
-    check_format(header, "CKAMatrix", FORMAT_VERSION)
+        raise Refused(f"not a {kind} saved by fastcka; it is some other JSON document")
+    check_format(header, kind, FORMAT_VERSION)
     lists = {name: header.pop(name) for name in ARRAYS if name in header}
     return header, {
         name: np.array(rows, dtype=np.float64).reshape(_shape(name, header)) for name, rows in lists.items()
