@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Names that examples use without making them, and what they stand for.
 GIVEN = """
+import functools
+import operator
 import itertools
 from typing import Any
 import numpy as np
@@ -101,9 +103,12 @@ def module(lines: dict[int, str], home: Path | None = None) -> str:
     Names come from the module `home` where that has them, and are given otherwise.
     """
     text = "\n".join(lines.get(i, "") for i in range(1, max(lines) + 1))
-    names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
-    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)} | _bound(ast.parse(text))
+    tree = ast.parse(text)
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)} | _bound(tree)
     missing = {node.id for node in names} - stored - set(dir(builtins))
+    imported = {_local(alias): alias.lineno for alias in ast.walk(tree) if isinstance(alias, ast.alias)}
+    missing |= {node.id for node in names if node.lineno < imported.get(node.id, 0)}  # used first
     known = missing & _bound(ast.parse(home.read_text(encoding="utf-8"))) if home else set()
     imports = {"given": missing - known}
     if home and known:
@@ -117,12 +122,17 @@ def _bound(tree: ast.Module) -> set[str]:
     bound = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.alias):
-            bound.add((node.asname or node.name).partition(".")[0])
+            bound.add(_local(node))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             bound.add(node.name)
         elif isinstance(node, ast.arg):
             bound.add(node.arg)
     return bound
+
+
+def _local(alias: ast.alias) -> str:
+    """Return the name that an import binds."""
+    return (alias.asname or alias.name).partition(".")[0]
 
 
 def write(folder: Path) -> int:

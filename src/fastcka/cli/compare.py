@@ -129,9 +129,8 @@ def _compare(arguments: argparse.Namespace) -> None:
     }
     opened, drawn = _networks(paths, arguments)
     networks = [opened[path] for path in paths]
-    biased = arguments.estimator == "biased" and arguments.kernel != "precomputed"
     if arguments.more:
-        _compare_many(dict(zip(names, networks, strict=True)), drawn, options, biased, arguments)
+        _compare_many(dict(zip(names, networks, strict=True)), drawn, options, arguments)
         return
 
     a, b = networks
@@ -172,7 +171,6 @@ def _compare_many(
     networks: Mapping[str, Mapping[str, Any]],
     drawn: str | None,
     options: Mapping[str, Any],
-    biased: bool,
     arguments: argparse.Namespace,
 ) -> None:
     if arguments.plan:
@@ -185,7 +183,7 @@ def _compare_many(
     if drawn is not None:
         layers = {name: models.layers(name) for name in models.models}
         models = CKAModels(_noting(models.matrix, drawn), layers)
-    if biased:
+    if models.estimator == "biased" and arguments.kernel != "precomputed":
         _warn_of_bias(networks.values(), models.n_samples)
     for text in models.warnings:
         print(f"fastcka: warning: nan for {text}", file=sys.stderr)

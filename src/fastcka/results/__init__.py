@@ -8,7 +8,8 @@ table.py        the values as text, no wider than the terminal
 containers.py   pandas, xarray and CSV
 matrix.py       `CKAMatrix`: a `Comparison` that prints, draws, converts and saves itself
 summary.py      `ModelSummary`: one number for each pair of models, and how it is made
-models.py       `CKAModels`: all layers of many models, and what is read from them
+collection.py   `Collection`: all layers of many models, and what is read from them
+models.py       `CKAModels`: a `Collection` that prints, draws, converts and saves itself
 saved.py        .npz and .json files
 axes.py         axes with names of layers, for the two pictures with matplotlib:
 heatmap.py      the heat map, and that of a difference

@@ -61,7 +61,9 @@ def heatmap(
     if highlight not in (None, "best"):
         raise ValueError(f"highlight: expected None or 'best', got {highlight!r}")
     low = scale([matrix], vmin, vmax)
-    label = matrix.title if label is None else label
+    if label is None:
+        explained = matrix.beside is not None and _annotated(matrix, annotate)
+        label = f"{matrix.title} (in parentheses: chance)" if explained else matrix.title
     n_rows, n_columns = matrix.shape
     if ax is None:
         ax, cell = _new_figure(matrix, label)
@@ -162,7 +164,7 @@ def draw(
     ax.grid(visible=False)
     name_layers(ax.xaxis, matrix.columns, matrix.models[1], cell)
     name_layers(ax.yaxis, matrix.rows, matrix.models[0], cell)
-    if annotate or (annotate is None and max(n_rows, n_columns) <= MOST_WRITTEN_IN):
+    if _annotated(matrix, annotate):
         fmt = _decimals(matrix, highlight) if fmt is None else fmt
         _write_values(ax, matrix, mesh.cmap(mesh.norm(values)), fmt)
     keys = []
@@ -176,6 +178,11 @@ def draw(
     if highlight == "best":
         keys.append(_frame_best(ax, matrix, cell))
     return mesh, keys
+
+
+def _annotated(matrix: Comparison, annotate: bool | None) -> bool:
+    """Return whether values are written into the cells."""
+    return max(matrix.shape) <= MOST_WRITTEN_IN if annotate is None else annotate
 
 
 def add_colorbar(mesh: QuadMesh, matrices: Sequence[Comparison], label: str, **where: Any) -> None:

@@ -144,7 +144,8 @@ class CKAMatrix(Comparison):
         title : str, optional
             Title of the Axes.
         label : str, optional
-            Label of the colour bar; None: `title` of the matrix, its kernel and estimator.
+            Label of the colour bar; None: `title` of the matrix, its kernel and estimator, and what stands in
+            parentheses.
         colorbar : bool
             Draw the colour bar to the right of the heat map.
 
