@@ -37,22 +37,15 @@ class JointMatrix:
 
     def __getitem__(self, pair: tuple[str, str]) -> CKAMatrix:
         a, b = (self._places(name) for name in pair)
-        chance = None if self.matrix.chance is None else self.matrix.chance[a, b]
-        return dataclasses.replace(
-            self.matrix,
-            values=self.matrix.values[a, b],
-            rows=self.layers[pair[0]],
-            columns=self.layers[pair[1]],
-            models=pair,
-            chance=chance,
-        )
+        part = self.matrix.part(a, b)
+        return dataclasses.replace(part, rows=self.layers[pair[0]], columns=self.layers[pair[1]], models=pair)
 
-    def _places(self, name: str) -> slice:
+    def _places(self, name: str) -> range:
         if name not in self.layers:
             raise KeyError(f"{name!r} is none of the models {', '.join(self.layers)}")
         before = list(self.layers)[: list(self.layers).index(name)]
         first = sum(len(self.layers[other]) for other in before)
-        return slice(first, first + len(self.layers[name]))
+        return range(first, first + len(self.layers[name]))
 
 
 def compare_models(
