@@ -489,9 +489,9 @@ def test_more_errors(rng):
     bad = X.copy()
     bad[3, 1] = np.nan
     for method in ("moments", "chi2", "permutation"):
-        with pytest.raises(ValueError, match=r"Y.*row 3, column 1"):
+        with pytest.raises(ValueError, match="Y contains NaN, first at sample 3, feature 1"):
             fastcka.cka_test(X, bad, method=method)
-    with pytest.raises(ValueError, match=r"confounder.*row 3, column 1"):
+    with pytest.raises(ValueError, match="confounder contains NaN, first at sample 3, feature 1"):
         fastcka.cka_test(X, X + 1, confounder=bad)
     with pytest.raises(MemoryError, match="max_bytes is 1000"):
         fastcka.cka_test(X, X, max_bytes=1000)
