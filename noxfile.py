@@ -101,14 +101,17 @@ def tests(session: nox.Session) -> None:
     pytest(session)
 
 
+def install_with_torch(session: nox.Session) -> None:
+    """The package and PyTorch, whose pinned version goes first: asked for later, pip may take another."""
+    extra = PYPROJECT["project"]["optional-dependencies"]["test-torch"]
+    session.install(*(requirement for requirement in extra if requirement.startswith("torch==")))
+    session.install(".[test-torch]")
+
+
 @nox.session(python="3.11")
 def torch(session: nox.Session) -> None:
     """The test files with PyTorch in them, with PyTorch: none may be skipped."""
-    # The one version of torch; asked for alone and first, since its own requirements are the larger part.
-    session.install(
-        next(r for r in PYPROJECT["project"]["optional-dependencies"]["test-torch"] if "torch==" in r)
-    )
-    session.install(".[test-torch]")
+    install_with_torch(session)
     files = [file for file in ROOT.glob("tests/test_*.py") if 'importorskip("torch")' in file.read_text()]
     pytest(session, "--quiet", *sorted(files), env={"FASTCKA_NO_SKIPS": "1"})
 
@@ -176,11 +179,16 @@ def hostile(session: nox.Session) -> None:
     shutil.copytree("src/fastcka", package, ignore=shutil.ignore_patterns("*.so"))
     for module in ROOT.glob("build/asan/_core*.so"):
         shutil.copy(module, package)
-    runtime = subprocess.check_output(["c++", "-print-file-name=libasan.so"], text=True).strip()
+    # The sanitizer first of all libraries; behind it the one whose exceptions it watches.
+    preloaded = [
+        subprocess.check_output(["c++", f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
     environment = {
         "PYTHONPATH": str(package.parent),
-        "LD_PRELOAD": runtime,
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python itself frees little at exit
+        "LD_PRELOAD": " ".join(preloaded),
+        # Python frees little at exit; absurd sizes are to fail as they do without a sanitizer.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
     }
     files = ["tests/test_hostile.py", "tests/test_bad_input.py"]
     pytest(session, "--quiet", *files, env=environment)
@@ -265,10 +273,11 @@ def wheels(session: nox.Session) -> None:
         pytest(session, "--quiet", *files, python=clean)
 
 
-@nox.session
+@nox.session(python="3.11")
 def docs(session: nox.Session) -> None:
     """The documentation site in build/site, with warnings as errors; then its examples, paths and names."""
-    session.install(".[test]", *group("docs"))
+    install_with_torch(session)
+    session.install(*group("docs"))
     session.run(
         "python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "docs", "build/site"
     )

@@ -54,9 +54,7 @@ copybutton_prompt_is_regexp = True
 # References to our own names must be found. Those to other packages become links where their inventories can
 # be read, which takes a network: the hosted build has one and says so.
 nitpicky = True
-suppress_warnings = [
-    "ref.python"
-]  # types of parameters are words: "path" is none of the attributes of that name
+suppress_warnings = ["ref.python"]  # types of parameters are words: "path" is no attribute
 nitpick_ignore_regex = [("py:.*", r"(?!fastcka\b).*")]
 intersphinx_mapping = (
     {

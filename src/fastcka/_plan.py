@@ -115,8 +115,9 @@ def plan(
 
     Parameters
     ----------
-    layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference,
-    groups, checkpoint, progress
+    layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
+        As for :func:`cka_matrix`.
+    nan_policy, inference, groups, checkpoint, progress
         As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns

@@ -17,10 +17,10 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (5)  HSIC_1 = <Ku, Lu> / (n(n-3))                               "unbiased": Song et al. 2007, 2012
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
 (7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
-(11) RV2 = <Kc, Lc> / (|Kc| |Lc|), diagonals set to zero        Smilde et al. 2009
+(11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
 (12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
      correlation of D and its like over all i < j
-(13) (tr Kc)^2 / |Kc|^2                                         participation ratio, effective dimension
+(13) (tr Kc)^2 / <Kc, Kc>                                       participation ratio, effective dimension
 ==== ========================================================== ==========================================
 
 Song et al. write (5) in three terms. With K0 and L0 for K and L with the diagonal set to zero it is, number
