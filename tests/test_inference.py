@@ -259,7 +259,7 @@ def test_pvalues_are_uniform_under_independence(kernel, estimator):
 
 
 def test_chi_squared_is_conservative():
-    """400 trials, seed 2. The bound is for levels up to 0.05: at 0.1, narrow linear layers exceed it (0.16)."""
+    """400 trials, seed 2, levels up to 0.05: at 0.1, narrow linear layers exceed it (0.16)."""
     rng = np.random.default_rng(2)
     pvalues = np.array(
         [

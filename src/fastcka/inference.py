@@ -162,7 +162,7 @@ def cka_test(
         are computed exactly and without permuting (Kazi-Aoual et al. 1995; Bilodeau and Guetsop Nangue
         2017). Needs 6 samples. Its floor is 1/n!, or 2.2e-308.
         "chi2": ``P(chi-squared_1 > n CKA + 1)`` (Shen, Panda and Vogelstein 2022) of unbiased CKA: needs
-        nothing else, and is conservative; for 20 samples or more. Its floor is 2.2e-308.
+        nothing else, and is conservative at levels up to 0.05, for 20 samples or more. Its floor is 2.2e-308.
         "permutation": ``(1 + #) / (n_resamples + 1)``, # the number of random permutations with at least
         the value of the data: never too small, whatever the data. Its floor is 1 / (n_resamples + 1).
     n_resamples : int, default 9999
