@@ -30,7 +30,9 @@ Problem problem_of(const Layers& layers, const Settings& settings) {
     check(settings.threads > 0, "threads must be positive");
     check(settings.route != Route::feature || settings.kernel.is_linear(),
           "the feature route is for linear kernels");
-    if (problem.samples <= few_samples) problem.settings.precision = Precision::float64;
+    // Few samples cost nothing in float64, and given Gram matrices have no panels whose width would count.
+    if (problem.samples <= few_samples || settings.kernel.is_given())
+        problem.settings.precision = Precision::float64;
     return problem;
 }
 
