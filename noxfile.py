@@ -1,33 +1,291 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tasks for development: `nox` runs the tests and the checks, `nox --list` shows the rest."""
+"""Every task of development: `nox --list` shows them, `nox` runs the quick ones, `.ci/run` what must pass.
+
+Versions of tools stand in pyproject.toml: dependency groups, and the build requirements.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
 import nox
 
+nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+BUILD = [*PYPROJECT["build-system"]["requires"], "cmake", "ninja"]
+PYTHONS = ["3.11", "3.12", "3.13"]
+LATEST = PYTHONS[-1]
+
+# What can differ between SIMD levels, and between versions of Python.
+NUMERIC = ["tests/test_agreement.py", "tests/test_mathematics.py"]
+PYTHON_SPECIFIC = [
+    *("tests/test_bad_input.py", "tests/test_citizen.py", "tests/test_half.py", "tests/test_inputs.py"),
+    *(
+        "tests/test_interpreters.py",
+        "tests/test_layers.py",
+        "tests/test_reference.py",
+        "tests/test_results.py",
+    ),
+    *("tests/test_saved_files.py", "tests/test_store.py", "tests/test_threads.py"),
+]
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
-def tests(session: nox.Session) -> None:
-    """Run the Python tests against the installed package."""
-    session.install(".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+def succeeds(*command: str | Path) -> bool:
+    """Whether a command exists and ends with success."""
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def group(name: str) -> list[str]:
+    """Requirements of a dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def pytest(
+    session: nox.Session,
+    *arguments: str | Path,
+    python: str | Path = "python",
+    env: dict[str, str] | None = None,
+) -> None:
+    """Pytest with two workers, unless PYTEST_ADDOPTS says otherwise."""
+    workers = os.environ.get("PYTEST_ADDOPTS", "--numprocesses=2 --dist=worksteal")
+    environment = {"PYTEST_ADDOPTS": workers, **(env or {})}
+    session.run(
+        python, "-m", "pytest", *arguments, *session.posargs, env=environment, external=python != "python"
+    )
+
+
+# --- every day -----------------------------------------------------------------------------------
+
+
+@nox.session(python=False)
+def develop(session: nox.Session) -> None:
+    """Make .venv: the package with live Python files, and all tools. Repeat it after a change of the core."""
+    python = ROOT / ".venv" / "bin" / "python"
+    if not python.exists():
+        session.run("python3", "-m", "venv", ".venv")
+    pip = (str(python), "-m", "pip", "install")
+    session.run(*pip, "--upgrade", "pip")
+    session.run(*pip, *BUILD, *group("lint"))
+    session.run(*pip, "--no-build-isolation", "--editable", ".[test]")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
-    session.install("pre-commit")
-    session.run("pre-commit", "run", "--all-files", *session.posargs)
+    """Style and types of Python and C++, types of all examples, security of the hosted workflows."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("python", "tools/check_examples.py")
+    sources = [*ROOT.glob("src/cpp/**/*.?pp"), *ROOT.glob("tests/cpp/*.?pp")]
+    session.run("clang-format", "--dry-run", "-Werror", *sources, log=False)
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The Python tests, against the installed package; arguments go to pytest."""
+    session.install(".[test]")
+    pytest(session)
+
+
+def install_with_torch(session: nox.Session) -> None:
+    """The package and PyTorch, whose pinned version goes first: asked for later, pip may take another."""
+    extra = PYPROJECT["project"]["optional-dependencies"]["test-torch"]
+    session.install(*(requirement for requirement in extra if requirement.startswith("torch==")))
+    session.install(".[test-torch]")
+
+
+@nox.session(python="3.11")
+def torch(session: nox.Session) -> None:
+    """The test files with PyTorch in them, with PyTorch: none may be skipped."""
+    install_with_torch(session)
+    files = [file for file in ROOT.glob("tests/test_*.py") if 'importorskip("torch")' in file.read_text()]
+    pytest(session, "--quiet", *sorted(files), env={"FASTCKA_NO_SKIPS": "1"})
+
+
+@nox.session
+def levels(session: nox.Session) -> None:
+    """The numeric tests at every SIMD level of this machine."""
+    session.install(".[test]")
+    config = "from fastcka import _core; config = _core.config()"
+    found = session.run("python", "-c", f"{config}; print(*config['simd_levels'])", silent=True)
+    for level in (found or "").split():
+        environment = {"FASTCKA_SIMD_LEVEL": level}
+        session.run("python", "-c", f"{config}; assert config['simd_level'] == '{level}'", env=environment)
+        pytest(session, "--quiet", *NUMERIC, env=environment)
+
+
+# --- the core ------------------------------------------------------------------------------------
+
+
+def build_core(session: nox.Session, preset: str, *, module: bool = False) -> None:
+    """Configure and build a CMake preset in build/PRESET, with the Python module or without."""
+    session.install(*BUILD)
+    options = [f"-DPython_EXECUTABLE={shutil.which('python', path=session.bin)}"]
+    if module:
+        pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+        options += ["-DFASTCKA_BUILD_MODULE=ON", f"-Dpybind11_DIR={(pybind11 or '').strip()}"]
+    session.run("cmake", "--preset", preset, *options)
+    session.run("cmake", "--build", "--preset", preset)
 
 
 @nox.session
 @nox.parametrize("preset", ["default", "asan", "tsan"])
 def core(session: nox.Session, preset: str) -> None:
-    """Build and run the C++ tests with a CMake preset."""
-    session.install("cmake", "cmeel-eigen==3.4.1", "ninja")
-    session.run("cmake", "--preset", preset)
-    session.run("cmake", "--build", "--preset", preset)
+    """The C++ tests: optimised, under the address and under the thread sanitizer.
+
+    When optimised, also: no SIMD level leaks into another, each is what it claims, and the Python module
+    exports nothing but its entry point.
+    """
+    if preset == "tsan" and not thread_sanitizer_works(session):
+        session.skip("this compiler or kernel cannot run the thread sanitizer")
+    build_core(session, preset, module=preset == "default")
     session.run("ctest", "--preset", preset)
+    if preset == "default":
+        session.run("python", "tools/check_symbols.py", "build/default")
+        session.run("python", "tools/check_instructions.py", "build/default")
+
+
+def thread_sanitizer_works(session: nox.Session) -> bool:
+    """Whether an empty program compiles and runs: not with every compiler and kernel."""
+    source = Path(session.create_tmp()) / "empty.cpp"
+    source.write_text("int main() {}\n")
+    program = source.with_suffix("")
+    return succeeds(os.environ.get("CXX", "c++"), "-fsanitize=thread", source, "-o", program) and succeeds(
+        program
+    )
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """The tests with hostile input, on a module built with the address and undefined-behaviour sanitizers."""
+    session.install(".[test]")  # for what the tests import; the package itself comes from below
+    build_core(session, "asan", module=True)
+    package = Path(session.create_tmp()) / "fastcka"  # sources and sanitized module together, as if installed
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree("src/fastcka", package, ignore=shutil.ignore_patterns("*.so"))
+    for module in ROOT.glob("build/asan/_core*.so"):
+        shutil.copy(module, package)
+    # The sanitizer first of all libraries; behind it the one whose exceptions it watches.
+    preloaded = [
+        subprocess.check_output(["c++", f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    environment = {
+        "PYTHONPATH": str(package.parent),
+        "LD_PRELOAD": " ".join(preloaded),
+        # Python frees little at exit; absurd sizes are to fail as they do without a sanitizer.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    }
+    files = ["tests/test_hostile.py", "tests/test_bad_input.py"]
+    pytest(session, "--quiet", *files, env=environment)
+
+
+@nox.session
+def valgrind(session: nox.Session) -> None:
+    """The C++ tests under valgrind: by hand, it takes half an hour. Arguments choose groups of tests."""
+    build_core(session, "debug")
+    program = "build/debug/tests/cpp/fastcka_core_tests"
+    options = ("--error-exitcode=1", "--quiet", "--track-origins=yes")
+    # v3: valgrind knows no AVX-512.
+    environment = {"FASTCKA_SIMD_LEVEL": "v3"}
+    session.run("valgrind", *options, program, *session.posargs, external=True, env=environment)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Search for input that breaks the core: libFuzzer with sanitizers, guided by coverage; needs clang++.
+
+    One minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`.
+    """
+    build_core(session, "fuzz")
+    corpus = ROOT / "build" / "corpus"
+    corpus.mkdir(exist_ok=True)
+    limits = session.posargs or ["-max_total_time=60"]
+    options = ("-max_len=4096", "-print_final_stats=1", "-timeout=60", "-rss_limit_mb=4096")
+    session.run("build/fuzz/tests/cpp/fastcka_fuzz", *options, *limits, str(corpus), external=True)
+
+
+@nox.session
+def mutations(session: nox.Session) -> None:
+    """Plant known bugs, one after the other: the tests must fail on each. By hand: it takes an hour."""
+    session.install(*BUILD, ".[test]")
+    session.run("python", "tools/mutations.py", *session.posargs)
+
+
+# --- what users get ------------------------------------------------------------------------------
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """The source archive, with the Eigen headers in it, into dist/."""
+    session.install(*group("wheels"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--outdir", "dist")
+
+
+@nox.session(python=PYTHONS, requires=["sdist"])
+def wheels(session: nox.Session) -> None:
+    """A wheel from the sdist, built without a network, checked, and tested away from the sources.
+
+    Such a wheel is for this machine's C library and later ones; those to publish come from cibuildwheel.
+    """
+    session.install(*(requirement for requirement in BUILD if "eigen" not in requirement), *group("wheels"))
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work)
+    work.mkdir()
+    (archive,) = ROOT.glob("dist/fastcka-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(work, filter="data")
+    (source,) = work.glob("fastcka-*")
+
+    cut_off = ("unshare", "--net") if succeeds("unshare", "--net", "true") else ()
+    offline = ("--no-build-isolation", "--no-index", "--no-deps", "--no-cache-dir")
+    built, repaired = work / "built", work / "repaired"
+    pip = ("python", "-m", "pip", "wheel")
+    session.run(*cut_off, *pip, *offline, "--wheel-dir", built, source, external=True)
+    session.run("check-wheel-contents", *built.glob("*.whl"))
+    session.run("auditwheel", "repair", "--wheel-dir", repaired, *built.glob("*.whl"))
+    (wheel,) = repaired.glob("*.whl")
+    session.run("python", "tools/check_wheel.py", wheel)
+    session.run("twine", "check", "--strict", archive, wheel)
+
+    shutil.copytree("tests", work / "suite" / "tests")
+    shutil.copy("pyproject.toml", work / "suite")
+    clean = work / "clean" / "bin" / "python"
+    session.run("python", "-m", "venv", clean.parent.parent)
+    session.run(clean, "-m", "pip", "install", "--quiet", f"{wheel}[test]", external=True)
+    files = [] if session.python == LATEST else PYTHON_SPECIFIC
+    with session.chdir(work / "suite"):
+        pytest(session, "--quiet", *files, python=clean)
+
+
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """The documentation site in build/site, with warnings as errors; then its examples, paths and names."""
+    install_with_torch(session)
+    session.install(*group("docs"))
+    session.run(
+        "python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "docs", "build/site"
+    )
+    pytest(session, "--quiet", "docs")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Times against NumPy, torch and other packages; arguments go to benchmarks/run_all.py."""
+    session.install(".[bench]")
+    session.run("python", "benchmarks/run_all.py", *(session.posargs or ["--out", "build/benchmarks.json"]))

@@ -4,6 +4,9 @@
 In each repeat the models also run alone, and that time is taken off everybody's. A ratio is of what is left.
 The memory is the peak beyond that of the models alone, each measured in a process of its own (Linux).
 
+Stubs are models whose layers cost nothing: as wide as the convolutions of a ResNet-18, and as the layers of a
+Transformer whose tokens are pooled already.
+
 Two packages multiply n x n matrices for each pair of layers, which takes minutes for 17 x 17 layers; they are
 timed with three layers of each model.
 """
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from suite import in_fresh_process, peak_bytes, standalone
-from two_models import LAYERS, PACKAGES, SAMPLES, Compare, by_fastcka, forward, loader, models
+from two_models import LAYERS, PACKAGES, SAMPLES, Compare, Models, by_fastcka, forward, loader, models, stubs
 
 from fastcka.bench import cases
 from fastcka.bench.timing import REST, equal_threads, ratio
@@ -40,9 +43,16 @@ class Setting:
     repeats: int
     beside: tuple[str, ...] = ()
     target: float | None = None  # against the fastest package
+    widths: tuple[int, ...] = ()  # of the layers of stubs
+
+    def models(self) -> Models:
+        return stubs(self.widths, self.batch_size) if self.widths else models()
 
     @property
     def layers(self) -> tuple[list[str], list[str]]:
+        if self.widths:
+            names = [f"layers.{i}" for i in range(len(self.widths))]
+            return names, names
         a, b = LAYERS
         return a[:: self.every], b[:: self.every]
 
@@ -51,12 +61,23 @@ class Setting:
         a, b = self.layers
         count = SAMPLES // self.batch_size
         batches = f"{count} batches" if count > 1 else "one batch"
-        return f"{len(a)} × {len(b)} layers, {batches} of {self.batch_size}"
+        stub = f"stubs, {min(self.widths)} to {max(self.widths)} wide, " if self.widths else ""
+        return f"{stub}{len(a)} × {len(b)} layers, {batches} of {self.batch_size}"
 
 
 SETTINGS = (
     Setting(2048, 1, "fastcka", ("pytorch-cka",), repeats=5, target=3.0),
     Setting(256, 1, "fastcka, mini-batch", ("pytorch-cka",), repeats=5, beside=("fastcka",), target=3.0),
+    Setting(
+        128,
+        1,
+        "fastcka, mini-batch",
+        ("pytorch-cka",),
+        repeats=9,
+        target=2.0,
+        widths=(4096,) * 5 + (2048,) * 5 + (1024,) * 5 + (512,) * 5,
+    ),
+    Setting(128, 1, "fastcka, mini-batch", ("pytorch-cka",), repeats=9, target=2.0, widths=(192,) * 13),
     Setting(2048, 8, "fastcka", tuple(PACKAGES), repeats=3),
     Setting(256, 8, "fastcka, mini-batch", tuple(PACKAGES), repeats=3, beside=("fastcka",)),
 )
@@ -71,7 +92,7 @@ def run(threads: int) -> list[dict]:
 
 def measured(setting: Setting, threads: int) -> list[dict]:
     """Compare the values of a setting, then time it, then measure the memory."""
-    both, batches = models(), loader(setting.batch_size)
+    both, batches = setting.models(), loader(setting.batch_size)
     values, reasons = {}, {}
     for name in (setting.ours, *setting.beside, *setting.packages):
         try:
@@ -146,7 +167,8 @@ def memory(name: str, setting: Setting, threads: int) -> float:
 
 
 def print_peak(name: str, k: int, threads: int) -> None:
-    both, setting, call = models(), SETTINGS[k], EVERYBODY[name][1]
+    setting, call = SETTINGS[k], EVERYBODY[name][1]
+    both = setting.models()
     with equal_threads(threads):
         call(both, setting.layers, loader(64, n_samples=64))  # loads libraries and starts threads
         batches = loader(setting.batch_size)

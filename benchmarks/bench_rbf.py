@@ -33,13 +33,9 @@ def shares(n: int, p: int, threads: int) -> list[dict]:
         return _core.pairwise(
             [X],
             [Y],
-            kernel.core(),
-            unbiased=False,
-            double_precision=False,
-            n_threads=threads,
-            max_bytes=2**62,
-            route="gram",
-            progress=None,
+            _core.Settings(
+                kernel.core(), estimator="biased", double_precision=False, n_threads=threads, route="gram"
+            ),
         )
 
     fixed = fastcka.RBF(sigma=float(by_gram(fastcka.RBF()).sigma_a[0]))

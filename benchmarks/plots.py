@@ -134,6 +134,48 @@ def peers(rows: Rows):
     return figure
 
 
+def gains(parts: dict) -> Figure:
+    """For the README: the published packages beside fastcka, and memory over samples."""
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1.25, 1)
+    )
+    work = "12 layers 500 × 768"
+    fastest: dict[str, float] = {}
+    for row in parts["peers"]["rows"]:
+        if row["name"].endswith(work) and "linear" in row["name"] and "best" in row:
+            ratio = row["opponents"][row["best"]]["ratio"]
+            fastest[row["peer"]] = min(ratio, fastest.get(row["peer"], ratio))
+    names = ["fastcka", *sorted(fastest, key=lambda peer: fastest[peer])]
+    ratios = [1.0, *(fastest[peer] for peer in names[1:])]
+    colors = [STYLES["fastcka"]["color"], *["0.65"] * (len(names) - 1)]
+    begin = 0.7  # of the bars: a scale of ratios has no zero
+    bars = left.barh(names, [ratio - begin for ratio in ratios], left=begin, color=colors, height=0.7)
+    left.bar_label(bars, [f"{ratio:.3g}×" if ratio > 1 else "1" for ratio in ratios], padding=4)
+    _logarithmic(left, "x")
+    left.grid(visible=False, axis="y")
+    left.set(xlim=(begin, 2.5 * max(ratios)), title=f"Time for all pairs of {work}")
+    left.set_xlabel("time over fastcka's (log scale)")
+    left.invert_yaxis()
+
+    sweep = [row for row in parts["memory"]["rows"] if "at" in row]
+    numpy = [row for row in sweep if row["numpy_mb"] is not None]
+    for name, rows, key in (("NumPy", numpy, "numpy_mb"), ("fastcka", sweep, "peak_mb")):
+        right.plot([row["at"] for row in rows], [row[key] for row in rows], **STYLES[name])
+        label, shift = ("n × n matrices in NumPy", (-10, 2)) if name == "NumPy" else ("fastcka", (0, -16))
+        nearby = rows[-1] if name == "NumPy" else rows[2]
+        at = (nearby["at"], nearby[key])
+        style = {"ha": "right" if name == "NumPy" else "left", "color": STYLES[name]["color"]}
+        right.annotate(label, at, xytext=shift, textcoords="offset points", **style)
+    _logarithmic(right, "x")
+    _logarithmic(right, "y")
+    right.set_xticks([row["at"] for row in sweep], [f"{row['at']:,}" for row in sweep])
+    right.set(xlabel="samples", ylabel="MB", title="Peak memory beside the input, RBF kernel")
+    right.margins(y=0.15)
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 PLOTS: dict[str, Callable[[Rows], Figure]] = {
     "linear": linear,
     "scaling": scaling,

@@ -34,6 +34,8 @@ def main() -> None:
         image = page.parent / "images" / f"{page.stem}-{name}.png"
         if image.name in text and name in result["parts"]:
             plots.draw(plot, result["parts"][name]["rows"], image)
+    if page.stem == "performance" and {"peers", "memory"} <= result["parts"].keys():
+        plots.draw(plots.gains, result["parts"], page.parent / "images" / "gains.png")
 
 
 def replaced(text: str, name: str, part: str) -> str:

@@ -76,6 +76,37 @@ class Perceptron(nn.Module):
         return x
 
 
+class Stub(nn.Module):
+    """Layers whose forward costs nothing: what is left is the time of those who compare them."""
+
+    def __init__(self, widths: tuple[int, ...], batch_size: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Given(torch.randn(batch_size, p) + 1) for p in widths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            y = layer(x)
+        return y
+
+
+class Given(nn.Module):
+    """Returns what it was made with."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rows[: len(x)]
+
+
+def stubs(widths: tuple[int, ...], batch_size: int) -> Models:
+    """Return two models of such layers, the same in every run."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return Stub(widths, batch_size), Stub(widths, batch_size)
+
+
 def convolution(p: int, q: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(p, q, 3, stride, padding=1, bias=False),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import numpy as np
@@ -39,3 +40,23 @@ def pytest_report_header() -> str:
 def rng(request) -> np.random.Generator:
     """Random numbers: others for each test, the same for all cases of a test and in every run."""
     return np.random.default_rng(list(request.node.originalname.encode()))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread_of_torch(request) -> Iterator[None]:
+    """Let torch compute tests of fastcka.torch with one thread: for tiny tensors, threads only wait."""
+    if not request.module.__name__.startswith("test_torch"):
+        yield
+        return
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pytest_sessionfinish(session) -> None:
+    """With FASTCKA_NO_SKIPS, a skipped test is a failure: all that it could need is there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if "FASTCKA_NO_SKIPS" in os.environ and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -114,13 +114,13 @@ def core_pairs(route, dtype):
         result = _core.pairwise(
             layers_a,
             layers_b,
-            resolve_kernel(kernel).core(),
-            unbiased=estimator == "unbiased",
-            double_precision=dtype == "float64",
-            n_threads=2,
-            max_bytes=0,
-            route=route,
-            progress=None,
+            _core.Settings(
+                resolve_kernel(kernel).core(),
+                estimator=estimator,
+                double_precision=dtype == "float64",
+                n_threads=2,
+                route=route,
+            ),
         )
         assert result.route == route
         return Result(result.cka, result.hsic, result.self_a, result.self_b)

@@ -65,11 +65,13 @@ def edge(name, implementation):
             n,
             [width],
             [width],
-            fastcka.Linear().core(),
-            double_precision=implementation.dtype == "float64",
-            n_threads=1,
-            max_bytes=0,
-            route=route,
+            _core.Settings(
+                fastcka.Linear().core(),
+                estimator="biased",
+                double_precision=implementation.dtype == "float64",
+                n_threads=1,
+                route=route,
+            ),
         )
 
     if unit == "W":

@@ -180,7 +180,7 @@ def test_huge_tables_are_thinned(capsys, monkeypatch):
     output = run(capsys, "compare", "deep.npz", "deep.npz").out.splitlines()
     assert len(output) < 20
     assert max(map(len, output)) < 220
-    assert output[-1].startswith("layer200 ")
+    assert output[-2].startswith("layer200 ")
 
 
 def test_results_are_written(capsys):
@@ -201,7 +201,8 @@ def test_results_are_written(capsys):
     np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]], dtype=float), expected.values)
     loaded = CKAMatrix.load("m.json")
     np.testing.assert_array_equal(loaded.values, expected.values)
-    assert loaded.settings() == expected.settings()
+    assert loaded.equals(expected)
+    assert [loaded.provenance[side]["source"] for side in ("rows", "columns")] == ["resnet.npz", "vit.npz"]
     with open("m.html") as file:
         assert "resnet" in file.read()
 
@@ -441,3 +442,91 @@ def test_reader_that_went_away():
     os.close(writer)
     assert finished.stderr == ""
     assert finished.returncode == 0
+
+
+def test_measures(capsys):
+    for measure in ("rv2", "rsa_cosine", "rsa_pearson"):
+        output = run(capsys, "compare", "x.npy", "y.npy", "--measure", measure)
+        expected = fastcka.cka_matrix([A["a0"]], [B["b0"]], measure=measure).values.item()
+        assert float(output.out) == expected
+        assert output.err == ""  # nothing about a biased estimator
+    line = fails(capsys, "compare", "x.npy", "y.npy", "--measure", "rv2", "--estimator", "biased")
+    assert "measure='rv2' has no estimators" in line
+
+
+def test_inference(capsys):
+    out = run(capsys, "compare", "x.npy", "y.npy", "--inference").out.splitlines()
+    test = fastcka.cka_test(A["a0"], B["b0"])
+    low, high = test.confidence_interval()
+    assert float(out[0]) == fastcka.cka(A["a0"], B["b0"])
+    assert out[1] == (
+        f"unbiased {test.statistic:.4f}, 95 % {low:.4f} to {high:.4f}, p-value {test.pvalue:.3g} (moments)"
+    )
+    run(capsys, "compare", "resnet.npz", "vit.npz", "--inference", "--json", "r.json", "--html", "r.html")
+    assert CKAMatrix.load("r.json").equals(
+        fastcka.cka_matrix(A, B, inference=True).with_models("resnet", "vit")
+    )
+    assert "p-values by moments" in run(capsys, "compare", "x.npy", "y.npy", "--inference", "--plan").out
+
+
+# A random choice of samples ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many():
+    """Two files of the same 60 samples, whose first feature is the number of the sample."""
+    rng = np.random.default_rng(3)
+    for name in ("a", "b"):
+        layer = rng.normal(size=(60, 4))
+        layer[:, 0] = np.arange(60)
+        np.savez(f"{name}.npz", x=layer, y=layer[:, :2] ** 2)
+
+
+def drawn(monkeypatch, capsys, *options):
+    """The numbers of the samples that reach the comparison, one array for each network."""
+    seen = []
+    compute = compare.cka_matrix
+    monkeypatch.setattr(compare, "cka_matrix", lambda a, b, **k: seen.append((a, b)) or compute(a, b, **k))
+    out, _ = run(capsys, "compare", "a.npz", "b.npz", *options)
+    ((a, b),) = seen
+    monkeypatch.setattr(compare, "cka_matrix", compute)
+    return [np.asarray(layers["x"])[:, 0] for layers in (a, b)], out
+
+
+@pytest.mark.usefixtures("many")
+def test_some_samples_are_drawn_the_same_of_every_layer(capsys, monkeypatch):
+    (a, b), out = drawn(monkeypatch, capsys, "--max-samples", "20")
+    np.testing.assert_array_equal(a, b)
+    assert len(set(a)) == 20
+    assert out.splitlines()[0].endswith("20 samples; chance level in parentheses")
+    assert "drawn 20 of 60 samples, seed 0" in out.splitlines()[-1]
+    (again, _), _ = drawn(monkeypatch, capsys, "--max-samples", "20", "--seed", "0")
+    np.testing.assert_array_equal(a, again)
+    (other, _), _ = drawn(monkeypatch, capsys, "--max-samples", "20", "--seed", "1")
+    assert set(a) != set(other)
+
+
+@pytest.mark.usefixtures("many")
+def test_all_samples_are_taken_where_there_are_no_more(capsys, monkeypatch):
+    (a, _), out = drawn(monkeypatch, capsys, "--max-samples", "60")
+    np.testing.assert_array_equal(a, np.arange(60))
+    assert "drawn" not in out
+
+
+@pytest.mark.usefixtures("many")
+def test_of_gram_matrices_rows_and_columns_are_drawn(capsys):
+    X = np.load("a.npz")["x"]
+    options = ("--max-samples", "30", "--seed", "5")
+    np.savez("grams.npz", K=X @ X.T, L=X[:, 1:] @ X[:, 1:].T)
+    np.savez("layers.npz", K=X, L=X[:, 1:])
+    run(capsys, "compare", "grams.npz", "grams.npz", "--kernel", "precomputed", "--json", "g.json", *options)
+    run(capsys, "compare", "layers.npz", "layers.npz", "--json", "l.json", *options)
+    np.testing.assert_allclose(CKAMatrix.load("g.json").values, CKAMatrix.load("l.json").values, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("many")
+def test_a_choice_that_makes_no_sense_is_refused(capsys):
+    np.savez("longer.npz", x=np.random.default_rng(0).normal(size=(61, 4)))
+    assert "60 samples" in fails(capsys, "compare", "a.npz", "longer.npz", "--max-samples", "20")
+    assert "positive" in fails(capsys, "compare", "a.npz", "b.npz", "--max-samples", "0")
+    assert "--max-samples" in fails(capsys, "compare", "a.npz", "b.npz", "--seed", "1")

@@ -297,20 +297,14 @@ def test_no_floating_point_warning_escapes(rng, kernel, estimator):
 def test_status_of_the_core(rng):
     """The words that the Python layer translates."""
     X = rng.normal(size=(10, 10))
-    options = {
-        "double_precision": True,
-        "n_threads": 1,
-        "max_bytes": 0,
-        "route": "auto",
-        "progress": None,
-    }
+    options = {"double_precision": True, "n_threads": 1}
     linear, rbf = _core.Kernel("linear"), _core.Kernel("rbf")
     layers = [X, np.ones((10, 2)), np.eye(10)]
-    for unbiased, last in [(False, ""), (True, "nonpositive")]:
-        result = _core.pairwise(layers, None, linear, unbiased=unbiased, **options)
+    for estimator, last in [("biased", ""), ("unbiased", "nonpositive")]:
+        result = _core.pairwise(layers, None, _core.Settings(linear, estimator=estimator, **options))
         assert result.status_a == result.status_b == ["", "constant", last]
     mostly_equal = np.repeat(X[:2], [9, 1], axis=0)
-    result = _core.pairwise([X], [mostly_equal], rbf, unbiased=False, **options)
+    result = _core.pairwise([X], [mostly_equal], _core.Settings(rbf, estimator="biased", **options))
     assert (result.status_a, result.status_b) == ([""], ["zero_bandwidth"])
 
 

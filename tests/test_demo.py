@@ -119,7 +119,7 @@ def test_whole_demo(digits, tmp_path, monkeypatch, capsys):
 
     assert "1197 images of handwritten digits to train on, 600 held out." in printed
     assert f"  6 ordered pairs, trained    {demo.identified(found.seeds):4.0%}\n" in printed
-    assert f"  rows of this table          {found.seeds[0].identification_accuracy():4.0%}\n" in printed
+    assert f"  rows of the table above     {found.seeds[0].identification_accuracy():4.0%}\n" in printed
     assert str(found.seeds[0]) in printed
     assert str(found.training[0]) in printed
     last = demo.counterparts(found.training)[:, 4]
@@ -144,6 +144,7 @@ def test_axes_say_which_network_is_which_and_frames_the_best_matches():
     assert ax.get_xlabel() == "trained, seed 1"
     frames = [patch for patch in ax.patches if not patch.get_fill()]
     assert [(round(p.get_x()), round(p.get_y())) for p in frames] == [(0, 0), (0, 1), (2, 2)]
+    assert ax.get_title() == "Two seeds"
 
 
 def test_curves_are_means_over_depth():
@@ -154,4 +155,4 @@ def test_curves_are_means_over_depth():
     np.testing.assert_array_equal(lines["two seeds, trained"].get_ydata(), [0.75] * 5)
     np.testing.assert_array_equal(lines["two seeds, untrained"].get_ydata(), [0.5] * 5)
     np.testing.assert_array_equal(lines["after and before training"].get_ydata(), [1.0] * 5)
-    assert ax.get_xlabel() == "hidden layer"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(lines)

@@ -191,4 +191,4 @@ def test_chance_and_provenance_are_printed(monkeypatch):
     assert lines[0].endswith("; 9 samples; chance level in parentheses")
     assert lines[2] == "a  0.000 (0.250)  0.001 (0.500)"
     assert lines[3] == "b  0.002 (0.750)    0.003 (nan)"
-    assert lines[4:] == ["provenance: version 0.1.0, pooling mean"]
+    assert lines[4:] == ["fastcka 0.1.0, pooling mean"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import numpy as np
 import pytest
@@ -40,10 +40,13 @@ def batches(size):
 
 
 def whole(a, b, unbiased):
-    return _core.pairwise(
-        a, b, _core.Kernel("linear"), unbiased=unbiased, double_precision=a[0].dtype == np.float64,
-        n_threads=2, max_bytes=0, route="auto", progress=None,
-    )  # fmt: skip
+    settings = _core.Settings(
+        _core.Kernel("linear"),
+        estimator="unbiased" if unbiased else "biased",
+        double_precision=a[0].dtype == np.float64,
+        n_threads=2,
+    )
+    return _core.pairwise(a, b, settings)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
@@ -68,7 +71,7 @@ def test_shards_merge_and_a_saved_state_goes_on(rng, dtype):
     a = layers_of(rng, dtype, (40, 9), 100)
     left = stream([x[:4500] for x in a], None, [4500])
     right = stream([x[4500:] for x in a], None, [N - 4500])
-    restored = _core.Moments.from_state([40, 9], None, dtype == np.float64, left.state(2))
+    restored = _core.Moments([40, 9], None, dtype == np.float64, left.state(2))
     left.merge(right, 2)
     restored.merge(right, 2)
     assert left.n_samples == N
@@ -102,35 +105,53 @@ def test_a_bad_batch_changes_nothing(rng):
 
 def test_a_state_that_no_stream_has_is_refused(rng):
     state = stream(layers_of(rng, np.float64, (3,), 0), None, [5]).state(2)
-    for counts in ((0, 1 << 20), (-1, 5), (0, -1)):
+    for counts in ((0, 0, 1 << 20), (-1, 0, 5), (0, 0, -1), (0, 3, 5), (4096, 65, 0), (4096, -1, 0)):
         with pytest.raises(ValueError, match="that many samples"):
-            _core.Moments.from_state([3], None, True, {**state, "samples": counts})
+            _core.Moments([3], None, True, {**state, "samples": counts})
+    full = stream(layers_of(rng, np.float64, (3,), 0), None, [4096]).state(2)
+    with pytest.raises(ValueError, match="another number of samples"):
+        _core.Moments([3], None, True, {**full, "samples": (4000, 0, 0)})
+    with pytest.raises(ValueError, match="state array zs_0 has the wrong size"):
+        _core.Moments([3], None, True, {**full, "zs_0": full["zs_0"][:-1]})
 
 
-def test_values_whose_sums_would_overflow_are_refused_at_once(rng):
-    a = layers_of(rng, np.float64, (8, 5), 0)
-    moments = stream(a, None, [100])
-    bad = [x[:10].copy() for x in a]
-    bad[0][3, 2] = 1.7e308
-    with pytest.raises(ValueError, match="their sum overflows"):
-        moments.update(bad, None, 2)
+def test_values_whose_sums_would_overflow_are_refused_at_once_by_layer(rng):
+    a, b = layers_of(rng, np.float64, (8, 5), 0), layers_of(rng, np.float64, (4, 2), 0)
+    moments = stream(a, b, [100])
+    bad = [x[:10].copy() for x in b]
+    bad[1][3, 1] = 1.7e308
+    with pytest.raises(_core.UnusableLayer) as error:
+        moments.update([x[:10] for x in a], bad, 2)
+    assert error.value.args[:2] == (1, 1)
+    assert "their sum overflows" in error.value.args[2]
     assert moments.n_samples == 100
+    narrow = _core.Moments([5], None, False)
+    with pytest.raises(_core.UnusableLayer, match="range of float32"):
+        narrow.update([np.full((3, 5), 1e39)], None, 1)
+    assert narrow.n_samples == 0
 
 
-def test_many_threads_may_feed_one_stream(rng):
-    a = layers_of(rng, np.float64, (12, 5), 0)
-    moments = _core.Moments([12, 5], None, True)
+def test_many_threads_may_use_one_stream(rng):
+    """Long updates meet short ones: without a lock, their samples would overwrite each other."""
+    X = rng.normal(size=(4 * 1000 + 3 * 60 * 3, 400))
+    moments, lock, rows = _core.Moments([400], None, True), threading.Lock(), [0]
 
-    def feed(first):
-        for row in range(first, N, 8 * 50):
-            moments.update([x[row : row + 50] for x in a], None, 2)
-            assert moments.n_samples >= 50
+    def feed(count, times):
+        for _ in range(times):
+            with lock:
+                start, rows[0] = rows[0], rows[0] + count
+            moments.update([X[start : start + count]], None, 1)
+            assert moments.n_samples >= count
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(feed, range(0, 8 * 50, 50)))
-    assert moments.n_samples == N
-    expected = whole(a, None, True).cka  # the order of samples does not matter but for rounding
-    np.testing.assert_allclose(moments.result(True, 2).cka, expected, rtol=0, atol=1e-10)
+    workers = [threading.Thread(target=feed, args=args) for args in ((1000, 4), (3, 60), (3, 60), (3, 60))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert moments.n_samples == len(X)
+    centred = X - X.mean(axis=0)
+    expected = np.linalg.norm(centred.T @ centred) ** 2 / (len(X) - 1) ** 2  # the order does not matter
+    np.testing.assert_allclose(moments.result(False, 2).hsic, expected, rtol=1e-12)
 
 
 def test_a_stream_is_not_merged_with_itself(rng):
@@ -155,4 +176,22 @@ def test_saved_bytes_follow_from_the_samples_alone(rng):
     states = [stream(a, None, [N]).state(2) for _ in range(2)]
     for name, value in states[0].items():
         assert np.asarray(value).tobytes() == np.asarray(states[1][name]).tobytes(), name
-    assert not np.tril(states[0]["products_0"].reshape(40, 40), -1).any()
+    assert not np.tril(states[0]["zz_0"].reshape(40, 40), -1).any()
+
+
+@pytest.mark.parametrize("sizes", [(4097, 4097), (1, 1, 1, 1, 1), (4096, 1), (1, 4096)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_no_sample_of_a_shard_is_lost_not_even_a_single_one(rng, dtype, sizes):
+    n = sum(sizes)
+    a = [rng.normal(size=(n, p)).astype(dtype) for p in (6, 3)]
+    a[1] += a[0][:, :3]
+    for x in a:
+        x[np.cumsum(sizes) - 1] *= 3  # the last of each shard counts more than others
+    merged = _core.Moments([6, 3], None, dtype == np.float64)
+    first = 0
+    for size in sizes:
+        merged.merge(stream([x[first : first + size] for x in a], None, [size]), 2)
+        first += size
+    assert merged.n_samples == n
+    expected = whole(a, None, False).hsic
+    np.testing.assert_allclose(merged.result(False, 2).hsic, expected, rtol=TOLERANCE[dtype])

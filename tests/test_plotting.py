@@ -200,6 +200,9 @@ def test_what_is_written_tells_the_best_from_the_others():
 def test_chance_stands_below_the_value():
     ax = matrix(ramp(3), chance=ramp(3) / 2).plot()
     assert {t.get_text() for t in texts(ax)} >= {"0.50\n(0.25)", "1.00\n(0.50)"}
+    assert strip(ax).get_ylabel().replace("\n", " ") == "CKA, linear (in parentheses: chance)"
+    (plain,) = matrix(ramp(3), chance=ramp(3) / 2).plot(annotate=False).child_axes
+    assert plain.get_ylabel() == "CKA, linear"
     (x0, y0), (x1, y1) = ax.transData.transform([(0, 0), (1, 1)])
     for text in texts(ax):
         assert text.get_window_extent().width < x1 - x0

@@ -115,6 +115,25 @@ def test_chance_stands_beside_the_values():
     assert "<td>none</td><td>undefined</td><td>undefined</td></tr>" in html
 
 
+def test_no_level_is_shown_where_it_is_zero():
+    html = page(matrix(chance=np.zeros((6, 6))))
+    assert "<th>chance</th>" not in html
+    assert data(html)["chance"] is None
+    assert [field["name"] for field in data(html)["fields"]] == ["CKA", "chance"]  # for the CSV
+
+
+def test_many_warnings_are_folded_up():
+    few, many = (tuple(f"layer {k!r} is constant" for k in range(n)) for n in (5, 6))
+    assert "<summary>" not in re.search(r'<ul class="warnings">.*?</ul>', page(matrix(warnings=few)))[0]
+    assert '<details class="warnings"><summary>6 warnings</summary><ul><li>' in page(matrix(warnings=many))
+
+
+def test_names_in_tables_break_at_their_dots():
+    html = page(matrix(rows=[f"layer.{i}.attention.0.1" for i in range(6)]))
+    assert "<th>layer.3.<wbr>attention.0.1</th>" in html
+    assert re.search(r"<td>0\.\d{4}</td>", html)
+
+
 def test_names_may_hold_what_utf8_cannot(tmp_path):
     matrix(models=("half \udc80", "B")).to_html(tmp_path / "page.html")
     assert "half \\udc80 × B" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -454,6 +473,19 @@ def test_chance_is_shown_and_downloaded(tmp_path):
         text = opened.evaluate("wideCsv()")
     assert "# chance: [[1e-05, null]]" in text
     assert text == (tmp_path / "values.csv").read_text(encoding="utf-8")
+
+
+@needs_chromium
+def test_the_curve_has_the_level_of_chance(tmp_path):
+    chance = np.arange(36.0).reshape(6, 6) / 100
+    matrix(chance=chance).to_html(tmp_path / "page.html")
+    with Page(tmp_path / "page.html", tmp_path / "profile") as opened:
+        names = "[...document.querySelectorAll('#legend span')].map(e => e.textContent)"
+        assert opened.evaluate(names)[1:] == ["chance level of the first"]
+        drawn = opened.evaluate("curve.lines()[1].values")
+        partners = opened.evaluate("partner")
+        assert drawn == [None if j < 0 else chance[i, j] for i, j in enumerate(partners)]
+        assert opened.evaluate("document.querySelectorAll('#curve path.curve').length") == 2
 
 
 # What of the text of the pictures lies outside of them.

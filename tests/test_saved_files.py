@@ -65,6 +65,8 @@ SETTINGS = {
     "fractional features": {"layout": {**LAYOUT, "widths": [[3, 2.5], [2]]}},
     "negative features": {"layout": {**LAYOUT, "widths": [[3, -2], [2]]}},
     "version": {"format_version": "1"},
+    "older version": {"format_version": 1},
+    "version zero": {"format_version": 0},
     "newer version": {"format_version": 10**400},
 }
 
@@ -92,13 +94,18 @@ STATES = {
     ("exact", "scale inf"): {"scale": np.array([1, np.inf, 1])},
     ("exact", "negative scale"): {"scale": -np.ones(3)},
     ("exact", "scale that broadcasts"): {"scale": np.ones(1)},
-    ("exact", "products of another shape"): {"products_0": np.ones(1)},
+    ("exact", "products of another shape"): {"zz_0": np.ones(1)},
+    ("exact", "sums that broadcast"): {"zs_0": np.ones(4)},
+    ("exact", "complex sums"): {"ss": np.ones(16, complex)},
+    ("exact", "sums that are nan"): {"ss": np.full(16, np.nan)},
+    ("exact", "values that are infinite"): {"pending_1": np.full(100, np.inf)},
     ("exact", "pending samples of another type"): {"pending_0": np.ones(150, np.float32)},
-    ("exact", "a block that was not folded"): {"samples": np.array([0, 5000])},
-    ("exact", "negative samples"): {"samples": np.array([100, -50])},
-    ("exact", "fractional samples"): {"samples": np.array([0, 50.0])},
-    ("exact", "three counts"): {"samples": np.array([0, 50, 0])},
-    ("exact", "missing"): {"z_1": None},
+    ("exact", "a block that was not folded"): {"samples": np.array([0, 0, 5000])},
+    ("exact", "negative samples"): {"samples": np.array([100, 0, -50])},
+    ("exact", "fractional samples"): {"samples": np.array([0, 0, 50.0])},
+    ("exact", "two counts"): {"samples": np.array([0, 50])},
+    ("exact", "massive samples that are not there"): {"samples": np.array([0, 50, 0])},
+    ("exact", "missing"): {"zs_1": None},
     ("exact", "one too many"): {"other": np.ones(3)},
 }  # fmt: skip
 

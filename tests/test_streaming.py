@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -131,7 +132,7 @@ def test_memory_does_not_grow_with_the_samples(rng):
     stream = StreamingCKA()
     for _ in range(20):  # beyond the first block
         stream.update(X)
-    before = len(stream._accumulator._moments.state(1)["products_0"])
+    before = len(stream._accumulator._moments.state(1)["zz_0"])
     tracemalloc.start()
     for _ in range(100):
         stream.update(X)
@@ -139,7 +140,7 @@ def test_memory_does_not_grow_with_the_samples(rng):
     tracemalloc.stop()
     assert grown < X.nbytes / 2  # of Python; the arrays of the core have the sizes that the layers give them
     state = stream._accumulator._moments.state(1)
-    assert len(state["products_0"]) == before == 40 * 40
+    assert len(state["zz_0"]) == before == 40 * 40
     assert len(state["pending_0"]) < 4096 * 40
 
 
@@ -368,6 +369,28 @@ def test_a_first_batch_that_is_refused_decides_nothing(rng, method):
     assert_same_bits(stream, streamed(a, b, [60], method))
 
 
+@pytest.mark.parametrize("method", ["exact", "minibatch"])
+def test_a_batch_that_was_cut_counts_if_samples_of_it_are_in(rng, method):
+    a, b = networks(rng, 60)
+    stream = streamed(a, b, [60], method)
+    accumulator = stream._accumulator
+    update, kept = accumulator.update, 7
+
+    def cut(batch):
+        if kept:
+            update(dataclasses.replace(batch, sides=tuple([X[:kept] for X in side] for side in batch.sides)))
+        raise KeyboardInterrupt
+
+    accumulator.update = cut
+    with pytest.raises(KeyboardInterrupt):
+        stream.update(a, b)
+    assert (stream.n_samples, stream.n_batches) == (67, 2)
+    kept = 0
+    with pytest.raises(KeyboardInterrupt):
+        stream.update(a, b)
+    assert (stream.n_samples, stream.n_batches) == (67, 2)
+
+
 def test_batches_of_less_than_four_samples(rng):
     a, b = networks(rng, 66)
     stream = streamed(a, b, [63, 3])  # exact: of no concern
@@ -414,6 +437,33 @@ def test_a_layer_without_variation_is_nan_with_the_words_of_cka_matrix(rng, dtyp
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(np.isnan(found.values), np.isnan(whole.values))
     assert np.isnan(found.values[2]).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "minibatch"])
+def test_layers_without_cka_are_data_before_they_are_words(rng, method):
+    a, b = networks(rng, 80)
+    a["dead: of batch_b"] = np.full((80, 5), 0.1)
+    b["dead"] = np.zeros((80, 2))
+    stream = streamed(a, b, [50, 30], method)
+    assert stream._accumulator.values().notes == ((0, 2, "constant"), (1, 2, "constant"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the caller of this one words them
+        matrix, reasons = stream._compared()
+    why = "no variation: all samples are equal"
+    assert reasons == {(0, "dead: of batch_b"): why, (1, "dead"): why}
+    assert matrix.warnings == ()
+
+
+@each_dtype
+def test_values_beyond_the_range_of_the_sums_name_the_layer(rng, dtype):
+    a, b = networks(rng, 60, dtype)
+    stream = streamed(a, b, [60])
+    large = {**b, "head": np.full((60, 3), 1.7e308)}
+    if dtype == "float32":
+        stream, large["head"] = streamed(a, b, [60], dtype="float32"), np.full((60, 3), 1e39)
+    with pytest.raises(ValueError, match=r"^layer 'head' of batch_b: values .* divide them by a constant"):
+        stream.update(a, large)
+    assert (stream.n_samples, stream.n_batches) == (60, 1)
 
 
 def test_minibatch_layers_without_variation(rng):
@@ -605,9 +655,16 @@ def test_foreign_and_newer_files_are_refused(rng, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"damaged, or not .*KeyError"):
         StreamingCKA.load(path)
     with monkeypatch.context() as later:
-        later.setattr(_saved_stream, "FORMAT_VERSION", 2)
+        later.setattr(_saved_stream, "FORMAT_VERSION", 3)
         stream.save(path)
-    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 2"):
+    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 3"):
+        StreamingCKA.load(path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(_saved_stream, "FORMAT_VERSION", 1)
+        stream.save(path)
+    with pytest.raises(
+        ValueError, match=r"foreign\.npz: written by an older fastcka .*format version 1.* start again"
+    ):
         StreamingCKA.load(path)
     stream.save(path)
     with pytest.raises(

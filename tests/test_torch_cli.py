@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import fastcka  # noqa: E402
 from fastcka import cli  # noqa: E402
 from fastcka.cli import extract as command  # noqa: E402
-from fastcka.torch import _pool, _types  # noqa: E402
+from fastcka.torch import _common, _pool  # noqa: E402
 
 NETS = """
 import sys
@@ -170,7 +170,7 @@ def test_another_run_does_not_go_on(capsys, nets):
 
 def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
     output = extract(capsys, nets, "--layers", "0", loader="bad_values")
-    assert output.err == "fastcka: warning: layer '0': it has NaN, first at sample 3, feature 0\n"
+    assert output.err == "fastcka: warning: layer '0': contains NaN, first at sample 3, feature 0\n"
     assert output.out.startswith("s: 20 samples, 1 layers")
 
 
@@ -180,6 +180,8 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
         ("model", "NETS:loader", "'model' is no name of a function: write package.module:function"),
         ("NETS:", "NETS:loader", "is no name of a function"),
         ("nowhere.nets:model", "NETS:loader", "nowhere.nets:model: there is no module 'nowhere' in /"),
+        ("NETS.py:model", "NETS:loader", "NETS.py:model: write the module, not its file: NETS:model"),
+        ("./my/NETS.py:model", "NETS:loader", "write the module, not its file: my.NETS:model"),
         ("NETS.sub:model", "NETS:loader", "NETS.sub:model: there is no module 'NETS.sub' in /"),
         (
             "needs_NETS:model",
@@ -268,7 +270,7 @@ def test_ids_are_an_entry_of_the_batches_and_stores_are_compared_by_them(capsys,
 
 def test_choices_are_those_of_the_library():
     assert tuple(_pool._NAMED) == command.POOLS
-    assert _types._NAMES == command.DTYPES
+    assert _common._NAMES == command.DTYPES
 
 
 def test_torch_is_imported_by_the_command_only():

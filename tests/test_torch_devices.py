@@ -181,7 +181,7 @@ def test_random_states_of_all_devices_are_restored(device, fails):
 def test_the_first_value_that_is_not_finite_is_named(device):
     x = samples(20)
     x[13, 2] = float("inf")
-    with pytest.warns(UserWarning, match="layer '0': it has infinity, first at sample 13, feature 2"):
+    with pytest.warns(UserWarning, match="layer '0': contains infinity, first at sample 13, feature 2"):
         extract(nn.Sequential(nn.Identity(), nn.Linear(6, 1)).to(device), x.split(8), "0")
 
 

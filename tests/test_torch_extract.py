@@ -662,7 +662,7 @@ def test_finite_values_with_an_infinite_sum_are_finite():
 def test_nan_is_reported_with_layer_sample_and_feature_and_kept():
     x = samples()
     x[13, 2] = float("nan")
-    with pytest.warns(UserWarning, match="layer '0': it has NaN, first at sample 13, feature 2") as caught:
+    with pytest.warns(UserWarning, match="layer '0': contains NaN, first at sample 13, feature 2") as caught:
         found = extract(nn.Sequential(nn.Identity()), x.split(4))
     assert len(caught) == 1
     assert np.isnan(found["0"]).sum() == 1

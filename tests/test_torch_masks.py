@@ -229,9 +229,7 @@ def test_functions_get_the_mask_of_their_layer():
 
 
 def test_tokens_of_encoder_and_decoder_are_not_the_same_samples():
-    with pytest.warns(
-        UserWarning, match="'decoder.block.0': its positions are those of the decoder, in earl"
-    ):
+    with pytest.warns(UserWarning, match="'decoder.block.0': its positions are those of the decoder, in oth"):
         found = extract(Seq2Seq(), [batch()], ["encoder.block.0", "decoder.*"], "tokens")
     assert list(found) == ["encoder.block.0", "decoder.cross_attn.k_proj"]
     found = extract(Seq2Seq(), [batch(**BOTH)], "decoder.layer.*", "tokens", ids=list("abcdef"))

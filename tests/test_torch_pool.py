@@ -157,7 +157,7 @@ def test_layers_whose_positions_are_others_are_left_out():
             return self.pooled(self.coarse(self.fine(x)[:, ::2])[:, 0])
 
     axes = {"fine": "npf", "coarse": "npf"}
-    with pytest.warns(UserWarning, match="'coarse': it has 3 positions, earlier layers 5; layer 'pooled'"):
+    with pytest.warns(UserWarning, match="'coarse': it has 3 positions, other layers 5; layer 'pooled'"):
         assert list(extract(Pyramid(), [samples(4, 5, 6)], pool="tokens", axes=axes)) == ["fine"]
     batch = {"x": samples(4, 5, 6), "attention_mask": torch.ones(4, 5)}
     with pytest.warns(UserWarning, match="'coarse': it has 3 positions, the mask of the batch 5"):

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A wheel holds the package, its types and its licences, and no sources.
+"""A wheel holds package, types and licences, and no sources; it is small, and its module exports one name.
 
-Run as: python tools/check_wheel.py WHEEL.
+Run as: python tools/check_wheel.py WHEEL...
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 EXPECTED = {
     "__init__.py",
@@ -20,12 +22,51 @@ EXPECTED = {
     "THIRD_PARTY_NOTICES",
 }
 FOREIGN = {".cpp", ".hpp", ".h", ".cmake", ".a", ".o"}
+LARGEST = 3_000_000  # bytes; about 1 MB for each SIMD level, and libgomp
+OPENMP_VERSION = "OMP_5.0"  # of the symbols of a bundled libgomp: that of GCC 9 and later
+
+
+def faults_of(wheel: Path) -> list[str]:
+    faults = []
+    with zipfile.ZipFile(wheel) as opened, tempfile.TemporaryDirectory() as folder:
+        files = [PurePosixPath(name) for name in opened.namelist()]
+        missing = EXPECTED - {file.name for file in files}
+        foreign = [str(file) for file in files if file.suffix in FOREIGN or file.parts[0] == "tests"]
+        modules = [file for file in files if file.match("fastcka/_core*.so")]
+        runtimes = [file for file in files if file.name.startswith("libgomp")]
+        if missing or foreign or len(modules) != 1:
+            faults.append(f"missing {sorted(missing)}, foreign {foreign}, compiled modules {modules}")
+        if wheel.stat().st_size > LARGEST:
+            faults.append(f"{wheel.stat().st_size} bytes, more than {LARGEST}")
+        exported = [
+            symbol
+            for module in modules
+            for symbol in symbols(Path(opened.extract(str(module), folder)))
+            if symbol.removeprefix("_") != "PyInit__core"
+        ]
+        if exported:
+            faults.append(f"the module exports {exported}")
+        faults += [
+            f"{runtime.name} is too old: no symbols of version {OPENMP_VERSION}"
+            for runtime in runtimes
+            if OPENMP_VERSION.encode() not in Path(opened.extract(str(runtime), folder)).read_bytes()
+        ]
+    return faults
+
+
+def symbols(module: Path) -> list[str]:
+    if sys.platform == "darwin":
+        options = ["-gUj"]  # Apple's nm: external, defined, names only
+    else:
+        options = ["--dynamic", "--defined-only", "--extern-only", "--format=just-symbols"]
+    shown = subprocess.run(["nm", *options, module], check=True, stdout=subprocess.PIPE, text=True)
+    return shown.stdout.split()
+
 
 if __name__ == "__main__":
-    files = [PurePosixPath(name) for name in zipfile.ZipFile(sys.argv[1]).namelist()]
-    missing = EXPECTED - {file.name for file in files}
-    foreign = [str(file) for file in files if file.suffix in FOREIGN or file.parts[0] == "tests"]
-    modules = [file.name for file in files if file.match("fastcka/_core*.so")]
-    if missing or foreign or len(modules) != 1:
-        sys.exit(f"{sys.argv[1]}: missing {sorted(missing)}, foreign {foreign}, compiled modules {modules}")
-    print(f"{sys.argv[1]}: {len(files)} files, fine")
+    for argument in sys.argv[1:]:
+        wheel = Path(argument)
+        found = faults_of(wheel)
+        if found:
+            sys.exit("\n  ".join([f"{wheel.name}: FAILED", *found]))
+        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, fine")

@@ -19,38 +19,60 @@ from .threads import get_num_threads, set_num_threads
 
 # isort: split
 from . import _core
+from ._columns import columns
 from ._plan import Plan, plan
 from .config import release_buffers, show_config
-from .kernels import RBF, Correlation, Cosine, Distance, Laplacian, Linear, Polynomial
+from .kernels import RBF, Correlation, Cosine, Distance, Kernel, Laplacian, Linear, Polynomial
 from .layers import open_layers
-from .results import CKAMatrix, DegenerateWarning
+from .models import cka_models
+from .results import BestMatch, CKAMatrix, CKAModels, DegenerateWarning, ModelSummary, plot_grid
 from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
 if TYPE_CHECKING:
     from . import reference as reference
     from . import torch as torch
+    from .calibration import CalibratedMax as CalibratedMax
+    from .calibration import calibrated_max as calibrated_max
+    from .inference import CKATest as CKATest
+    from .inference import cka_test as cka_test
     from .store.creating import create_store as create_store
+    from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
+    from .sweep import Partial as Partial
+    from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
 
 __all__ = [
     "RBF",
+    "BestMatch",
     "CKAMatrix",
+    "CKAModels",
+    "CKATest",
+    "CalibratedMax",
     "Correlation",
     "Cosine",
     "DegenerateWarning",
     "Distance",
+    "Kernel",
     "Laplacian",
     "Linear",
+    "ModelSummary",
+    "Partial",
     "Plan",
     "Polynomial",
     "Store",
+    "StoreWriter",
     "StreamingCKA",
+    "Sweep",
+    "calibrated_max",
     "center",
     "cka",
     "cka_matrix",
+    "cka_models",
+    "cka_test",
+    "columns",
     "create_store",
     "get_num_threads",
     "gram",
@@ -58,6 +80,7 @@ __all__ = [
     "open_layers",
     "open_store",
     "plan",
+    "plot_grid",
     "reference",
     "release_buffers",
     "set_num_threads",
@@ -67,7 +90,14 @@ __all__ = [
 
 # Imported when they are first asked for: most do without. Streams took a quarter of the time of the import.
 _LATE = {
+    "CKATest": "inference",
+    "CalibratedMax": "calibration",
+    "calibrated_max": "calibration",
+    "cka_test": "inference",
+    "Partial": "sweep",
+    "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",
+    "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
     "torch": "torch",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +14,8 @@ from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
 from ._budget import SMALL
 from ._machine import available_bytes, size_in_words
-from ._pairwise import in_words, pairwise
+from ._pairwise import naming, pairwise
+from ._settings import Settings
 from .kernels import Kernel
 from .threads import resolve
 
@@ -28,12 +29,28 @@ class Limits(NamedTuple):
     max_bytes: int | str | None
 
 
+class LayerNote(NamedTuple):
+    """A layer that has no CKA: its network (0 or 1), its number there, its status in the core."""
+
+    network: int
+    layer: int
+    status: str
+
+
 class Values(NamedTuple):
-    """CKA of all pairs, its chance level, and of each side the status of its layers ("": all is well)."""
+    """CKA of all pairs, its chance level, and the layers that have none."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    statuses: Sequence[Sequence[str]]
+    notes: tuple[LayerNote, ...]
+
+
+def _notes(statuses: Sequence[Sequence[str]]) -> Iterator[LayerNote]:
+    """Yield a note for every status but "", which says that all is well."""
+    for network, of_layers in enumerate(statuses):
+        for layer, status in enumerate(of_layers):
+            if status:
+                yield LayerNote(network, layer, status)
 
 
 class Accumulator(Protocol):
@@ -41,19 +58,19 @@ class Accumulator(Protocol):
 
     @property
     def n_samples(self) -> int:
-        """Number of samples taken in."""
+        """Number of samples so far."""
 
     def update(self, batch: Batch) -> None:
-        """Take in a batch."""
+        """Add a batch."""
 
     def merge(self, other: Any) -> None:
-        """Take in what an accumulator of the same kind and layout has seen."""
+        """Add what an accumulator of the same kind and layout has seen."""
 
     def values(self) -> Values:
         """Return CKA as of now."""
 
     def state(self) -> dict[str, Array]:
-        """Return all that is needed to go on, as arrays."""
+        """Return all that is needed to continue, as arrays."""
 
 
 class Exact:
@@ -66,11 +83,8 @@ class Exact:
         self._layout, self._unbiased, self._limits = layout, unbiased, limits
         shape = (*both(layout.widths), layout.double_precision)
         try:
-            if state is None:
-                self._moments = _core.Moments(*shape)
-            else:
-                counts = state["samples"].tolist()
-                self._moments = _core.Moments.from_state(*shape, {**state, "samples": counts})
+            saved = None if state is None else {**state, "samples": state["samples"].tolist()}
+            self._moments = _core.Moments(*shape, saved)
         except MemoryError:
             size = exact_state_size(layout.widths, layout.double_precision)
             raise _too_large(size, _BEYOND) from None
@@ -81,19 +95,16 @@ class Exact:
 
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
-        try:
+        with naming(a, b, self._layout.label):
             self._moments.update(a, b, resolve(self._limits.n_threads))
-        except _core.NonFinite as error:
-            raise in_words(error, batch.sides, self._layout.label) from None
 
     def merge(self, other: Exact) -> None:
         self._moments.merge(other._moments, resolve(self._limits.n_threads))
 
     def values(self) -> Values:
         result = self._moments.result(self._unbiased, resolve(self._limits.n_threads))
-        return Values(
-            result.cka, result.chance, [result.status_a, result.status_b][: len(self._layout.names)]
-        )
+        statuses = [result.status_a, result.status_b][: len(self._layout.names)]
+        return Values(result.cka, result.chance, tuple(_notes(statuses)))
 
     def state(self) -> dict[str, Array]:
         state = self._moments.state(resolve(self._limits.n_threads))
@@ -169,7 +180,8 @@ class Minibatch:
             )
         a, b = both(batch.sides)
         dtype = "float64" if layout.double_precision else "float32"
-        result = pairwise(a, b, layout.label, self._kernel, "unbiased", dtype, *self._limits)
+        settings = Settings.checked(self._kernel, "unbiased", dtype, *self._limits)
+        result = pairwise(a, b, layout.label, settings)
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}
@@ -193,7 +205,7 @@ class Minibatch:
             for status, totals in zip(statuses, (self._state["self_a"], self._state["self_b"]), strict=True)
         ]
         cka = self._state["hsic"] / np.outer(*roots)
-        return Values(cka, 0 * cka, statuses[: len(self._layout.names)])
+        return Values(cka, 0 * cka, tuple(_notes(statuses[: len(self._layout.names)])))
 
     def _status(self, side: str) -> list[str]:
         """Return the statuses of layers as of now: those of the core, for sums over batches."""

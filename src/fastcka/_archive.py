@@ -28,7 +28,12 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: Mapping[
 
 
 def read(
-    file: BinaryIO, kind: str, version: int, accept: Callable[[dict[str, Any]], object] = lambda header: None
+    file: BinaryIO,
+    kind: str,
+    version: int,
+    accept: Callable[[dict[str, Any]], object] = lambda header: None,
+    *,
+    oldest: int = 1,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the header and the arrays of a file that holds a `kind`; to be called within `refusing`.
 
@@ -44,9 +49,18 @@ def read(
         if "header" not in members:
             raise Refused(f"not a {kind} saved by fastcka; it holds the arrays {list(members)}")
         header = parsed(str(_array(archive, members.pop("header"))))
-        check_format(header, kind, version)
+        check_format(header, kind, version, oldest)
         accept(header)
         return header, {name: _array(archive, info) for name, info in members.items()}
+
+
+def header_of(file: BinaryIO) -> dict[str, Any]:
+    """Return the header of a file, of whatever kind; to be called within `refusing`."""
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo("header.npy")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
+            raise Refused("not saved by fastcka, which does not compress")
+        return parsed(str(_array(archive, info)))
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:

@@ -25,6 +25,8 @@ Estimator: TypeAlias = Literal["biased", "unbiased", "debiased"]
 Canonical: TypeAlias = Literal["biased", "unbiased"]  # as check_estimator returns it
 NanPolicy: TypeAlias = Literal["raise", "propagate"]
 ESTIMATORS = {"biased": 2, "unbiased": 4}  # name: fewest samples for which its formula is defined
+Measure: TypeAlias = Literal["cka", "rv2", "rsa_cosine", "rsa_pearson"]
+MEASURES: tuple[Measure, ...] = ("cka", "rv2", "rsa_cosine", "rsa_pearson")
 
 _NATIVE = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
 _DTYPES = "float64, float32, float16, bfloat16, integers and bool"
@@ -97,6 +99,11 @@ def named_layers(layers: Layers, argument: str) -> dict[str, ArrayLike]:
 def layer_label(argument: str, name: str) -> str:
     """Return the words by which messages refer to one layer."""
     return f"layer {name!r} of {argument}"
+
+
+def model_label(name: str) -> str:
+    """Return the words by which messages refer to one of many models."""
+    return f"model {name!r}"
 
 
 def _as_numpy(X: ArrayLike, label: str) -> Array:
@@ -194,12 +201,15 @@ def _type_name(value: object) -> str:
 # ---------------------------------------------------------------------- representations together
 
 
-def check_samples(arrays: Sequence[Array], label: Callable[[int], str], estimator: str) -> int:
+def check_samples(
+    arrays: Sequence[Array], label: Callable[[int], str], estimator: str | None, measure: Measure = "cka"
+) -> int:
     """Return the number of samples: the same in all arrays, and enough. ``label(i)`` names array i."""
     n = same_samples(arrays, label)
-    fewest = ESTIMATORS[estimator]
+    fewest = ESTIMATORS[estimator] if estimator else 4
     if n < fewest:
-        raise ValueError(f"the {estimator} estimator needs at least {fewest} samples, {label(0)} has {n}")
+        what = f"the {estimator} estimator" if estimator else f"measure={measure!r}"
+        raise ValueError(f"{what} needs at least {fewest} samples, {label(0)} has {n}")
     return n
 
 
@@ -241,6 +251,20 @@ def check_estimator(estimator: object) -> Canonical:
         if estimator in ("unbiased", "debiased"):
             return "unbiased"
     raise unknown("estimator", estimator, ESTIMATORS)
+
+
+def check_measure(measure: object, estimator: object) -> tuple[Measure, Canonical | None]:
+    """Return the measure and its estimator: None for all but CKA, whose default is "biased"."""
+    for known in MEASURES:
+        if measure == known:
+            break
+    else:
+        raise unknown("measure", measure, MEASURES)
+    if known == "cka":
+        return known, check_estimator("biased" if estimator is None else estimator)
+    if estimator is not None:
+        raise ValueError(f"estimator={estimator!r}: measure={known!r} has no estimators, only 'cka' has")
+    return known, None
 
 
 def check_nan_policy(nan_policy: object) -> NanPolicy:

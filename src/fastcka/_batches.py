@@ -7,9 +7,10 @@ batch_a are compared with one another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._arrays import (
     Array,
@@ -21,6 +22,7 @@ from ._arrays import (
     needs_float64,
     same_samples,
 )
+from ._provenance import Side, provenance
 from ._samples import check_same_samples
 from ._values import check_integers
 
@@ -49,6 +51,15 @@ class Layout:
     def label(self, side: int, layer: int) -> str:
         """Return the words for one layer."""
         return layer_label(ARGUMENTS[side], self.names[side][layer])
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the values of such a stream come from, as far as it is known."""
+        sides = [
+            Side(None, names, widths, [math.nan] * len(names))
+            for names, widths in zip(self.names, self.widths, strict=True)
+        ]
+        dtype = "float64" if self.double_precision else "float32"
+        return provenance({"rows": sides[0], "columns": sides[-1]}, dtype, None)
 
     def differences(self, other: Layout) -> Iterator[tuple[str, object, object]]:
         """Yield (what, here, there) for all that differs in the layers of another stream."""

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from . import _core
-from ._arrays import byte_limit
+from ._arrays import Array
 from ._machine import available_bytes, size_in_words
-from .kernels import Kernel
+from ._settings import Settings
 
 # Below this, a call is not worth a look at what is free, which takes longer than a small call.
 SMALL = 256_000_000
@@ -19,38 +18,35 @@ INSTEAD = (
 )
 
 
-def within_memory(
-    n: int,
-    widths_a: Sequence[int],
-    widths_b: Sequence[int] | None,
-    kernel: Kernel,
-    *,
-    double_precision: bool,
-    n_threads: int,
-    max_bytes: int | str | None,
-) -> tuple[int, str]:
-    """Return the limit in bytes (0: none) and the route for a call, or raise MemoryError.
+def within_memory(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings) -> _core.Settings:
+    """Return the settings of the core for a call, or raise MemoryError.
 
     Without `max_bytes`, the limit is what this process may still use. It leaves out threads where they do not
     all fit, but never changes the route, and so not one bit of the result.
     """
-    ask = partial(_core.plan, n, widths_a, widths_b, kernel.core(), double_precision=double_precision)
-    limit = byte_limit(max_bytes)
-    if limit:
+    arrays = [*a, *(b or ())]
+    widths = [X.shape[1] for X in a], None if b is None else [Y.shape[1] for Y in b]
+
+    def ask(limited: _core.Settings) -> _core.PlanInfo:
+        return _core.plan(len(arrays[0]), *widths, limited)
+
+    if settings.max_bytes:
+        limited = settings.core(arrays, max_bytes=settings.max_bytes)
         try:
-            ask(n_threads=n_threads, max_bytes=limit)
+            ask(limited)
         except MemoryError as error:
             raise MemoryError(f"{error}; {INSTEAD}") from None
-        return limit, "auto"
-    plan = ask(n_threads=n_threads, max_bytes=0)
+        return limited
+    unlimited = settings.core(arrays)
+    plan = ask(unlimited)
     if plan.bytes <= SMALL or plan.bytes <= available_bytes():
-        return 0, "auto"
+        return unlimited
     _core.release_buffers()
     limit = available_bytes()
-    least = ask(n_threads=1, max_bytes=0, route=plan.route).bytes
+    least = ask(settings.core(arrays, n_threads=1, route=plan.route)).bytes
     if least > limit:
         raise too_large(least)
-    return limit, plan.route
+    return settings.core(arrays, max_bytes=limit, route=plan.route)
 
 
 def check_memory(n_bytes: int) -> None:

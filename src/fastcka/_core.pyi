@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Array: TypeAlias = NDArray[Any]
+_Progress: TypeAlias = Callable[[int, int], object]
 
 class NonFinite(ValueError):
     """NaN or infinity in the input; ``args`` is (side, layer, row, column)."""
@@ -20,6 +21,49 @@ class Kernel:
     @property
     def is_linear(self) -> bool: ...
 
+class Settings:
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        estimator: str,
+        double_precision: bool,
+        n_threads: int,
+        max_bytes: int = 0,
+        route: str = "auto",
+        measure: str = "cka",
+    ) -> None: ...
+
+class Statistics:
+    """What is found out about layers before the first block."""
+
+    def merge(self, other: Statistics) -> None: ...
+    def copy(self) -> Statistics: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    @property
+    def needs_float64(self) -> bool: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        widths_a: Sequence[int], widths_b: Sequence[int] | None, state: dict[str, Any]
+    ) -> Statistics: ...
+
+class Partial:
+    """The sums of some blocks."""
+
+    def merge(self, other: Partial) -> None: ...
+    def copy(self) -> Partial: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        blocks: int,
+        n: int,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        state: dict[str, Any],
+    ) -> Partial: ...
+
 class Alignment:
     @property
     def cka(self) -> NDArray[np.float64]: ...
@@ -31,6 +75,10 @@ class Alignment:
     def self_a(self) -> NDArray[np.float64]: ...
     @property
     def self_b(self) -> NDArray[np.float64]: ...
+    @property
+    def dimensions_a(self) -> NDArray[np.float64]: ...
+    @property
+    def dimensions_b(self) -> NDArray[np.float64]: ...
     @property
     def status_a(self) -> list[str]: ...
     @property
@@ -60,6 +108,8 @@ class PlanInfo:
     @property
     def tiles(self) -> int: ...
     @property
+    def blocks(self) -> int: ...
+    @property
     def n_threads(self) -> int: ...
     @property
     def panel_width(self) -> int: ...
@@ -70,7 +120,11 @@ class Moments:
     """Linear HSIC of a stream: moments of all pairs of layers."""
 
     def __init__(
-        self, widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
+        self,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        double_precision: bool,
+        state: dict[str, Any] | None = None,
     ) -> None: ...
     def update(
         self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
@@ -81,13 +135,6 @@ class Moments:
     def n_samples(self) -> int: ...
     def state(self, n_threads: int) -> dict[str, Any]: ...
     @staticmethod
-    def from_state(
-        widths_a: Sequence[int],
-        widths_b: Sequence[int] | None,
-        double_precision: bool,
-        state: dict[str, Any],
-    ) -> Moments: ...
-    @staticmethod
     def state_bytes(
         widths_a: Sequence[int], widths_b: Sequence[int] | None, double_precision: bool
     ) -> int: ...
@@ -95,26 +142,80 @@ class Moments:
 def pairwise(
     layers_a: Sequence[_Array],
     layers_b: Sequence[_Array] | None,
-    kernel: Kernel,
+    settings: Settings,
+    progress: _Progress | None = None,
+) -> Pairwise: ...
+
+class Inference(Pairwise):
+    @property
+    def asked(self) -> Alignment: ...
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def standard_errors(self) -> NDArray[np.float64]: ...
+    @property
+    def diagonals(self) -> NDArray[np.float64]: ...
+    @property
+    def squares(self) -> NDArray[np.float64]: ...
+    @property
+    def cubes(self) -> NDArray[np.float64]: ...
+    @property
+    def quadratic_forms(self) -> NDArray[np.float64]: ...
+    @property
+    def traces_of_cubes(self) -> NDArray[np.float64]: ...
+
+def infer(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    settings: Settings,
     *,
     unbiased: bool,
-    double_precision: bool,
-    n_threads: int,
-    max_bytes: int,
-    route: str,
-    progress: Callable[[int, int], object] | None,
-) -> Pairwise: ...
-def plan(
+    standard_errors: bool,
+    permutations: bool,
+    groups: Sequence[int] = ...,
+    progress: _Progress | None = None,
+) -> Inference: ...
+def inference_bytes(
     n: int,
     widths_a: Sequence[int],
     widths_b: Sequence[int] | None,
-    kernel: Kernel,
+    settings: Settings,
     *,
-    double_precision: bool,
-    n_threads: int,
-    max_bytes: int,
-    route: str = "auto",
-) -> PlanInfo: ...
+    permutations: bool,
+) -> int: ...
+def u_centred(X: _Array, settings: Settings) -> tuple[_Array, NDArray[np.float64]]: ...
+def permuted_products(
+    left: Sequence[_Array], right: Sequence[_Array], orders: NDArray[np.int32], n_threads: int
+) -> NDArray[np.float64]: ...
+def permuted_feature_products(
+    left: Sequence[_Array], right: Sequence[_Array], settings: Settings, orders: NDArray[np.int32]
+) -> NDArray[np.float64]: ...
+def trace_of_cube(matrix: _Array, n_threads: int) -> float: ...
+def plan(n: int, widths_a: Sequence[int], widths_b: Sequence[int] | None, settings: Settings) -> PlanInfo: ...
+def statistics(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    settings: Settings,
+    first: int,
+    last: int,
+    progress: _Progress | None = None,
+) -> Statistics: ...
+def partial(
+    layers_a: Sequence[_Array],
+    layers_b: Sequence[_Array] | None,
+    settings: Settings,
+    first: int,
+    last: int,
+    statistics: Statistics,
+    progress: _Progress | None = None,
+) -> Partial: ...
+def finish(
+    n: int,
+    widths_a: Sequence[int],
+    widths_b: Sequence[int] | None,
+    settings: Settings,
+    partial: Partial,
+) -> Pairwise: ...
 def kernel_names() -> list[str]: ...
 def gram(X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int) -> _Array: ...
 def center(K: _Array, n_threads: int) -> _Array: ...

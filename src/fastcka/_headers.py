@@ -50,8 +50,8 @@ def parsed(text: str | bytes) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}  # whose format is None
 
 
-def check_format(header: dict[str, Any], kind: str, version: int) -> None:
-    """Refuse a header of another kind of file, or of a later version of the format."""
+def check_format(header: dict[str, Any], kind: str, version: int, oldest: int = 1) -> None:
+    """Refuse a header of another kind of file, or whose format is older than `oldest` or newer."""
     if header.get("format") != f"fastcka.{kind}":
         raise Refused(f"not a {kind} saved by fastcka; its format is {header.get('format')!r}")
     if not is_count(found := header["format_version"]):
@@ -60,6 +60,11 @@ def check_format(header: dict[str, Any], kind: str, version: int) -> None:
         raise Refused(
             f"written by a newer fastcka ({header.get('fastcka_version')}, format version {found}; "
             f"this one reads up to version {version}): upgrade fastcka to read it"
+        )
+    if found < oldest:
+        raise Refused(
+            f"written by an older fastcka ({header.get('fastcka_version')}, format version {found}; this one "
+            f"reads versions from {oldest} on): go on with that version, or start again"
         )
 
 

@@ -4,101 +4,106 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arrays import (
-    Array,
-    Canonical,
-    check_samples,
-    needs_float64,
-)
+from ._arrays import Array, check_samples
 from ._batches import both
 from ._budget import within_memory
+from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
 from ._progress import Report
+from ._settings import Settings
 from ._values import check_gram, check_integers, first_non_finite, non_finite
 from .kernels import Kernel, Precomputed
 from .results import DegenerateWarning
-from .threads import resolve
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
+Reasons = dict[tuple[int, str], str]  # why layers have no CKA: by network (0 or 1) and name
 
 
 class Pairs(NamedTuple):
-    """CKA of all pairs, its chance level, and why a layer has none ("" where all is well), for each side."""
+    """A measure of all pairs, its chance level, and for each side what was found of its layers."""
 
     cka: NDArray[np.float64]
     chance: NDArray[np.float64]
-    reasons: list[list[str]]
+    dimensions: list[NDArray[np.float64]]  # effective dimension; nan for a layer without CKA
+    reasons: list[list[str]]  # why a layer has no CKA; "" where all is well
+    sigma: list[list[float]]  # nan for a kernel without a bandwidth, and for a layer that was not computed
+    dtype: str | None  # of the arithmetic; None where nothing was computed
+    inference: PairInference | None
 
 
 def pairwise(
     a: list[Array],
     b: list[Array] | None,
     label: Label,
-    kernel: Kernel,
-    estimator: Canonical,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
+    settings: Settings,
     progress: Report | None = None,
 ) -> _core.Pairwise:
     """Check what concerns several representations, then run the core on all pairs."""
-    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
-    try:
+    call = _checked(a, b, label, settings, progress)
+    with naming(a, b, label):
         return call(a, b)
-    except _core.NonFinite as error:
-        raise in_words(error, [a] if b is None else [a, b], label) from None
-    except _core.UnusableLayer as error:
-        side, layer, why = error.args
-        raise ValueError(f"{label(side, layer)}: {why}") from None
 
 
 def all_pairs(
     a: list[Array],
     b: list[Array] | None,
     label: Label,
-    kernel: Kernel,
-    estimator: Canonical,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
+    settings: Settings,
     progress: Report | None = None,
 ) -> Pairs:
     """Do the same, with the reasons in words."""
-    result = pairwise(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
-    sides = [result.status_a] if b is None else [result.status_a, result.status_b]
-    return Pairs(result.cka, result.chance, [[reason(status, kernel) for status in side] for side in sides])
+    result = pairwise(a, b, label, settings, progress)
+    return pairs_of(result, settings, two=b is not None)
+
+
+def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
+    """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
+    networks = 2 if two else 1
+    kernel = settings.kernel
+    reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
+    sigma = [result.sigma_a, result.sigma_b]
+    dimensions = [result.dimensions_a, result.dimensions_b]
+    return Pairs(
+        result.cka,
+        result.chance,
+        dimensions[:networks],
+        reasons[:networks],
+        sigma[:networks],
+        _dtype(result),
+        pair_inference(result, settings, two=two),
+    )
 
 
 def propagating(
     a: list[Array],
     b: list[Array] | None,
     label: Label,
-    kernel: Kernel,
-    estimator: Canonical,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
+    settings: Settings,
     progress: Report | None = None,
 ) -> Pairs:
     """Run the core as `pairwise` does, on the layers that can be compared: nan for the others.
 
     Values are looked through for NaN and infinity only after the core has found the first.
     """
-    call = _checked(a, b, label, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]
     reasons = [[""] * len(side) for side in sides]
+    sigma = [[float("nan")] * len(side) for side in sides]
     while True:
         kept = [[i for i, why in enumerate(side) if not why] for side in reasons]
         values = np.full((len(a), len(sides[-1])), np.nan)
         chance = values.copy()
+        dimensions = [np.full(len(side), np.nan) for side in sides]
         if not all(kept):
-            return Pairs(values, chance, reasons)
+            nothing = undefined(values.shape, settings.inference)
+            return Pairs(values, chance, dimensions, reasons, sigma, None, nothing)
         parts = [[side[i] for i in rows] for side, rows in zip(sides, kept, strict=True)]
         try:
             result = call(*both(parts))
@@ -112,59 +117,77 @@ def propagating(
         else:
             values[np.ix_(kept[0], kept[-1])] = result.cka
             chance[np.ix_(kept[0], kept[-1])] = result.chance
-            for whys, rows, statuses in zip(reasons, kept, (result.status_a, result.status_b), strict=False):
-                for i, status in zip(rows, statuses, strict=True):
-                    whys[i] = reason(status, kernel)
-            return Pairs(values, chance, reasons)
+            found = (
+                (result.status_a, result.sigma_a, result.dimensions_a),
+                (result.status_b, result.sigma_b, result.dimensions_b),
+            )
+            for k, rows in enumerate(kept):
+                for i, status, bandwidth, dimension in zip(rows, *found[k], strict=True):
+                    reasons[k][i], sigma[k][i] = reason(status, settings.kernel), bandwidth
+                    dimensions[k][i] = dimension
+            of_kept = pair_inference(result, settings, two=b is not None)
+            inference = None if of_kept is None else of_kept.at(kept, values.shape)
+            return Pairs(values, chance, dimensions, reasons, sigma, _dtype(result), inference)
+
+
+def _dtype(result: _core.Pairwise) -> str:
+    return "float64" if result.double_precision else "float32"
 
 
 def _checked(
     a: list[Array],
     b: list[Array] | None,
     label: Label,
-    kernel: Kernel,
-    estimator: Canonical,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
+    settings: Settings,
     progress: Report | None,
 ) -> Callable[[list[Array], list[Array] | None], _core.Pairwise]:
     """Check what concerns several representations; return the call of the core for them, or some of them."""
+    check_inputs(a, b, label, settings)
+    chosen = within_memory(a, b, settings)
+    wanted = settings.inference
+    if wanted is None:
+        return lambda a, b: _core.pairwise(a, b, chosen, progress)
+    check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
+
+    def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
+        return _core.infer(
+            a,
+            b,
+            chosen,
+            unbiased=True,
+            standard_errors=True,
+            permutations=has_moments(settings, wanted),
+            groups=wanted.bounds,
+            progress=progress,
+        )
+
+    return call
+
+
+def check_inputs(a: list[Array], b: list[Array] | None, label: Label, settings: Settings) -> None:
+    """Check what concerns several representations, and what settings ask of each."""
     arrays = a if b is None else a + b
 
     def named(i: int) -> str:
         return label(0, i) if i < len(a) else label(1, i - len(a))
 
-    n = check_samples(arrays, named, estimator)
+    check_samples(arrays, named, settings.estimator, settings.measure)
     for i, X in enumerate(arrays):
         check_integers(X, named(i))
-        if isinstance(kernel, Precomputed):
+        if isinstance(settings.kernel, Precomputed):
             check_gram(X, named(i))
-    double_precision, threads = needs_float64(arrays, dtype), resolve(n_threads)
-    limit, route = within_memory(
-        n,
-        [X.shape[1] for X in a],
-        None if b is None else [Y.shape[1] for Y in b],
-        kernel,
-        double_precision=double_precision,
-        n_threads=threads,
-        max_bytes=max_bytes,
-    )
 
-    def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
-        return _core.pairwise(
-            a,
-            b,
-            kernel.core(),
-            unbiased=estimator == "unbiased",
-            double_precision=double_precision,
-            n_threads=threads,
-            max_bytes=limit,
-            route=route,
-            progress=progress,
-        )
 
-    return call
+@contextmanager
+def naming(a: list[Array], b: list[Array] | None, label: Label) -> Iterator[None]:
+    """Turn what the core says of a layer by number into an error that names it."""
+    try:
+        yield
+    except _core.NonFinite as error:
+        raise in_words(error, [a] if b is None else [a, b], label) from None
+    except _core.UnusableLayer as error:
+        side, layer, why = error.args
+        raise ValueError(f"{label(side, layer)}: {why}") from None
 
 
 def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: Label) -> ValueError:
@@ -177,6 +200,7 @@ def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: La
 
 REASONS = {
     "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
+    "equidistant": "its dissimilarities are all equal, within rounding",
     "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
 }
 
@@ -188,23 +212,10 @@ def reason(status: str, kernel: Kernel) -> str:
     return kernel.constant if status == "constant" else REASONS[status]
 
 
-def named_reasons(reasons: Sequence[Sequence[str]], label: Label) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the reasons of the one side or both."""
-    return [
-        f"{label(side, layer)}: {why}"
-        for side, whys in enumerate(reasons)
-        for layer, why in enumerate(whys)
-        if why
-    ]
-
-
-def degenerate_layers(sides: Sequence[Sequence[str]], label: Label, kernel: Kernel) -> list[str]:
-    """Return each layer that has no CKA, with the reason, from the statuses of the one side or both."""
-    return named_reasons([[reason(status, kernel) for status in statuses] for statuses in sides], label)
-
-
-def warn(degenerate: Sequence[str]) -> None:
+def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:
     """Give one warning for a call, at the line that called the public function."""
     named, more = degenerate[:5], len(degenerate) - 5
     rest = f"; and {more} more" if more > 0 else ""
-    warnings.warn(f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=3)
+    warnings.warn(
+        f"not defined, nan instead: {'; '.join(named)}{rest}", DegenerateWarning, stacklevel=stacklevel
+    )

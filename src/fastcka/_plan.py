@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from . import _core
 from ._arrays import (
+    ArrayLike,
     Estimator,
     Layers,
+    Measure,
     NanPolicy,
     as_layers,
-    byte_limit,
-    check_estimator,
     check_nan_policy,
     check_samples,
     layer_label,
-    needs_float64,
 )
+from ._groups import Wanted
+from ._pair_inference import check_room, pvalue_method, work
 from ._progress import Report, check_progress
+from ._settings import Settings
 from ._values import check_square
-from .kernels import KernelLike, Precomputed, resolve_kernel
-from .threads import resolve
+from .kernels import KernelLike, Precomputed
+from .results.comparison import MEASURE_NAMES
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,11 @@ class Plan:
         Instruction set level of the core.
     dtype : {"float32", "float64"}
         Type of the arithmetic.
-    kernel : str
+    measure, kernel : str
     n_samples, n_pairs : int
+    inference : bool
+        Whether standard errors and p-values are made, too: `flops` and `bytes` count the second pass.
+    pvalue_method : {"moments", "chi2"} or None
     """
 
     route: str
@@ -59,35 +65,47 @@ class Plan:
     panel_width: int
     simd_level: str
     dtype: str
+    measure: str
     kernel: str
     n_samples: int
     n_pairs: int
+    inference: bool = False
+    pvalue_method: str | None = None
 
     def __str__(self) -> str:
         vectors = "samples" if self.route == "gram" else "features"
         pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs"
         return "\n".join(
             (
-                f"{self.kernel} CKA of {pairs} of layers, {self.n_samples} samples",
+                f"{self.kernel} {MEASURE_NAMES[self.measure]} of {pairs} of layers, {self.n_samples} samples",
                 f"  route       {self.route} (tiles of {vectors} x {vectors})",
                 f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
                 f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
                 f"  threads     {self.n_threads}",
+                *([f"  inference   a second pass, {self._pvalues}"] if self.inference else []),
                 f"  arithmetic  {self.dtype}, SIMD level {self.simd_level}, panels of {self.panel_width}",
             )
         )
+
+    @property
+    def _pvalues(self) -> str:
+        return f"p-values by {self.pvalue_method}" if self.pvalue_method else "no p-values (groups)"
 
 
 def plan(
     layers_a: Layers,
     layers_b: Layers | None = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
@@ -97,7 +115,9 @@ def plan(
 
     Parameters
     ----------
-    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, progress
+    layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
+        As for :func:`cka_matrix`.
+    nan_policy, inference, groups, checkpoint, progress
         As for :func:`cka_matrix`: a call can be planned by its own arguments.
 
     Returns
@@ -116,7 +136,7 @@ def plan(
     >>> plan.route, plan.dtype
     ('feature', 'float32')
     """
-    chosen = resolve_kernel(kernel)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     check_nan_policy(nan_policy)
     check_progress(progress)
     if layers_b is layers_a:
@@ -125,31 +145,36 @@ def plan(
     names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
     labels = [layer_label("layers_a", name) for name in names_a]
     labels += [layer_label("layers_b", name) for name in names_b]
-    n = check_samples(a + b, labels.__getitem__, check_estimator(estimator))
-    if isinstance(chosen, Precomputed):
+    n = check_samples(a + b, labels.__getitem__, settings.estimator, settings.measure)
+    if isinstance(settings.kernel, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)
-    double_precision = needs_float64(a + b, dtype)
     info = _core.plan(
         n,
         [X.shape[1] for X in a],
         [Y.shape[1] for Y in b] if b else None,
-        chosen.core(),
-        double_precision=double_precision,
-        n_threads=resolve(n_threads),
-        max_bytes=byte_limit(max_bytes),
+        settings.core(a + b, max_bytes=settings.max_bytes),
     )
+    flops, n_bytes, method = info.flops, info.bytes, None
+    if inference:
+        wanted = Wanted.of(groups, n)
+        more, method = work(a, b or None, settings, wanted), pvalue_method(settings, wanted)
+        check_room(more.bytes, settings.max_bytes)
+        flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)
     return Plan(
         route=info.route,
-        flops=info.flops,
-        bytes=info.bytes,
+        flops=flops,
+        bytes=n_bytes,
         tile=info.tile,
         tiles=info.tiles,
         n_threads=info.n_threads,
         panel_width=info.panel_width,
         simd_level=info.simd_level,
         dtype="float64" if info.double_precision else "float32",
-        kernel=str(chosen),
+        measure=settings.measure,
+        kernel=str(settings.kernel),
+        inference=bool(inference),
+        pvalue_method=method,
         n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
     )

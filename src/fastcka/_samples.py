@@ -8,14 +8,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-def check_same_samples(inputs: Iterable[tuple[str, object]]) -> None:
-    """Check that inputs that know their samples have the same ones, in the same order.
+def check_same_samples(inputs: Iterable[tuple[str, object]]) -> Sequence[Any] | None:
+    """Check that inputs that know their samples have the same ones, in the same order; return these.
 
     Parameters
     ----------
     inputs : iterable of (label, object)
         pandas and xarray objects have an index, stores their `ids`; all others know nothing. A default
         RangeIndex counts only beside an index of the same set of labels.
+
+    Returns
+    -------
+    sequence or None
+        The ids of the samples; None where no input knows them.
 
     Raises
     ------
@@ -29,13 +34,14 @@ def check_same_samples(inputs: Iterable[tuple[str, object]]) -> None:
         if index is not None:
             (defaults if _is_default(index) else known).append((label, index))
     if not known:
-        return
+        return None
     first, reference = known[0]
     for label, index in known[1:]:
         _compare(first, reference, label, index)
     for label, index in defaults:
         if len(index) == len(reference) and set(index) == set(reference):
             _compare(first, reference, label, index)
+    return reference  # type: ignore[no-any-return]
 
 
 def _index(given: object) -> Any:

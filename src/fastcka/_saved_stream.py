@@ -23,8 +23,9 @@ from ._headers import Refused, checked_settings, digest, is_count, new_header, r
 from .kernels import resolve_kernel
 from .streaming import StreamingCKA
 
-FORMAT_VERSION = 1
-_BLOCK = 4096  # samples that an exact stream gathers before it folds them in
+FORMAT_VERSION = 2  # 1 had other arrays
+_BLOCK = 4096  # samples that an exact stream gathers before it adds them to its moments
+_MOST_MASSIVE = 64  # samples that it keeps apart
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], state: Mapping[str, Array]) -> None:
@@ -54,7 +55,7 @@ def read(
         accept(header)
 
     with open(path, "rb") as file, refusing(path, "a StreamingCKA saved as .npz"):
-        header, state = _archive.read(file, "StreamingCKA", FORMAT_VERSION, check)
+        header, state = _archive.read(file, "StreamingCKA", FORMAT_VERSION, check, oldest=2)
         settings = checked_settings(header, digest(header, _contents(state)))
         _check_state(settings, state)
         return settings, state
@@ -114,35 +115,45 @@ def _check_state(settings: dict[str, Any], state: dict[str, Array]) -> None:
             expected[f"varies_{side}"] = expected[f"sound_{side}"] = np.bool_, (layers,)
         n = state["n_samples"].tolist()
     elif settings["layout"] is not None:
-        folded, pending = map(int, state["samples"].tolist())
-        expected = _exact_state(**settings["layout"], folded=folded, pending=pending)
-        n = folded + pending if folded >= 0 and 0 <= pending < _BLOCK else -1
-        if not (np.isfinite(state["scale"]) & (state["scale"] > 0)).all():
-            raise Refused("damaged: the scale of a layer is not a positive number")
+        folded, massive, pending = map(int, state["samples"].tolist())
+        expected = _exact_state(**settings["layout"], folded=folded, massive=massive, pending=pending)
+        bounded = 0 <= massive <= _MOST_MASSIVE and 0 <= pending < _BLOCK
+        n = folded + massive + pending if folded >= 0 and bounded else -1
     found = {name: (array.dtype.type, array.shape) for name, array in state.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
             raise Refused(f"damaged: its array {name!r} is not what its settings ask for")
     if n != settings["n_samples"]:
         raise Refused(f"damaged: its arrays are of {n} samples, its settings of {settings['n_samples']}")
+    if settings["method"] == "exact":
+        for name, array in state.items():
+            least = 0 if name in ("scale", "shares") else -np.inf
+            if array.size and not least < array.min() <= array.max() < np.inf:  # nan is in no order
+                raise Refused(f"damaged: its array {name!r} has values that no stream has")
 
 
 def _exact_state(
-    names: list[list[str]], widths: list[list[int]], double_precision: bool, folded: int, pending: int
+    names: list[list[str]],
+    widths: list[list[int]],
+    double_precision: bool,
+    folded: int,
+    massive: int,
+    pending: int,
 ) -> dict[str, tuple[type, tuple[int, ...]]]:
-    """Return type and shape of the arrays of Moments::visit_arrays."""
+    """Return type and shape of the arrays of Stream::visit_arrays."""
     sides = [side for side, layers in enumerate(widths) for _ in layers]
     p = [width for side in widths for width in side]
-    sizes = {"scale": len(p), "r": len(p), "rr": len(p) ** 2}
+    sizes = {"scale": len(p), "ss": (len(p) + 1) ** 2, "shares": massive}
     for i, width in enumerate(p):
-        sizes |= {f"shift_{i}": width, f"z_{i}": width, f"zr_{i}": width * len(p)}
+        sizes |= {f"origin_{i}": width, f"zs_{i}": width * (len(p) + 1)}
     pairs = combinations_with_replacement(range(len(p)), 2)
     wanted = [(i, j) for i, j in pairs if i == j or len(names) == 1 or sides[i] != sides[j]]
-    sizes |= {f"products_{k}": p[i] * p[j] * (folded > 0) for k, (i, j) in enumerate(wanted)}
+    sizes |= {f"zz_{k}": p[i] * p[j] * (folded > 0) for k, (i, j) in enumerate(wanted)}
     expected: dict[str, tuple[type, tuple[int, ...]]] = {
         name: (np.float64, (size,)) for name, size in sizes.items()
     }
-    expected["samples"] = np.int64, (2,)
+    expected["samples"] = np.int64, (3,)
+    dtype = np.float64 if double_precision else np.float32
     for i, width in enumerate(p):
-        expected[f"pending_{i}"] = np.float64 if double_precision else np.float32, (pending * width,)
+        expected |= {f"massive_{i}": (dtype, (massive * width,)), f"pending_{i}": (dtype, (pending * width,))}
     return expected

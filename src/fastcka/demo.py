@@ -42,6 +42,7 @@ HIDDEN = (256,) * 5
 SEEDS = tuple(range(5))
 EPOCHS = 40
 HELD_OUT = 600
+COLORS = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito: for all eyes
 
 
 class Digits(NamedTuple):
@@ -175,10 +176,10 @@ def report(found: Comparisons) -> list[str]:
     """Return the tables of the three questions as lines."""
     pairs = f"{2 * len(found.seeds)} ordered pairs"
     shares = {
-        "rows of this table": found.seeds[0].identification_accuracy(),
         f"{pairs}, trained": identified(found.seeds),
         f"{pairs}, untrained": identified(found.seeds_before),
         "by chance": 1 / len(HIDDEN),
+        "rows of the table above": found.seeds[0].identification_accuracy(),
     }
     questions = {label: counterparts(matrices) for label, matrices in _questions(found).items()}
     return [
@@ -217,16 +218,17 @@ def _mean_and_range(values: NDArray[np.float64]) -> str:
 
 
 def draw(found: Comparisons, out: Path) -> list[Path]:
-    """Draw all three answers side by side, and each as a figure of its own; return the files."""
-    from matplotlib.figure import Figure  # not pyplot: nothing here needs a screen
+    """Draw what `report` prints; return the files."""
+    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    seeds, training, depth = (Figure(figsize=(5.4, 4.4), layout="constrained") for _ in range(3))
+    seeds, training = (Figure(figsize=(6.4, 4.6), layout="compressed") for _ in range(2))
+    depth = Figure(figsize=(5.6, 4.2), layout="constrained")
     _heatmap(seeds.subplots(), found.seeds[0], "Two seeds")
     _heatmap(training.subplots(), found.training[0], "After and before training")
     _curves(depth.subplots(), found)
 
-    overview = Figure(figsize=(13.5, 4.4), layout=ConstrainedLayoutEngine(wspace=0.05))
+    overview = Figure(figsize=(13.5, 4.2), layout=ConstrainedLayoutEngine(wspace=0.05))
     left, middle, right = overview.subplots(1, 3)
     _heatmap(left, found.seeds[0], "Two seeds", colorbar=False)  # the colours are those of the next
     _heatmap(middle, found.training[0], "After and before training")
@@ -246,30 +248,16 @@ def page(found: Comparisons, out: Path) -> Path:
 
 
 def _heatmap(ax: Axes, matrix: CKAMatrix, title: str, *, colorbar: bool = True) -> None:
-    """Draw a heat map and frame the best match of each row."""
-    from matplotlib.patches import Rectangle
-
-    matrix.plot(ax, colorbar=colorbar)
-    ax.set_title(f"{title}\nframe: the best match of each row", fontsize="medium")
-    for i, best in enumerate(matrix.best_matches()):
-        if best.column is not None:
-            corner = matrix.columns.index(best.column) - 0.46, i - 0.46
-            ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="tab:blue", linewidth=2))
+    """Draw a heat map with the best match of each row in a frame."""
+    matrix.plot(ax, vmin=0.5, highlight="best", title=title, colorbar=colorbar)
 
 
 def _curves(ax: Axes, found: Comparisons) -> None:
     """Draw similarity over depth: the mean of all comparisons as a line, their range as a band."""
-    layers = np.arange(1, len(HIDDEN) + 1)
-    for label, matrices in _questions(found).items():
-        values = counterparts(matrices)
-        (line,) = ax.plot(layers, values.mean(axis=0), marker="o", label=label)
-        ax.fill_between(
-            layers, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0
-        )
-    ax.set(xticks=layers, xlabel="hidden layer", ylabel="unbiased CKA, linear", ylim=(0, 1.03))
-    ax.set_title(
-        "Similarity to the same layer over depth\nline: mean, band: lowest to highest", fontsize="medium"
-    )
+    ax.set_prop_cycle(color=COLORS)
+    for label, (first, *others) in _questions(found).items():
+        first.plot_curve(ax, others=others, label=label)
+    ax.set(xlabel="", ylim=(0, 1.03), title="Over depth: mean, lowest to highest")
     ax.legend(loc="lower left", fontsize="small")
 
 

@@ -38,6 +38,10 @@ class Kernel:
         """Return the options as the core names them; nan is its word for "not given"."""
         return {}
 
+    def without_median(self) -> Kernel:
+        """Return a kernel with the same means and scales of layers, and no search for a median."""
+        return self
+
     def __repr__(self) -> str:
         default = type(self)()
         options = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -126,6 +130,9 @@ class _Bandwidth(Kernel):
         sigma = math.nan if self.sigma is None else self.sigma
         bandwidth = 1.0 if self.bandwidth is None else self.bandwidth  # unused where sigma is given
         return {"bandwidth": bandwidth, "sigma": sigma, "offdiagonal": self.median == "offdiag"}
+
+    def without_median(self) -> Kernel:
+        return type(self)(sigma=1.0)
 
 
 @dataclass(frozen=True, repr=False)

@@ -91,14 +91,15 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array]:
     found = _opener(path)(path)
     if not found:
         raise ValueError(f"{path} holds no array")
-    return _Layers(found)
+    return _Layers(found, path)
 
 
 class _Layers(Mapping[str, Array]):
     """Layers by name, read when they are asked for."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, path: Path) -> None:
         self._found = found
+        self.path = path
 
     def __getitem__(self, name: str) -> Array:
         array = self._found[name]
@@ -118,12 +119,14 @@ class _Layers(Mapping[str, Array]):
 
 
 class Selected(Mapping[str, Array]):
-    """Some layers of others, with their order and the ids of their samples; read when they are asked for."""
+    """Some layers of others, with what those know of themselves; read when they are asked for."""
 
     def __init__(self, layers: Mapping[str, Array], names: Iterable[str]) -> None:
         self._layers = layers
         self._names = dict.fromkeys(names)
-        self.ids = getattr(layers, "ids", None)
+        self.ids, self.path, self.provenance = (
+            getattr(layers, known, None) for known in ("ids", "path", "provenance")
+        )
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._names:

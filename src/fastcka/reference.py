@@ -16,10 +16,14 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
      Ku_ii = 0, with r_i = sum_{j≠i} K_ij and s = sum_i r_i     Rizzo 2014, definition 2
 (5)  HSIC_1 = <Ku, Lu> / (n(n-3))                               "unbiased": Song et al. 2007, 2012
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
-(7)  sigma = bandwidth * sqrt(median_ij |x_i - x_j|^2)          Kornblith et al. 2019, their notebook
+(7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
 (8)  kappa = (a + b + c) / (a - b + c), where                   condition of HSIC(X, X); of a layer with
-     a = <K, K>, b = 2/n |K 1|^2, c = (1'K 1)^2 / n^2           kappa > 2^40 nothing but rounding is left:
+     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 nothing but rounding is left:
      (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2)            it has no CKA
+(11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
+(12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
+     correlation of D and its like over all i < j
+(13) (tr Kc)^2 / <Kc, Kc>                                       participation ratio, effective dimension
 ==== ========================================================== ==========================================
 
 Song et al. write (5) in three terms. With K0 and L0 for K and L with the diagonal set to zero it is, number
@@ -40,7 +44,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["center", "cka", "cka_matrix", "gram", "hsic"]
+__all__ = ["center", "cka", "cka_matrix", "effective_dimension", "gram", "hsic"]
 
 Array = npt.NDArray[np.float64]
 
@@ -133,19 +137,62 @@ def cka_matrix(
     layers_a: Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike],
     layers_b: Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | None = None,
     *,
+    measure: str = "cka",
     kernel: object = "linear",
-    estimator: str = "biased",
+    estimator: str | None = None,
 ) -> Array:
     """CKA of every layer of ``layers_a`` (rows) with every layer of ``layers_b`` (columns).
 
     Without ``layers_b``, of ``layers_a`` with itself. Takes mappings or sequences, returns a plain array.
+    ``measure`` "rv2" is (11), "rsa_cosine" and "rsa_pearson" are (12); they have no estimator.
     """
-    rows = [_centered_gram(X, kernel, estimator) for X in _arrays(layers_a)]
-    columns = rows if layers_b is None else [_centered_gram(Y, kernel, estimator) for Y in _arrays(layers_b)]
+    if measure != "cka" and estimator is not None:
+        raise ValueError(f"measure {measure!r} has no estimator, got {estimator!r}")
+
+    def compared(X: npt.ArrayLike) -> Array:
+        if measure == "cka":
+            return _centered_gram(X, kernel, estimator or "biased")
+        return _MEASURES[measure](_gram_for_centering(X, kernel))
+
+    rows = [compared(X) for X in _arrays(layers_a)]
+    columns = rows if layers_b is None else [compared(Y) for Y in _arrays(layers_b)]
     sizes = sorted({len(K) for K in rows + columns})
     if len(sizes) > 1:
         raise ValueError(f"all layers must have the same number of samples, got {sizes}")
     return np.array([[_alignment(K, L) for L in columns] for K in rows])
+
+
+def effective_dimension(X: npt.ArrayLike, *, kernel: object = "linear") -> float:
+    """Participation ratio of the eigenvalues of the centred Gram matrix (13)."""
+    Kc = _centered_gram(X, kernel, "biased")
+    return float(np.trace(Kc) ** 2 / np.sum(Kc * Kc))
+
+
+def _off_diagonal(K: Array) -> Array:
+    """Kc with zeros on its diagonal (11)."""
+    Kc = center(K)
+    return Kc - np.diag(np.diag(Kc))
+
+
+def _dissimilarities(K: Array) -> Array:
+    """D_ij of all pairs i < j (12); terms u_i + u_j in K, which centring removes, must not be in it."""
+    Kc = center(K)
+    k = np.diag(Kc)
+    D: Array = (k[:, None] + k[None, :] - 2 * Kc)[np.triu_indices(len(K), 1)]
+    return D
+
+
+def _deviations(K: Array) -> Array:
+    D = _dissimilarities(K)
+    deviations: Array = D - D.mean()
+    return deviations if np.linalg.norm(deviations) > 1e-12 * np.linalg.norm(D) else 0 * deviations
+
+
+_MEASURES: dict[str, Callable[[Array], Array]] = {
+    "rv2": _off_diagonal,
+    "rsa_cosine": _dissimilarities,
+    "rsa_pearson": _deviations,
+}
 
 
 def _alignment(K: Array, L: Array) -> float:

@@ -7,6 +7,8 @@ same functions in plain NumPy.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from . import _core
@@ -15,21 +17,29 @@ from ._arrays import (
     ArrayLike,
     Estimator,
     Layers,
+    Measure,
     NanPolicy,
     as_representation,
-    as_representations,
-    check_estimator,
     check_nan_policy,
-    layer_label,
-    named_layers,
     needs_float64,
 )
 from ._budget import check_memory
-from ._pairwise import REASONS, all_pairs, in_words, named_reasons, pairwise, propagating, reason, warn
+from ._networks import Networks, warned, with_inference
+from ._pairwise import (
+    REASONS,
+    Reasons,
+    all_pairs,
+    in_words,
+    pairwise,
+    propagating,
+    reason,
+    warn,
+)
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
+from ._settings import Settings
 from ._values import check_gram, check_integers, check_square, non_finite, widened
-from .kernels import Kernel, KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
@@ -187,7 +197,7 @@ def hsic(
     >>> round(fastcka.hsic(X, Y, kernel="rbf", estimator="unbiased"), 7)
     0.0922664
     """
-    result = _pair(X, Y, resolve_kernel(kernel), estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, Settings.checked(kernel, estimator, dtype, n_threads, max_bytes))
     value: float = result.hsic.item()
     if value != value:  # other degenerate representations have a HSIC, which is zero
         warn([f"{x}: {REASONS[status]}" for x, status in _statuses(result) if status == "zero_bandwidth"])
@@ -279,11 +289,11 @@ def cka(
     >>> round(fastcka.cka(X, Y, estimator="unbiased"), 5)
     0.51346
     """
-    chosen = resolve_kernel(kernel)
-    result = _pair(X, Y, chosen, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    result = _pair(X, Y, settings)
     value: float = result.cka.item()
     if value != value:
-        warn([f"{x}: {reason(status, chosen)}" for x, status in _statuses(result) if status])
+        warn([f"{x}: {reason(status, settings.kernel)}" for x, status in _statuses(result) if status])
     return value
 
 
@@ -291,12 +301,16 @@ def cka_matrix(
     layers_a: Layers,
     layers_b: Layers | None = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
+    inference: bool = False,
+    groups: ArrayLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
@@ -311,12 +325,32 @@ def cka_matrix(
         .npz file or an xarray data set is a mapping.
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
-    kernel, estimator, dtype, n_threads, max_bytes
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}, default "cka"
+        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of what is off their
+        diagonals (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
+        squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
+        samples. All take 4 samples or more, but biased CKA.
+    estimator : {"biased", "unbiased", "debiased"}, optional
+        Of CKA, as for :func:`cka`; None: "biased". The other measures have none.
+    kernel, dtype, n_threads, max_bytes
         As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
         layers.
     nan_policy : {"raise", "propagate"}, default "raise"
         What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
         "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+    inference : bool, default False
+        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`,
+        `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
+        as `unbiased`, beside what it shows. One more pass over the Gram matrices. p-values come from the
+        exact moments under permutation for linear kernels (cosine and correlation among them), and from the
+        chi-squared bound for others (see :func:`cka_test`, which has moments for any kernel).
+    groups : (n,) array_like, optional
+        With ``inference=True``, a label for each sample: samples of one group depend on each other, so
+        standard errors leave out one group at a time. There are no p-values then.
+    checkpoint : path, optional
+        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
+        one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
+        result has the same bits. A file of other layers, values or settings is refused.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
         True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
@@ -331,8 +365,9 @@ def cka_matrix(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`, naming the layer; when there is no layer or two have the same name; and when both
-        know their samples (indices of pandas and xarray, ids of stores), but not the same in the same order.
+        As for :func:`cka`, naming the layer; for an `estimator` of another measure than CKA; when there is no
+        layer or two have the same name; and when both know their samples (indices of pandas and xarray, ids
+        of stores), but not the same in the same order.
 
     Examples
     --------
@@ -344,62 +379,42 @@ def cka_matrix(
     array([[1.     , 0.55761],
            [0.55761, 1.     ]])
     """
-    chosen = resolve_kernel(kernel)
-    known_estimator = check_estimator(estimator)
-    if layers_b is layers_a:
-        layers_b = None
-    rows, a, inputs = _read(layers_a, "layers_a")
-    columns, b = rows, None
-    if layers_b is not None:
-        columns, b, more = _read(layers_b, "layers_b")
-        inputs += more
-    check_same_samples(inputs)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
+    if checkpoint is None:
+        return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
+    if inference:
+        raise ValueError("checkpoint: the second pass of inference=True cannot resume; leave one of them out")
+    if check_nan_policy(nan_policy) != "raise":
+        raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
+    from ._checkpoint import pairs_with_checkpoint  # few calls have one
 
-    def label(side: int, layer: int) -> str:
-        return layer_label("layers_b", columns[layer]) if side else layer_label("layers_a", rows[layer])
-
+    networks = Networks.read(layers_a, layers_b)
     with progress_report(progress, "cka_matrix") as report:
-        compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
-        pairs = compare(a, b, label, chosen, known_estimator, dtype, n_threads, max_bytes, report)
-
-    degenerate = named_reasons(pairs.reasons, label)
-    if degenerate:
-        warn(degenerate)
-    return CKAMatrix(
-        values=pairs.cka,
-        chance=pairs.chance,
-        rows=rows,
-        columns=columns,
-        kernel=str(chosen),
-        estimator=known_estimator,
-        n_samples=len(a[0]),
-        models=("A", "A") if b is None else ("A", "B"),
-        warnings=tuple(degenerate),
-    )
+        pairs = pairs_with_checkpoint(networks, settings, checkpoint, report)
+    return warned(*networks.matrix(pairs, settings))
 
 
-def _pair(
-    X: ArrayLike,
-    Y: ArrayLike,
-    kernel: Kernel,
-    estimator: Estimator,
-    dtype: object,
-    n_threads: int | None,
-    max_bytes: int | str | None,
-) -> _core.Pairwise:
+def compare_layers(
+    layers_a: Layers,
+    layers_b: Layers | None,
+    settings: Settings,
+    nan_policy: NanPolicy = "raise",
+    progress: bool | Report | None = None,
+    inference: bool = False,
+    groups: ArrayLike | None = None,
+) -> tuple[CKAMatrix, Reasons]:
+    """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
+    networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
+    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
+    with progress_report(progress, "cka_matrix") as report:
+        pairs = compare(networks.a, networks.b, networks.label, settings, report)
+    return networks.matrix(pairs, settings)
+
+
+def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
     a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
-    known_estimator = check_estimator(estimator)
-    return pairwise(
-        a, b, lambda side, layer: "XY"[side], kernel, known_estimator, dtype, n_threads, max_bytes
-    )
-
-
-def _read(layers: Layers, argument: str) -> tuple[tuple[str, ...], list[Array], list[tuple[str, object]]]:
-    """Return names and representations of layers, and what may know their samples."""
-    named = named_layers(layers, argument)
-    inputs = [(argument, layers), *((layer_label(argument, name), X) for name, X in named.items())]
-    return tuple(named), as_representations(named, argument), inputs
+    return pairwise(a, b, lambda side, layer: "XY"[side], settings)
 
 
 def _statuses(result: _core.Pairwise) -> list[tuple[str, str]]:

@@ -33,12 +33,13 @@ from ._arrays import (
     Layers,
     byte_limit,
     check_estimator,
+    layer_label,
     needs_float64,
     positive_integer,
     unknown,
 )
-from ._batches import Layout, fitted, read_batch
-from ._pairwise import degenerate_layers, warn
+from ._batches import ARGUMENTS, Layout, fitted, read_batch
+from ._pairwise import Reasons, reason, warn
 from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
@@ -81,7 +82,7 @@ class StreamingCKA:
     Attributes
     ----------
     n_samples, n_batches : int
-        What has been taken in so far.
+        What the stream has seen so far.
 
     Raises
     ------
@@ -92,8 +93,9 @@ class StreamingCKA:
     -----
     **Exact.** Kept are, for every pair of layers, the sums of products of their features, in float64 and
     about the mean of the first samples, and what the unbiased estimator needs beside them. Values equal those
-    of the whole arrays to 1e-10 (float64) or 1e-6 (float32). The batch sizes and the number of threads do not
-    change one bit of them. Memory grows with the square of the number of features, not with the samples.
+    of the whole arrays to 1e-12 (float64) or 1e-6 (float32), also where single samples are massive. The batch
+    sizes and the number of threads do not change one bit of them. Memory grows with the square of the number
+    of features, not with the samples.
 
     **Mini-batch.** With n_b samples in batch b and HSIC_1 the unbiased HSIC::
 
@@ -155,12 +157,12 @@ class StreamingCKA:
 
     @property
     def n_samples(self) -> int:
-        """Number of samples taken in so far."""
+        """Number of samples so far."""
         return self._accumulator.n_samples if self._accumulator else 0
 
     @property
     def n_batches(self) -> int:
-        """Number of batches taken in so far."""
+        """Number of batches so far."""
         return self._n_batches
 
     def __repr__(self) -> str:
@@ -170,10 +172,10 @@ class StreamingCKA:
         )
 
     def update(self, batch_a: Layers | ArrayLike, batch_b: Layers | ArrayLike | None = None) -> None:
-        """Take in a batch. One that is refused changes nothing.
+        """Add a batch. One that is refused changes nothing.
 
-        After Ctrl-C (KeyboardInterrupt) the first samples of the batch have been taken in, as many as
-        `n_samples` says, and the stream is as good as ever.
+        After Ctrl-C (KeyboardInterrupt) a prefix of the batch has been added, as many samples as `n_samples`
+        says; if there are any, the batch counts in `n_batches`. The stream stays valid.
 
         Parameters
         ----------
@@ -198,15 +200,16 @@ class StreamingCKA:
             if self._layout is not None:
                 batch = fitted(batch, self._layout)
             accumulator = self._accumulator or self._new(batch.layout)
+            before = accumulator.n_samples
             try:
                 accumulator.update(batch)
             finally:  # also of a batch that Ctrl-C has cut
-                if accumulator.n_samples:
+                if accumulator.n_samples > before:
                     self._layout, self._accumulator = batch.layout, accumulator
-            self._n_batches += 1
+                    self._n_batches += 1
 
     def merge(self, other: StreamingCKA) -> None:
-        """Take in all that another stream has seen, of other samples; `other` is left as it is.
+        """Add all that another stream has seen, of other samples; `other` stays as it is.
 
         Shards that several processes went through (see :meth:`save`) become one result. Exact values equal
         those of one stream to the same digits as above; mini-batch sums are added.
@@ -238,7 +241,7 @@ class StreamingCKA:
             self._n_batches += other._n_batches
 
     def result(self) -> CKAMatrix:
-        """Return CKA of all samples so far; the stream can go on.
+        """Return CKA of all samples so far; updates may follow.
 
         Returns
         -------
@@ -251,6 +254,16 @@ class StreamingCKA:
         ValueError
             When there are too few samples: 2, or 4 for the unbiased estimator.
         """
+        matrix, reasons = self._compared()
+        degenerate = [
+            f"{layer_label(ARGUMENTS[network], layer)}: {why}" for (network, layer), why in reasons.items()
+        ]
+        if degenerate:
+            warn(degenerate)
+        return dataclasses.replace(matrix, warnings=tuple(degenerate))
+
+    def _compared(self) -> tuple[CKAMatrix, Reasons]:
+        """Return CKA of all samples so far, and why layers have none; the caller puts it in words."""
         with self._lock:
             fewest = ESTIMATORS[self._estimator]
             if self._layout is None or self._accumulator is None or self.n_samples < fewest:
@@ -258,12 +271,9 @@ class StreamingCKA:
                     f"the {self._estimator} estimator needs at least {fewest} samples, this stream has seen "
                     f"{self.n_samples}: give it more with update"
                 )
-            values, chance, statuses = self._accumulator.values()
+            values, chance, notes = self._accumulator.values()
             layout, n_samples = self._layout, self.n_samples
-        degenerate = degenerate_layers(statuses, layout.label, self._kernel)
-        if degenerate:
-            warn(degenerate)
-        return CKAMatrix(
+        matrix = CKAMatrix(
             values=values,
             chance=chance,
             rows=layout.names[0],
@@ -272,9 +282,13 @@ class StreamingCKA:
             estimator=self._estimator,
             n_samples=n_samples,
             models=("A", "B") if layout.two_sided else ("A", "A"),
-            warnings=tuple(degenerate),
             method=self._described_method(),
+            provenance=layout.provenance(),
         )
+        return matrix, {
+            (network, layout.names[network][layer]): reason(status, self._kernel)
+            for network, layer, status in notes
+        }
 
     @staticmethod
     def state_bytes(
@@ -307,7 +321,7 @@ class StreamingCKA:
         --------
         >>> import fastcka
         >>> fastcka.StreamingCKA.state_bytes([768] * 24)  # 24 layers of a transformer
-        2073722880
+        2078441472
         """
         sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
         for name, widths in sides.items():
@@ -320,7 +334,7 @@ class StreamingCKA:
     # Files --------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the stream to `path` (``.npz``), atomically; :meth:`load` goes on with it to the same bits.
+        """Write the stream to `path` (``.npz``), atomically; a loaded stream continues to the same bits.
 
         All settings are kept but `n_threads` and `max_bytes`, which belong to the machine. While it runs, it
         takes the memory of the state once more, as `load` does. No pickle.

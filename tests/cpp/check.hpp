@@ -10,6 +10,7 @@ namespace check {
 
 struct Test {
     const char* name;
+    const char* file;
     void (*run)();
 };
 
@@ -19,7 +20,7 @@ inline std::vector<Test>& tests() {
 }
 
 struct Registration {
-    Registration(const char* name, void (*run)()) { tests().push_back({name, run}); }
+    Registration(const char* name, const char* file, void (*run)()) { tests().push_back({name, file, run}); }
 };
 
 inline int failures = 0;  // of the running test
@@ -39,7 +40,7 @@ inline void close(const char* file, int line, const char* text, double actual, d
 
 #define TEST(name)                                                                                           \
     static void name();                                                                                      \
-    static const check::Registration name##_registration(#name, name);                                       \
+    static const check::Registration name##_registration(#name, __FILE__, name);                             \
     static void name()
 
 #define CHECK(...)                                                                                           \

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // pairwise(), gram() and streams on whatever bytes make: no crash, no sanitizer finding, and NaN only with a status.
-// The tests run it on random bytes. For a search guided by coverage, with clang:
-//   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -DFASTCKA_FUZZER ... fuzz_pairwise.cpp <the core's objects>
+// The tests run it on random bytes; `nox -s fuzz` searches, guided by coverage.
 #include "base/errors.hpp"
 #include "check.hpp"
 #include "compare/pairwise.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Runs all tests, or those whose name contains the first argument. The exit code is 1 when one fails.
+// Runs all tests, or those whose name or file contains the first argument. The exit code is 1 when one fails.
 #include "check.hpp"
 
 #include <chrono>
@@ -14,7 +14,9 @@ SANITIZER_HOOK __tsan_default_options() { return "allocator_may_return_null=1:di
 int main(int count, char** arguments) {
     int failed = 0, ran = 0;
     for (const check::Test& test : check::tests()) {
-        if (count > 1 && std::strstr(test.name, arguments[1]) == nullptr) continue;
+        const auto has = [&](const char* text) { return std::strstr(text, arguments[1]) != nullptr; };
+        const char* folder = std::strrchr(test.file, '/');
+        if (count > 1 && !has(test.name) && !has(folder != nullptr ? folder : test.file)) continue;
         check::failures = 0;
         const auto start = std::chrono::steady_clock::now();
         try {

@@ -91,11 +91,10 @@ TEST(alignment_divides_by_the_roots) {
             20,
             pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a), margins_of(b)),
             self_sums(Eigen::Vector2d(off_diagonal_product(a[0], a[0]), off_diagonal_product(b[0], b[0])),
-                      margins_of({a[0], b[0]})),
-            centred_traces(margins_of({a[0], b[0]}))};
+                      margins_of({a[0], b[0]}))};
         const Alignment out = alignment_of(
             sums, LayerSet({1, 1}, 1), {{Status::fine, 2, not_given}, {Status::fine, 1e200, not_given}},
-            unbiased ? Estimator::unbiased : Estimator::biased, Precision::float64);
+            formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased), Precision::float64);
         const LongMatrix k = a[0].cast<long double>(), l = b[0].cast<long double>();
         const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased),
                           own_b = hsic_of(l, l, unbiased);
@@ -115,7 +114,6 @@ TEST(alignment_divides_by_the_roots) {
 TEST(alignment_marks_degenerate_layers) {
     // Sums of a constant Gram matrix, whose terms cancel but for a rounding of 1e-16 of them.
     const index n = 10;
-    const Eigen::VectorXd no_trace = Eigen::VectorXd::Zero(1);
     const auto sums_of = [&](double rounding) {
         const Matrix gram = Matrix::Ones(n, n);
         PairSums sums =
@@ -127,25 +125,26 @@ TEST(alignment_marks_degenerate_layers) {
         for (double rounding : {0.0, 1e-14, -1e-14}) {
             const PairSums sums = sums_of(rounding);
             const Alignment out =
-                alignment_of({static_cast<double>(n), sums, sums, no_trace}, LayerSet({1}, 1), {{}},
-                             unbiased ? Estimator::unbiased : Estimator::biased, Precision::float64);
+                alignment_of({static_cast<double>(n), sums, sums}, LayerSet({1}, 1), {{}},
+                             formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased),
+                             Precision::float64);
             CHECK(std::isnan(out.cka(0, 0)));
             CHECK(out.layers[0].status == (unbiased ? Status::nonpositive : Status::constant));
         }
     // A layer without a bandwidth has no Gram matrix, and so no HSIC; one that is constant has HSIC zero.
     PairSums zero = sums_of(0);
-    for (auto* entry :
-         {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows, &zero.full_totals})
+    for (auto* entry : {&zero.products, &zero.diagonals, &zero.rows, &zero.totals, &zero.full_rows,
+                        &zero.full_totals, &zero.spreads, &zero.traces})
         entry->setZero();
     const Alignment none =
-        alignment_of({static_cast<double>(n), zero, zero, no_trace}, LayerSet({1}, 1),
-                     {{Status::zero_bandwidth, 1, 0}}, Estimator::biased, Precision::float64);
+        alignment_of({static_cast<double>(n), zero, zero}, LayerSet({1}, 1), {{Status::zero_bandwidth, 1, 0}},
+                     formula_of(Measure::cka, Estimator::biased), Precision::float64);
     CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) &&
           none.layers[0].status == Status::zero_bandwidth);
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const Alignment constant =
-        alignment_of({static_cast<double>(n), zero, zero, no_trace}, LayerSet({1}, 1),
-                     {{Status::constant, infinity, not_given}}, Estimator::biased, Precision::float64);
+    const Alignment constant = alignment_of({static_cast<double>(n), zero, zero}, LayerSet({1}, 1),
+                                            {{Status::constant, infinity, not_given}},
+                                            formula_of(Measure::cka, Estimator::biased), Precision::float64);
     CHECK(std::isnan(constant.cka(0, 0)) && constant.hsic(0, 0) == 0);
 }
 

@@ -159,14 +159,19 @@ TEST(plan_fits_into_max_bytes_or_is_refused) {
     CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));  // a MemoryError for those who know no better
 }
 
-TEST(plan_takes_the_slower_route_when_only_that_fits) {
-    // Few features of many samples: the feature route holds the same panels and fewer tiles of its own; many features of
-    // few samples: the Gram route. A limit between the two plans decides against the faster one.
-    for_each_problem([&](Problem problem) {
-        const Plan gram = make_plan(with_route(problem, Route::gram), 24),
-                   feature = make_plan(with_route(problem, Route::feature), 24);
-        problem.settings.max_bytes = std::min(gram.bytes, feature.bytes);
-        CHECK(make_plan(problem, 24).bytes <= problem.settings.max_bytes);
+TEST(plan_keeps_its_route_whatever_max_bytes) {
+    // Bits follow the route, so a limit between the two plans refuses the faster one rather than taking the other.
+    for_each_problem([&](const Problem& problem) {
+        const Plan free = make_plan(problem, 24);
+        for (const Route route : {Route::gram, Route::feature}) {
+            Problem limited = problem;
+            limited.settings.max_bytes = make_plan(with_route(problem, route), 24).bytes;
+            try {
+                CHECK(make_plan(limited, 24).route == free.route);
+            } catch (const OverBudget&) {
+                CHECK(route != free.route);
+            }
+        }
     });
 }
 

@@ -140,7 +140,9 @@ TEST(stream_goes_on_after_every_interruption) {
     Random random(103);
     constexpr index rows = 4096 + 300,
                     p = sanitized ? 600 : 2400;  // a block takes several looks of the observer
-    const Stored layer = store(random.normal(rows, p), Element::f32);
+    Matrix values = random.normal(rows, p);
+    values(17, 3) = 1e4;  // a massive sample, which is kept apart
+    const Stored layer = store(values, Element::f32);
     const auto rest_from = [&](index first) {
         return Layers{{{layer.view.at(first, 0), rows - first, p, layer.view.row_stride,
                         layer.view.column_stride, Element::f32}},
@@ -183,9 +185,37 @@ TEST(stream_refuses_bad_batches_unchanged) {
         placed = e.network == 1 && e.layer == 0 && e.row == 200 && e.column == 0;
     }
     CHECK(placed);
+    Matrix too_large = data.y.values.topRows(300);
+    too_large(3, 1) = 1e39;
+    const Stored large = store(too_large, Element::f64);
+    const Stored z = Data::rows(data.z, 0, 300);
+    bool named = false;
+    try {
+        stream.update({{a.view, large.view}, std::vector{z.view}}, 2);
+    } catch (const UnusableLayer& e) {
+        named = e.network == 0 && e.layer == 1;
+    }
+    CHECK(named);
     CHECK_THROWS(std::invalid_argument, stream.update({{a.view, b.view}, {}}, 1));
     CHECK_THROWS(std::invalid_argument, stream.update({{b.view, a.view}, std::vector{c.view}}, 1));
     CHECK(stream.samples() == 4000 && same_bits(stream.result(Estimator::biased, 1), before));
+}
+
+TEST(stream_keeps_massive_samples_apart) {
+    Random random(104);
+    for (index massive : {1, 5, 80})
+        for (index n : {index{50}, index{300}, index{4100}, samples})
+            for (bool unbiased : {false, true}) {
+                Matrix x = random.normal(n, 7), y = x.leftCols(4) + random.normal(n, 4);
+                for (index i = 0; i < massive; ++i)
+                    x(random.integer(0, n - 1), 2) = 3e3 + static_cast<double>(i);
+                const Stored a = store(x, Element::f32), b = store(y, Element::f32);
+                Stream stream(LayerSet({7, 4}, 1), Precision::float32);
+                stream.update({{a.view}, std::vector{b.view}}, 2);
+                const Settings options = settings({}, unbiased, true, 1, Route::gram);
+                CHECK_CLOSE(stream.result(options.estimator, 1).cka(0, 0),
+                            pairwise({{a.view}, std::vector{b.view}}, options).cka(0, 0), 1e-6);
+            }
 }
 
 // The first block decides the scale of a layer: what follows may be far larger or smaller.

@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::chrono::milliseconds look_interval{50};  // Ctrl-C is to be answered within 200 ms
 
-// Looks before a waiting thread goes to sleep: up to a millisecond, longer than what is between two rounds. A thread that
-// sleeps may have to wait for its turn when it is called; so may one that gives way with yield(). 500 looks made the first
-// pair of 300 x 300 after a product of NumPy's BLAS, whose threads spin for a while, take 3 to 5 ms instead of 1.
+// Spins before a waiting worker sleeps: about 1 ms, longer than the gap between rounds. A thread that sleeps, or gives way
+// with yield(), may wait for its turn when work comes. With 500 spins the first pair of 300 x 300 after a product of
+// NumPy's BLAS, whose threads spin for a while, took 3 to 5 ms instead of 1.
 constexpr int looks_before_sleep = 20000;
 
 void pause_a_moment() {

@@ -22,8 +22,8 @@ class Team {
 
     int threads() const { return threads_; }
 
-    // Calls body() on this thread while the others wait for what it shares out: one start for every for_each in it. The
-    // others need not come: on a busy machine, this thread does the work of those that the system does not run.
+    // Calls body() on this thread while the others wait for what it shares out: one start for every for_each in it.
+    // Workers may arrive late or not at all; the calling thread then does their share.
     void together(const std::function<void()>& body);
 
     // Calls work(task, worker) once for every task; worker < threads() numbers the thread, 0 is the caller. The first

@@ -34,10 +34,15 @@ MatrixView view_of(const py::array& array) {
             element_of(array.dtype())};
 }
 
-std::vector<MatrixView> views_of(const std::vector<py::array>& arrays) {
+std::vector<MatrixView> views_of(const Arrays& arrays) {
     std::vector<MatrixView> views;
     for (const py::array& array : arrays) views.push_back(view_of(array));
     return views;
+}
+
+Layers layers_of(const Arrays& a, const OptionalArrays& b) {
+    if (!b) return {views_of(a)};
+    return {views_of(a), views_of(*b)};
 }
 
 LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {

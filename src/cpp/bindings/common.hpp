@@ -25,7 +25,10 @@ namespace fastcka {
 namespace py = pybind11;
 
 MatrixView view_of(const py::array& array);
-std::vector<MatrixView> views_of(const std::vector<py::array>& arrays);
+using Arrays = std::vector<py::array>;
+using OptionalArrays = std::optional<Arrays>;
+std::vector<MatrixView> views_of(const Arrays& arrays);
+Layers layers_of(const Arrays& a, const OptionalArrays& b);
 
 // The layers of one network, or of two.
 LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b);
@@ -91,5 +94,7 @@ void bind_kernels(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);
+void bind_inference(py::module_& m);
+void bind_sweeps(py::module_& m);
 
 }  // namespace fastcka

@@ -56,6 +56,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     bind_pairwise(m);
     bind_matrices(m);
     bind_streams(m);
+    bind_inference(m);
+    bind_sweeps(m);
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);
     m.def("release_buffers", [] { release_buffers(); });

@@ -8,6 +8,11 @@
 namespace fastcka {
 namespace {
 
+constexpr std::array estimators{std::pair{"biased", Estimator::biased},
+                                std::pair{"unbiased", Estimator::unbiased}};
+constexpr std::array measures{std::pair{"cka", Measure::cka}, std::pair{"rv2", Measure::rv2},
+                              std::pair{"rsa_cosine", Measure::rsa_cosine},
+                              std::pair{"rsa_pearson", Measure::rsa_pearson}};
 constexpr std::array routes{std::pair{"auto", Route::automatic}, std::pair{"gram", Route::gram},
                             std::pair{"feature", Route::feature}};
 
@@ -18,31 +23,16 @@ const char* text_of(Status status) {
         case Status::fine: return "";
         case Status::constant: return "constant";
         case Status::nonpositive: return "nonpositive";
+        case Status::equidistant: return "equidistant";
         case Status::zero_bandwidth: return "zero_bandwidth";
     }
     return "";
 }
 
-using Arrays = std::vector<py::array>;
 using Widths = std::vector<index>;
 
-Layers layers_of(const Arrays& a, const std::optional<Arrays>& b) {
-    if (!b) return {views_of(a)};
-    return {views_of(a), views_of(*b)};
-}
-
-Settings settings_of(const Kernel& kernel, bool unbiased, bool double_precision, int threads, index max_bytes,
-                     const std::string& route) {
-    return {kernel,
-            unbiased ? Estimator::unbiased : Estimator::biased,
-            double_precision ? Precision::float64 : Precision::float32,
-            threads,
-            max_bytes,
-            named(routes, route)};
-}
-
-// of(report) for each layer of the rows, or of the columns
-template <class Of> py::list reports(const Alignment& alignment, bool of_columns, Of&& of) {
+// of(note) for each layer of the rows, or of the columns
+template <class Of> py::list notes(const Alignment& alignment, bool of_columns, Of&& of) {
     const index first = of_columns ? alignment.set.first_column() : 0;
     const index count = of_columns ? alignment.set.columns() : alignment.set.rows();
     py::list list;
@@ -51,15 +41,31 @@ template <class Of> py::list reports(const Alignment& alignment, bool of_columns
     return list;
 }
 py::list statuses(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerNote& report) { return text_of(report.status); });
+    return notes(alignment, of_columns, [](const LayerNote& note) { return text_of(note.status); });
 }
 py::list sigmas(const Alignment& alignment, bool of_columns) {
-    return reports(alignment, of_columns, [](const LayerNote& report) { return report.sigma; });
+    return notes(alignment, of_columns, [](const LayerNote& note) { return note.sigma; });
 }
 
 }  // namespace
 
 void bind_pairwise(py::module_& m) {
+    py::class_<Settings>(m, "Settings")
+        .def(py::init([](const Kernel& kernel, const std::string& estimator, bool double_precision,
+                         int n_threads, index max_bytes, const std::string& route,
+                         const std::string& measure) {
+                 return Settings{kernel,
+                                 named(estimators, estimator),
+                                 double_precision ? Precision::float64 : Precision::float32,
+                                 n_threads,
+                                 max_bytes,
+                                 named(routes, route),
+                                 named(measures, measure)};
+             }),
+             py::arg("kernel"), py::kw_only(), py::arg("estimator"), py::arg("double_precision"),
+             py::arg("n_threads"), py::arg("max_bytes") = 0, py::arg("route") = "auto",
+             py::arg("measure") = "cka");
+
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
         .def_property_readonly("chance", [](const Alignment& a) { return array_of(a.chance); })
@@ -69,6 +75,16 @@ void bind_pairwise(py::module_& m) {
         .def_property_readonly(
             "self_b",
             [](const Alignment& a) { return array_of(Eigen::VectorXd(a.self.tail(a.set.columns()))); })
+        .def_property_readonly("dimensions_a",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.head(a.set.rows())));
+                               })
+        .def_property_readonly("dimensions_b",
+                               [](const Alignment& a) {
+                                   return array_of(
+                                       Eigen::VectorXd(a.effective_dimensions.tail(a.set.columns())));
+                               })
         .def_property_readonly("status_a", [](const Alignment& a) { return statuses(a, false); })
         .def_property_readonly("status_b", [](const Alignment& a) { return statuses(a, true); })
         .def_property_readonly("sigma_a", [](const Alignment& a) { return sigmas(a, false); })
@@ -94,29 +110,21 @@ void bind_pairwise(py::module_& m) {
 
     m.def(
         "pairwise",
-        [](const Arrays& layers_a, const std::optional<Arrays>& layers_b, const Kernel& kernel, bool unbiased,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route,
+        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings,
            const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
-            const Settings settings =
-                settings_of(kernel, unbiased, double_precision, n_threads, max_bytes, route);
             const Observer observer = observer_of(progress);
             const WithoutGil without_gil;
             return pairwise(layers, settings, observer);
         },
-        py::arg("layers_a"), py::arg("layers_b"), py::arg("kernel"), py::kw_only(), py::arg("unbiased"),
-        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route"),
-        py::arg("progress"));
+        py::arg("layers_a"), py::arg("layers_b"), py::arg("settings"), py::arg("progress") = std::nullopt);
 
     m.def(
         "plan",
-        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Kernel& kernel,
-           bool double_precision, int n_threads, index max_bytes, const std::string& route) {
-            return plan_of({n, layer_set(widths_a, widths_b),
-                            settings_of(kernel, false, double_precision, n_threads, max_bytes, route)});
+        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Settings& settings) {
+            return plan_of(problem_of(n, layer_set(widths_a, widths_b), settings));
         },
-        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("kernel"), py::kw_only(),
-        py::arg("double_precision"), py::arg("n_threads"), py::arg("max_bytes"), py::arg("route") = "auto");
+        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"));
 }
 
 }  // namespace fastcka

@@ -18,31 +18,37 @@ void check(bool condition, const char* message) {
 
 }  // namespace
 
-Problem problem_of(const Layers& layers, const Settings& settings) {
-    check(layers.split > 0, "no layers");
-    Problem problem{layers.samples(), layers.set(), settings};
-    for (const MatrixView& view : layers.views) {
-        check(view.rows == problem.samples, "layers have different numbers of samples");
-        check(view.columns > 0, "a layer without features");
-        check(!settings.kernel.is_given() || view.columns == view.rows, "a Gram matrix that is not square");
+Problem problem_of(index samples, LayerSet layers, Settings settings) {
+    check(layers.rows() > 0 && layers.columns() > 0, "no layers");
+    for (index width : layers.widths()) {
+        check(width > 0, "a layer without features");
+        check(!settings.kernel.is_given() || width == samples, "a Gram matrix that is not square");
     }
-    check(problem.samples >= (settings.estimator == Estimator::unbiased ? 4 : 2), "too few samples");
+    check(samples >= formula_of(settings.measure, settings.estimator).fewest_samples, "too few samples");
     check(settings.threads > 0, "threads must be positive");
     check(settings.route != Route::feature || settings.kernel.is_linear(),
           "the feature route is for linear kernels");
     // Few samples cost nothing in float64, and given Gram matrices have no panels whose width would count.
-    if (problem.samples <= few_samples || settings.kernel.is_given())
-        problem.settings.precision = Precision::float64;
-    return problem;
+    if (samples <= few_samples || settings.kernel.is_given()) settings.precision = Precision::float64;
+    return {samples, std::move(layers), settings};
+}
+
+Problem problem_of(const Layers& layers, const Settings& settings) {
+    check(layers.split > 0, "no layers");
+    for (const MatrixView& view : layers.views)
+        check(view.rows == layers.samples(), "layers have different numbers of samples");
+    return problem_of(layers.samples(), layers.set(), settings);
 }
 
 Plan plan_of(const Problem& problem) {
     return make_plan(problem, panel_width_of(current_level(), problem.settings.precision));
 }
 
-namespace {
+Margins margins_of(const Problem& problem, const Partial& partial) {
+    return {partial.diagonals, problem.settings.kernel.is_centred() ? Eigen::MatrixXd(-partial.diagonals)
+                                                                    : partial.sums.root().row_sums};
+}
 
-// What the sums of all blocks are sums of.
 Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
     const LayerSet& set = problem.layers;
     const index all = set.count();
@@ -68,27 +74,23 @@ Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
         pairs = Eigen::Map<const RowMajor>(products.data(), set.rows(), set.columns());
         selves = products.tail(all);
     }
-    const Margins margins{partial.diagonals, centred ? Eigen::MatrixXd(-partial.diagonals) : root.row_sums};
+    const Margins margins = margins_of(problem, partial);
     const auto of = [&](index first, index count) {
         return Margins{margins.diagonal.middleCols(first, count), margins.row_sums.middleCols(first, count)};
     };
     const Margins rows = of(0, set.rows()), columns = of(set.first_column(), set.columns());
     const double n = static_cast<double>(problem.samples);
     if (gram)  // tiles hold what is above the diagonal
-        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins),
-                centred_traces(margins)};
-    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins),
-            centred_traces(margins)};
+        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins)};
+    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins)};
 }
-
-}  // namespace
 
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
     check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
           "sums of another shape");
     return {alignment_of(sums_of(problem, plan, partial), problem.layers, partial.layers,
-                         problem.settings.estimator, plan.precision),
+                         formula_of(problem.settings.measure, problem.settings.estimator), plan.precision),
             plan};
 }
 
@@ -111,25 +113,32 @@ Partial sum_blocks(const Sweep& sweep, index first, index last, const Statistics
     return blocks(sweep, first, last, known);
 }
 
-Pairwise of_precision(const Layers& layers, const Settings& settings, const Observer& observer) {
+Swept of_precision(const Layers& layers, const Settings& settings, const Statistics* known,
+                   const Observer& observer) {
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
     if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // what idles counts, too
     std::optional<Partial> all;
     sweep(layers, settings.kernel, plan, observer,
-          [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, nullptr)); });
-    return finish(problem, plan, *all);
+          [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, known)); });
+    return {problem, plan, *std::move(all)};
 }
 
 }  // namespace
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
+    const Swept swept = sweep_all(layers, settings, observer);
+    return finish(swept.problem, swept.plan, swept.partial);
+}
+
+Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
     try {
-        return of_precision(layers, settings, observer);
+        return of_precision(layers, settings, nullptr, observer);
     } catch (const NeedsDouble&) {
+        const Statistics known = statistics(layers, settings, 0, layers.count(), observer);
         Settings exact = settings;
         exact.precision = Precision::float64;
-        return of_precision(layers, exact, observer);
+        return of_precision(layers, exact, &known, observer);
     }
 }
 
@@ -138,18 +147,20 @@ Statistics statistics(const Layers& layers, const Settings& settings, index firs
     const Problem problem = problem_of(layers, settings);
     check(0 <= first && first <= last && last <= layers.count(), "no such layers");
     const Plan plan = plan_of(problem);
-    const bool wide = plan.precision == Precision::float64;
-    const auto of_layer = plan.route == Route::gram
-                              ? (wide ? gram_statistics<double> : gram_statistics<float>)
-                              : (wide ? feature_statistics<double> : feature_statistics<float>);
-    Statistics statistics{
-        std::vector<std::optional<LayerStatistics>>(static_cast<std::size_t>(layers.count()))};
+    const bool gram = plan.route == Route::gram, wide = plan.precision == Precision::float64;
+    const auto in_float64 = gram ? gram_statistics<double> : feature_statistics<double>;
+    const auto in_float32 = gram ? gram_statistics<float> : feature_statistics<float>;
+    Statistics statistics(layers.count());
     sweep(layers, settings.kernel, plan, observer, [&](const Sweep& sweep) {
-        for (index layer = first; layer < last; ++layer) try {
-                statistics.layers[static_cast<std::size_t>(layer)] = of_layer(sweep, layer);
+        for (index layer = first; layer < last; ++layer) {
+            auto& found = statistics.layers[static_cast<std::size_t>(layer)];
+            try {
+                found = (wide ? in_float64 : in_float32)(sweep, layer);
             } catch (const NeedsDouble&) {
-                statistics.layers[static_cast<std::size_t>(layer)] = LayerStatistics{{}, not_given, true};
+                found = in_float64(sweep, layer);
+                found->needs_float64 = true;
             }
+        }
     });
     return statistics;
 }
@@ -163,7 +174,7 @@ Partial partial(const Layers& layers, const Settings& settings, index first, ind
     for (index l = 0; l < layers.count(); ++l) {
         const auto& known = statistics.layers[static_cast<std::size_t>(l)];
         check(known.has_value(), "statistics of some layers are missing");
-        check(!known->needs_float64, "these layers need float64");
+        check(!known->needs_float64 || plan.precision == Precision::float64, "these layers need float64");
         check(static_cast<index>(known->centring.mean.size()) == problem.layers.width(l),
               "statistics of another number of features");
     }

@@ -11,9 +11,20 @@ struct Pairwise : Alignment {
     Plan plan;
 };
 
-// What `layers` and `settings` ask of the planner. Throws std::invalid_argument where shapes do not fit.
+// What is asked of the planner. Throws std::invalid_argument where shapes do not fit.
+Problem problem_of(index samples, LayerSet layers, Settings settings);
 Problem problem_of(const Layers& layers, const Settings& settings);
 Plan plan_of(const Problem& problem);
+
+// The sums of all blocks, of the precision that the values ask for, and what they say about pairs and single samples.
+struct Swept {
+    Problem problem;
+    Plan plan;
+    Partial partial;
+};
+Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer = {});
+Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial);
+Margins margins_of(const Problem& problem, const Partial& partial);
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
 

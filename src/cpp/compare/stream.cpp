@@ -1,60 +1,270 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "compare/stream.hpp"
 
+#include "base/errors.hpp"
+#include "simd/dispatch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 namespace fastcka {
+namespace {
 
-index Stream::state_bytes(const LayerSet& set, Precision precision) {
-    return precision == Precision::float64 ? Moments<double>::state_bytes(set)
-                                           : Moments<float>::state_bytes(set);
+MatrixView part_of(const MatrixView& view, index first_row, index rows, index first_column, index columns) {
+    return {
+        view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
 }
 
-void Stream::update(const Layers& batch, int threads, const Observer& observer) {
-    Team team(threads, observer);
-    try {
-        team.together(
-            [&] { std::visit([&](auto& moments) { moments.update(batch.views, team); }, moments_); });
-    } catch (const NonFinite& e) {
-        if (e.layer < set_.split()) throw;
-        throw NonFinite(1, e.layer - set_.split(), e.row, e.column);
+// Of a layer that `copy_rows` refuses.
+[[noreturn]] void report_bad_value(const MatrixView& view, Precision precision, const Engine& engine) {
+    const auto fits = [&](const MatrixView& part) {
+        return precision == Precision::float64 ? engine.operations<double>().copy_rows(part, nullptr)
+                                               : engine.operations<float>().copy_rows(part, nullptr);
+    };
+    index i = 0, j = 0;
+    while (fits(part_of(view, i, 1, 0, view.columns))) ++i;
+    while (fits(part_of(view, i, 1, j, 1))) ++j;
+    double value = 0;
+    engine.operations<double>().copy_rows(part_of(view, i, 1, j, 1), &value);
+    if (!std::isfinite(value)) throw NonFinite(0, 0, i, j);
+    throw std::invalid_argument(
+        precision == Precision::float64
+            ? "values so large that their sum overflows; divide them by a constant first"
+            : "values beyond the range of float32; divide them by a constant first");
+}
+
+index tile_side_of(const LayerSet& set, Precision precision) {
+    return tile_side(panel_width_of(current_level(), precision), largest_tile,
+                     [&](index side) { return feature_tile_count(set, side); });
+}
+
+// z of massive samples may be as large as this: fourth powers of it are summed.
+constexpr double largest_z = 0x1p200;
+
+// Makes room for samples that are kept apart.
+void make_room(const SampleRows& apart, Moments& moments) {
+    for (index l = 0; l < moments.set.count(); ++l) {
+        const Eigen::VectorXd& origin = moments.origin[static_cast<std::size_t>(l)];
+        double largest = 0;
+        for (index i = 0; i < apart.count(); ++i)
+            for (index j = 0; j < origin.size(); ++j)
+                largest = std::max(largest, std::abs(apart.value(l, i, j) - origin(j)));
+        moments.make_room(l, largest / largest_z);
     }
 }
 
-void Stream::merge(Stream& other, int threads) {
-    Team team(threads);  // without an observer: a merger cannot be done by half
-    settle(threads, {});
-    other.settle(threads, {});
+SampleRows ordinary_rows(const SampleRows& block, const std::vector<double>& shares, const LayerSet& set,
+                         Precision precision) {
+    SampleRows ordinary(set, precision, block.count() + most_massive_rows);
+    for (index i = 0; i < block.count(); ++i)
+        if (shares[static_cast<std::size_t>(i)] == 0) ordinary.append(block, i);
+    return ordinary;
+}
+
+}  // namespace
+
+Stream::Stream(const LayerSet& set, Precision precision)
+    : set_(set), precision_(precision), zz_(set, tile_side_of(set, precision)), moments_(set),
+      massive_(set, precision), pending_(set, precision, stream_block) {}
+
+index Stream::state_bytes(const LayerSet& set, Precision precision) {
+    const index width = std::accumulate(set.widths().begin(), set.widths().end(), index{0});
+    index values = width * (2 + set.count());
+    set.for_each_pair([&](index i, index j) { values += set.width(i) * set.width(j); });
+    // samples waiting for a block and kept apart, and packed copies of a block
+    return values * 8 + SampleRows::bytes(set, precision, 2 * stream_block + most_massive_rows) +
+           2 * stream_block * 64 * set.count() * (precision == Precision::float64 ? 8 : 4);
+}
+
+Stream::Counts Stream::counts() const {
+    return {static_cast<index>(std::clamp(moments_.samples(), 0.0, 0x1p60)), massive_.rows.count(),
+            pending_.count()};
+}
+
+void Stream::set_counts(Counts counts) {
+    if (counts.folded < 0 || counts.massive < 0 || counts.massive > most_massive_rows || counts.pending < 0 ||
+        counts.pending >= stream_block || (counts.massive > 0 && counts.folded == 0))
+        throw std::invalid_argument("a stream never holds that many samples");
+    zz_.empty = counts.folded == 0;
+    massive_.rows.set_count(counts.massive);
+    massive_.shares.resize(static_cast<std::size_t>(counts.massive));
+    pending_.set_count(counts.pending);
+}
+
+void Stream::update(const Layers& batch, int threads, const Observer& observer) {
+    const LayerSet set = batch.set();
+    const bool same_rows = std::all_of(batch.views.begin(), batch.views.end(),
+                                       [&](const MatrixView& view) { return view.rows == batch.samples(); });
+    if (set.widths() != set_.widths() || set.split() != set_.split() || !same_rows)
+        throw std::invalid_argument("a batch does not have the layers of the stream");
+    Team team(threads, observer);
+    const Engine engine{current_level(), team};
     team.together([&] {
-        std::visit(
-            [&](auto& mine) { mine.merge(std::get<std::decay_t<decltype(mine)>>(other.moments_), team); },
-            moments_);
+        team.for_each(set_.count(), [&](index layer, int) {
+            batch.at(layer, [&](index, const MatrixView& view) {
+                const bool good = precision_ == Precision::float64
+                                      ? engine.operations<double>().copy_rows(view, nullptr)
+                                      : engine.operations<float>().copy_rows(view, nullptr);
+                if (!good) report_bad_value(view, precision_, engine);
+            });
+        });
+        settle(engine);
+        absorb(batch.views, engine);
     });
+}
+
+void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) {
+    const index samples = batch.front().rows;
+    for (index first = 0; first < samples;) {
+        const index count = std::min(samples - first, pending_.free());
+        engine.team.for_each(set_.count(), [&](index layer, int) {
+            const MatrixView& view = batch[static_cast<std::size_t>(layer)];
+            const MatrixView part = part_of(view, first, count, 0, view.columns);
+            std::byte* const place = pending_.at(layer, pending_.count());
+            if (precision_ == Precision::float64)
+                engine.operations<double>().copy_rows(part, reinterpret_cast<double*>(place));
+            else
+                engine.operations<float>().copy_rows(part, reinterpret_cast<float*>(place));
+        });
+        pending_.set_count(pending_.count() + count);
+        first += count;
+        settle(engine);
+    }
+}
+
+// A block, packed. What massive samples there is no room for apart are computed in float64.
+Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
+                           const Engine& engine) const {
+    const bool all_ordinary =
+        std::all_of(shares.begin(), shares.end(), [](double share) { return share == 0; });
+    const bool wide = precision_ == Precision::float64, first = moments.samples() == 0;
+    Fold fold{{std::move(moments), {}, {}},
+              MassiveRows(set_, precision_),
+              std::vector<unsigned char>(zz_.tiles().size())};
+    SampleRows ordinary, crowded_out;
+    if (!all_ordinary) {
+        ordinary = ordinary_rows(block, shares, set_, precision_);
+        crowded_out = SampleRows(set_, precision_, block.count() + most_massive_rows);
+    }
+    fold.massive = massive_.with(block, shares, set_, precision_, wide ? ordinary : crowded_out);
+
+    Addition& added = fold.added;
+    std::vector<MatrixView> rows = all_ordinary ? block.views() : ordinary.views();
+    if (!wide) added.narrow = MomentBlock<float>(std::move(rows), engine);
+    added.wide = MomentBlock<double>(wide ? std::move(rows) : crowded_out.views(), engine);
+    added.make_room(first);
+    make_room(fold.massive.rows, added.moments);
+    added.pack(engine);
+    return fold;
+}
+
+Stream::Fold Stream::begin_pending(const Engine& engine) const {
+    Fold fold =
+        begin(moments_, pending_, std::vector<double>(static_cast<std::size_t>(pending_.count())), engine);
+    if (!fold.added.may_have_massive_rows()) return fold;
+    return begin(moments_, pending_, massive_shares(pending_, set_, engine), engine);
+}
+
+// Too few samples for sums of products: with all of them apart, nothing cancels.
+Stream::Fold Stream::begin_few(const Engine& engine) const {
+    Fold fold = begin(moments_, {}, {}, engine);
+    SampleRows apart(set_, precision_, fold.massive.rows.count() + pending_.count());
+    for (index i = 0; i < fold.massive.rows.count(); ++i) apart.append(fold.massive.rows, i);
+    for (index i = 0; i < pending_.count(); ++i) apart.append(pending_, i);
+    Moments& moments = fold.added.moments;
+    if (moments.samples() == 0) {
+        const SampleRows ordinary =
+            ordinary_rows(pending_, massive_shares(pending_, set_, engine), set_, precision_);
+        const SampleRows& first = ordinary.count() > 0 ? ordinary : pending_;
+        MomentBlock<double>(first.views(), engine).make_room(moments, true);
+    }
+    make_room(apart, moments);
+    fold.massive.rows = std::move(apart);
+    return fold;
+}
+
+void Stream::finish(Fold& fold, const Engine& engine) {
+    const std::vector<Addition::Memory> memory = fold.added.memory(zz_.side(), engine);
+    engine.team.for_each(static_cast<index>(zz_.tiles().size()), [&](index number, int worker) {
+        if (fold.done[static_cast<std::size_t>(number)]) return;
+        const FeatureTile& tile = zz_.tiles()[static_cast<std::size_t>(number)];
+        const auto formed = fold.added.form(tile, memory[static_cast<std::size_t>(worker)], engine, worker);
+        fold.added.write(tile, formed, zz_, moments_, zz_.at(tile), set_.width(tile.right));
+        fold.done[static_cast<std::size_t>(number)] = 1;
+    });
+    moments_ = std::move(fold.added.moments);
+    massive_ = std::move(fold.massive);
+    zz_.empty = false;
+}
+
+void Stream::settle(const Engine& engine) {
+    if (!pending_.full()) return;
+    if (!unfinished_) {
+        unfinished_ = begin_pending(engine);
+        if (zz_.empty)  // the lower half of a layer with itself is never written, but saved
+            for (index l = 0; l < set_.count(); ++l) zz_.matrix(l, l).setZero();
+    }
+    finish(*unfinished_, engine);
+    unfinished_.reset();
+    pending_.set_count(0);
 }
 
 void Stream::settle(int threads, const Observer& observer) {
     Team team(threads, observer);
-    team.together([&] { std::visit([&](auto& moments) { moments.settle(team); }, moments_); });
+    team.together([&] { settle(Engine{current_level(), team}); });
+}
+
+void Stream::merge(Stream& other, int threads) {
+    settle(threads, {});
+    other.settle(threads, {});
+    Team team(threads);
+    const Engine engine{current_level(), team};
+    team.together([&] {
+        if (other.moments_.samples() > 0) {
+            if (moments_.samples() > 0)
+                merge_moments(other, engine);
+            else
+                copy_moments(other);
+        }
+        if (other.pending_.count() > 0) absorb(other.pending_.views(), engine);
+    });
+}
+
+void Stream::merge_moments(const Stream& other, const Engine& engine) {
+    Moments moments = moments_;
+    move_between(other.moments_, moments);  // room for them, before anything is packed
+    Fold fold = begin(std::move(moments), other.massive_.rows, other.massive_.shares, engine);
+    const Move move = move_between(other.moments_, fold.added.moments);
+    add_moved(other.moments_, other.zz_, move, fold.added.moments);
+    finish(fold, engine);
+    engine.team.for_each(static_cast<index>(zz_.tiles().size()), [&](index number, int) {
+        add_moved(other.moments_, other.zz_, move, zz_.tiles()[static_cast<std::size_t>(number)], zz_);
+    });
+}
+
+void Stream::copy_moments(const Stream& other) {
+    SampleRows none;
+    massive_ = other.massive_.with({}, {}, set_, precision_, none);
+    for (index pair = 0; pair < zz_.pairs(); ++pair) zz_.of_pair(pair) = other.zz_.of_pair(pair);
+    moments_ = other.moments_;
+    zz_.empty = false;
 }
 
 Alignment Stream::result(Estimator estimator, int threads, const Observer& observer) {
-    if (samples() < (estimator == Estimator::unbiased ? 4 : 2))
-        throw std::invalid_argument("too few samples");
+    const Formula& formula = formula_of(Measure::cka, estimator);
+    if (samples() < formula.fewest_samples) throw std::invalid_argument("too few samples");
     settle(threads, observer);
     Team team(threads, observer);
-    LinearSums result;
-    team.together(
-        [&] { result = std::visit([&](const auto& moments) { return moments.result(team); }, moments_); });
-    return alignment_of(result.sums, set_, std::move(result.layers), estimator, precision_);
-}
-
-Stream::Counts Stream::counts() const {
-    return std::visit([](const auto& m) { return Counts{m.folded_samples(), m.pending_samples()}; },
-                      moments_);
-}
-
-void Stream::set_counts(Counts counts) {
-    std::visit([&](auto& moments) { moments.set_counts(counts.folded, counts.pending); }, moments_);
+    const Engine engine{current_level(), team};
+    LinearSums sums;
+    team.together([&] {
+        const Fold fold = pending_.count() <= few_samples ? begin_few(engine) : begin_pending(engine);
+        sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, precision_, engine);
+    });
+    return alignment_of(sums.sums, set_, std::move(sums.layers), formula, precision_);
 }
 
 }  // namespace fastcka

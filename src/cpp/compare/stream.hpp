@@ -1,55 +1,96 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A stream of batches, of either precision, and its alignment at any time: sums/moments for callers.
+// Linear CKA of a stream of batches, exactly: the moments of all pairs of layers, from which the sums of sums/sums follow
+// at any time. Samples are gathered into blocks of a fixed size first, so that batch sizes do not matter, not even for one
+// bit.
 #pragma once
 
 #include "measures/cka.hpp"
-#include "sums/moments.hpp"
+#include "sums/linear_sums.hpp"
+#include "sums/massive_rows.hpp"
 
-#include <utility>
-#include <variant>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace fastcka {
 
 class Stream {
   public:
     struct Counts {
-        index folded, pending;  // samples
+        index folded, massive, pending;  // samples
     };
 
-    Stream(const LayerSet& set, Precision precision)
-        : moments_(precision == Precision::float64 ? Either(std::in_place_type<Moments<double>>, set)
-                                                   : Either(std::in_place_type<Moments<float>>, set)),
-          set_(set), precision_(precision) {}
-    Stream(Stream&&) = default;
-    Stream& operator=(Stream&&) = default;
-    Stream(const Stream&) = delete;  // a state may be gigabytes
-    Stream& operator=(const Stream&) = delete;
-    ~Stream() = default;
+    Stream(const LayerSet& set, Precision precision);
 
+    // Bytes of a state, known before the first sample.
     static index state_bytes(const LayerSet& set, Precision precision);
 
-    index samples() const { return counts().folded + counts().pending; }
-    // Throws NonFinite, or std::invalid_argument for other layers, before anything is changed; for what the observer
-    // throws see Moments.
+    index samples() const { return counts().folded + counts().massive + counts().pending; }
+    // Throws NonFinite or UnusableLayer, or std::invalid_argument for other layers, before anything is changed. When the
+    // observer throws, a prefix of the batch has been absorbed (see samples()); the state stays valid.
     void update(const Layers& batch, int threads, const Observer& observer = {});
-    // `other` must have the same layers and precision.
+    // Adds the samples of another stream of the same layers and precision. Not interruptible: a half-merged state would be
+    // invalid.
     void merge(Stream& other, int threads);
     Alignment result(Estimator estimator, int threads, const Observer& observer = {});
-
-    // For saving and loading, see Moments.
+    // Completes what an update that was stopped left undone; does nothing otherwise.
     void settle(int threads, const Observer& observer);
+
+    // For saving and loading a settled stream: its counts, then every array as visit(name, first element, elements).
     Counts counts() const;
     void set_counts(Counts counts);
     template <class Visit> void visit_arrays(Visit&& visit) {
-        std::visit([&](auto& moments) { moments.visit_arrays(visit); }, moments_);
+        const auto vector = [&](const std::string& name, auto& values) {
+            visit(name, values.data(), static_cast<index>(values.size()));
+        };
+        const auto rows = [&](const std::string& name, const SampleRows& samples, index layer) {
+            const index elements = samples.count() * set_.width(layer);
+            if (precision_ == Precision::float64)
+                visit(name, reinterpret_cast<double*>(samples.at(layer, 0)), elements);
+            else
+                visit(name, reinterpret_cast<float*>(samples.at(layer, 0)), elements);
+        };
+        vector("scale", moments_.scale);
+        vector("ss", moments_.ss);
+        vector("shares", massive_.shares);
+        for (std::size_t l = 0; l < moments_.zs.size(); ++l) {
+            const std::string layer = std::to_string(l);
+            vector("origin_" + layer, moments_.origin[l]);
+            vector("zs_" + layer, moments_.zs[l]);
+            rows("massive_" + layer, massive_.rows, static_cast<index>(l));
+            rows("pending_" + layer, pending_, static_cast<index>(l));
+        }
+        for (index pair = 0; pair < zz_.pairs(); ++pair) {
+            auto products = zz_.of_pair(pair);
+            visit("zz_" + std::to_string(pair), products.data(), zz_.empty ? 0 : products.size());
+        }
     }
 
   private:
-    using Either = std::variant<Moments<float>, Moments<double>>;
+    // Samples on their way into the moments, and those that will be apart from them.
+    struct Fold {
+        Addition added;
+        MassiveRows massive;
+        std::vector<unsigned char> done;  // per tile: its cross products are as they will be
+    };
+    Fold begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
+               const Engine& engine) const;
+    Fold begin_pending(const Engine& engine) const;
+    Fold begin_few(const Engine& engine) const;
+    void finish(Fold& fold, const Engine& engine);
 
-    Either moments_;
+    void absorb(const std::vector<MatrixView>& batch, const Engine& engine);
+    void settle(const Engine& engine);
+    void merge_moments(const Stream& other, const Engine& engine);
+    void copy_moments(const Stream& other);
+
     LayerSet set_;
     Precision precision_;
+    CrossProducts zz_;
+    Moments moments_;
+    MassiveRows massive_;
+    SampleRows pending_;
+    std::optional<Fold> unfinished_;  // begun, but stopped by the observer
 };
 
 }  // namespace fastcka

@@ -123,6 +123,15 @@ void GramLayer<T>::fill(const TileGrid& grid, index number, T* tile, double* wid
     });
 }
 
+template <class T>
+void GramLayer<T>::fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine,
+                              int worker) const {
+    if (const auto* given = std::get_if<GivenTiles>(&tiles_))
+        given->fill(range, tile, engine);
+    else
+        std::get<PanelTiles<T>>(tiles_).fill_range(range, tile, wide, engine, worker);
+}
+
 template class GramLayer<float>;
 template class GramLayer<double>;
 

@@ -37,6 +37,9 @@ template <class T> class GramLayer {
     void fill(const TileGrid& grid, index number, T* tile, double* wide, double* diagonal,
               const Engine& engine, int worker) const;
 
+    // Gram values of samples against others, block by block, the diagonal among them.
+    void fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
+
     // Keeps the note and the norms alone.
     void forget_values();
 

@@ -6,7 +6,7 @@
 
 namespace fastcka {
 
-enum class Status { fine, constant, nonpositive, zero_bandwidth };
+enum class Status { fine, constant, nonpositive, equidistant, zero_bandwidth };
 
 struct LayerNote {
     Status status = Status::fine;

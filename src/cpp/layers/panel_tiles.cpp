@@ -105,8 +105,15 @@ void PanelTiles<T>::fill(const TileGrid& grid, index number, T* tile, double* wi
             operations.apply_to_distances(map_, rows, columns, block);
         });
     }
+    fill_range(range, tile, wide, engine, worker);
+}
+
+template <class T>
+void PanelTiles<T>::fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine,
+                               int worker) const {
     gram_products(panels_, range, tile, wide, engine, worker);
     if (terms_.data() == nullptr) return;
+    const auto& operations = engine.operations<T>();
     for_each_block(range, tile, [&](T* block, index row, index column, index rows, index columns) {
         if (operations.apply(map_, terms_.data() + row, terms_.data() + column, rows, columns, block))
             mend(block, row, column, &map_, engine);

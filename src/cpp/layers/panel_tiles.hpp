@@ -19,6 +19,9 @@ template <class T> class PanelTiles {
     void fill(const TileGrid& grid, index number, T* tile, double* wide, const Engine& engine,
               int worker) const;
 
+    // The same of any range; nothing that is kept is used.
+    void fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
+
     // Squared distances of one tile; meaningless on and below the diagonal of a triangle.
     void fill_distances(const TileRange& range, T* tile, double* wide, const Engine& engine,
                         int worker) const;

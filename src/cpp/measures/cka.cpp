@@ -12,13 +12,13 @@ namespace {
 using Notes = std::vector<LayerNote>;
 
 // A self-HSIC that is a tiny part of the terms that it is the difference of is zero: what they leave is rounding.
-void mark_degenerate(const Estimates& self, Estimator estimator, Precision precision, Notes& notes) {
+void mark_degenerate(const Estimates& self, const Formula& formula, Precision precision, Notes& notes) {
     const double part = precision == Precision::float64 ? 0x1p-40 : 8 * std::numeric_limits<float>::epsilon();
     for (std::size_t l = 0; l < notes.size(); ++l) {
         const auto entry = static_cast<index>(l);
         const double zero = std::max(part * self.magnitude(entry), std::pow(notes[l].rounding, 2));
-        if (notes[l].status != Status::fine || self.value(entry) > zero) continue;
-        notes[l].status = estimator == Estimator::unbiased ? Status::nonpositive : Status::constant;
+        if (notes[l].status == Status::fine && !(self.value(entry) > zero))
+            notes[l].status = formula.degenerate;
     }
 }
 
@@ -44,37 +44,29 @@ Eigen::VectorXd roots(const Estimates& self, const Notes& notes) {
     return root;
 }
 
-// E[CKA] over permutations: of the biased estimator tr(Kc) tr(Lc) / ((n - 1) |Kc| |Lc|) (Josse et al. 2008), of the
-// unbiased one zero. Here the part of each layer.
-Eigen::VectorXd chance_of(const Sums& sums, Estimator estimator, const Notes& notes) {
-    const double n = sums.samples;
-    Eigen::VectorXd norms = (biased_hsic(sums.selves, n).value.sqrt() * (n - 1)).matrix();  // |Kc|
-    for (std::size_t l = 0; l < notes.size(); ++l)
-        if (notes[l].status != Status::fine) norms(static_cast<index>(l)) = not_given;
-    const double part = estimator == Estimator::unbiased ? 0.0 : 1.0;
-    return part * sums.traces.array() / norms.array() / std::sqrt(n - 1);
-}
-
 }  // namespace
 
 Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
-                       Estimator estimator, Precision precision) {
-    const auto estimate = estimator == Estimator::unbiased ? unbiased_hsic : biased_hsic;
+                       const Formula& formula, Precision precision) {
+    const double n = sums.samples;
     Alignment out;
     out.set = set;
-    out.hsic = estimate(sums.pairs, sums.samples).value.matrix();
+    out.hsic = formula.inner_product(sums.pairs, n).value.matrix();
     if (set.one_network())
         out.hsic = Eigen::MatrixXd(out.hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
-    const Estimates self = estimate(sums.selves, sums.samples);
-    mark_degenerate(self, estimator, precision, layers);
+    const Estimates self = formula.inner_product(sums.selves, n);
+    mark_degenerate(self, formula, precision, layers);
 
-    const auto of_pairs = [&](const Eigen::VectorXd& by_layer) -> Eigen::MatrixXd {
-        return by_layer.head(set.rows()) * by_layer.tail(set.columns()).transpose();
-    };
     // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
     // leave the range of float64.
-    out.cka = (out.hsic.array() / of_pairs(roots(self, layers)).array()).matrix();
-    out.chance = of_pairs(chance_of(sums, estimator, layers));
+    const Eigen::VectorXd root = roots(self, layers);
+    const Eigen::MatrixXd of_pairs = root.head(set.rows()) * root.tail(set.columns()).transpose();
+    out.cka = (out.hsic.array() / of_pairs.array()).matrix();
+    out.chance = (formula.chance(n) * sums.pairs.traces / of_pairs.array()).matrix();
+    out.effective_dimensions = sums.selves.traces.matrix() / ((n - 1) * (n - 1));
+    out.effective_dimensions.array() /= biased_hsic(sums.selves, n).value;
+    for (std::size_t l = 0; l < layers.size(); ++l)
+        if (layers[l].status != Status::fine) out.effective_dimensions(static_cast<index>(l)) = not_given;
     for (index j = 0; j < set.columns(); ++j)
         for (index i = 0; i < set.rows(); ++i)
             out.hsic(i, j) = in_units(out.hsic(i, j), layers[static_cast<std::size_t>(i)],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lines of a matrix, which are widened one by one, and fetched before. Used by simd/panels and simd/statistics.
+// Lines of a matrix, prefetched before they are widened. Used by simd/panels and simd/statistics.
 #pragma once
 
 #include "simd/elements.hpp"

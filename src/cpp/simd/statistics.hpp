@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is to be known of a representation before it is packed: sums of its features, norms of its samples, whether it is
-// finite. Called through simd/operations.
+// Statistics needed before packing: feature sums, sample norms, finiteness. Called through simd/operations.
 #pragma once
 
 #include "simd/lines.hpp"

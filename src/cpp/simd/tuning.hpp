@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Every tuning constant of the engine, with the measurement it comes from. Results depend on the values here (they fix
-// the order of addition), so the same for every machine.
+// Every tuning constant, with the measurement it comes from. The values fix the order of summation, so they must not differ
+// between machines.
 #pragma once
 
 #include "base/matrix_view.hpp"

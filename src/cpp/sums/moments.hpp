@@ -1,110 +1,81 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Linear HSIC of a stream, exactly: moments of all pairs of layers, from which the sums of sums/sums follow at any
-// time. Samples are gathered into blocks of a fixed size first, so that batch sizes do not matter, not even for one bit.
+// The moments of a stream: M = sum u u' over its samples, with u = (z, |z|^2, 1) for each layer, for all wanted pairs of
+// layers. A shift and a scale of z is a linear map A of u, so it takes M to A M A' (docs/theory.md), and every sum of the
+// linear kernel is w' M w for some w.
 #pragma once
 
-#include "layers/layer_note.hpp"
-#include "sums/small_moments.hpp"
-#include "sums/sums.hpp"
+#include "base/buffer.hpp"
+#include "sums/feature_tiles.hpp"
 
-#include <optional>
-#include <string>
+#include <Eigen/Core>
+
 #include <vector>
 
 namespace fastcka {
 
-struct LinearSums {
-    Sums sums;
-    std::vector<LayerNote> layers;
-};
-
-template <class T> class Moments {
+// The part of M that is large: sum z_i z_j' of every wanted pair of layers i <= j; of a layer with itself the upper half.
+// Unwritten, and taken for zero, while it is `empty`.
+class CrossProducts {
   public:
-    explicit Moments(LayerSet set);
+    using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-    // Bytes of a state, known before the first sample.
-    static index state_bytes(const LayerSet& set);
+    // `side` of a tile, in features
+    CrossProducts(const LayerSet& set, index side);
 
-    index samples() const { return folded_samples() + pending_samples_; }
-
-    // A batch: one view per layer, all with the same number of samples. Throws NonFinite before anything is changed; its
-    // layer counts from the first of the first network on. When the observer of the team throws, the first samples of the batch have
-    // been taken in, as many as samples() says, and the moments are as good as ever.
-    void update(const std::vector<MatrixView>& batch, Team& team);
-    // Takes in what another stream over the same layers has seen; both must be settled.
-    void merge(const Moments& other, Team& team);
-    LinearSums result(Team& team) const;  // of settled moments
-    // Finishes what an update that was stopped left undone; does nothing otherwise.
-    void settle(Team& team);
-
-    // For saving and loading: how many samples are folded and pending, then every array as visit(name, first, elements).
-    index folded_samples() const { return static_cast<index>(small_.samples); }
-    index pending_samples() const { return pending_samples_; }
-    void set_counts(index folded, index pending);
-    template <class Visit> void visit_arrays(Visit&& visit) {
-        visit("scale", scale_.data(), static_cast<index>(scale_.size()));
-        visit("r", small_.r.data(), small_.r.size());
-        visit("rr", small_.rr.data(), small_.rr.size());
-        for (std::size_t l = 0; l < scale_.size(); ++l) {
-            const std::string layer = std::to_string(l);
-            visit("shift_" + layer, shift_[l].data(), shift_[l].size());
-            visit("z_" + layer, small_.z[l].data(), small_.z[l].size());
-            visit("zr_" + layer, small_.zr[l].data(), small_.zr[l].size());
-            visit("pending_" + layer, pending_[l].data(), pending_samples_ * set_.widths()[l]);
-        }
-        for (std::size_t k = 0; k < products_.size(); ++k)
-            visit("products_" + std::to_string(k), products_[k].values.data(),
-                  has_products_ ? products_[k].size() : 0);
-    }
+    bool empty = true;
+    index side() const { return side_; }
+    const std::vector<FeatureTile>& tiles() const { return tiles_; }
+    index pairs() const { return static_cast<index>(values_.size()); }
+    Eigen::Map<Matrix> matrix(index i, index j) const { return of_pair(number_(i, j)); }
+    Eigen::Map<Matrix> of_pair(index pair) const;
+    // Where the values of a tile begin; rows are matrix(i, j).outerStride() apart.
+    double* at(const FeatureTile& tile) const;
+    Eigen::MatrixXd whole(index i, index j) const;  // with its lower half
 
   private:
-    // Large, so from a Buffer: huge pages, and no writing of zeros before the first block.
-    struct Products {
+    struct Values {
         index rows, columns;
-        Buffer<double> values;
-        using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-        index size() const { return rows * columns; }
-        Eigen::Map<Matrix> matrix() const { return {values.data(), rows, columns}; }
+        Buffer<double>
+            data;  // large, so from a Buffer: huge pages, and no writing of zeros before the first block
     };
-
-    // A block of samples, packed about its own mean, which lies at `offset` from the shift, and in its own scale, so that
-    // values are about 1 whatever came before: z = factor * packed + offset.
-    struct Block {
-        double samples = 0;
-        std::vector<Panels<T>> panels;
-        std::vector<double> factor;
-        std::vector<Eigen::VectorXd> offset;
-    };
-
-    void append(const std::vector<MatrixView>& batch, index first, index count, const Engine& engine);
-    Block pack_pending(std::vector<double>& scale, std::vector<Eigen::VectorXd>& shift, SmallMoments& small,
-                       const Engine& engine) const;
-    // A full block on its way into the moments.
-    struct Fold {
-        std::vector<double> scale;  // as they will be
-        std::vector<Eigen::VectorXd> shift;
-        SmallMoments small;
-        Block block;
-        std::vector<unsigned char> done;  // per tile: its products are in
-    };
-    void fold(const Engine& engine);
-    template <class Use>
-    void for_each_row(const Block& block, const Engine& engine, std::vector<unsigned char>& done,
-                      Use&& use) const;
-
-    LayerSet set_;
-    Eigen::MatrixXi pair_number_;  // where the products of a wanted pair are
-    index side_;                   // of a tile, in features
+    index side_;
     std::vector<FeatureTile> tiles_;
-    std::vector<double> scale_;           // per layer, a power of two: z = scale * (x - shift)
-    std::vector<Eigen::VectorXd> shift_;  // per layer, the mean of the first block
-    SmallMoments small_;
-    std::vector<Products> products_;  // sum z z' per wanted pair; of a layer with itself the upper half
-    bool has_products_ = false;       // nothing is in them before the first block
-    std::vector<Buffer<T>> pending_;  // per layer, row by row
-    index pending_samples_ = 0;
-    std::optional<Fold> unfinished_;  // begun, but stopped by the observer
+    Eigen::MatrixXi number_;
+    std::vector<Values> values_;
 };
+
+// What else there is in M, and what z is. With s = (r_1, .., r_L, 1), r_l = |z_l|^2, of one sample in all L layers:
+struct Moments {
+    LayerSet set;
+    std::vector<double> scale;            // per layer, a power of two: z = scale * (x - origin)
+    std::vector<Eigen::VectorXd> origin;  // per layer, the mean of the first block
+    std::vector<Eigen::MatrixXd> zs;      // per layer, sum z s'
+    Eigen::MatrixXd ss;                   // sum s s'
+
+    explicit Moments(LayerSet layers);
+
+    double samples() const { return ss(set.count(), set.count()); }
+    const Eigen::MatrixXd& z_with(index layer) const { return zs[static_cast<std::size_t>(layer)]; }
+    Eigen::VectorXd sum_of_z(index layer) const { return z_with(layer).col(set.count()); }
+
+    // Makes the scale of a layer so small that values up to `largest` from the origin are z of at most about 1.
+    void make_room(index layer, double largest);
+    // The same for z up to `most`, a power of two.
+    void shrink(index layer, double scale_at_most);
+};
+
+// z -> factor * z + offset, for each layer.
+struct Move {
+    std::vector<double> factor;
+    std::vector<Eigen::VectorXd> offset;
+};
+
+// What takes the moments of one stream into the scale and about the origin of another, after making room there.
+Move move_between(const Moments& from, Moments& to);
+// Adds A M A' to the small moments `to`; `zz` are the cross products of M.
+void add_moved(const Moments& from, const CrossProducts& zz, const Move& move, Moments& to);
+// The same for a tile of cross products.
+void add_moved(const Moments& from, const CrossProducts& zz, const Move& move, const FeatureTile& tile,
+               CrossProducts& to);
 
 }  // namespace fastcka

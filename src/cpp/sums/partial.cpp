@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sums/partial.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -19,6 +20,11 @@ void check(bool condition, const char* message) {
 }
 
 }  // namespace
+
+bool Statistics::needs_float64() const {
+    return std::any_of(layers.begin(), layers.end(),
+                       [](const auto& layer) { return layer && layer->needs_float64; });
+}
 
 void Statistics::merge(const Statistics& other) {
     check(layers.size() == other.layers.size(), "another number of layers");

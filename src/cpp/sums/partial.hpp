@@ -15,12 +15,15 @@ namespace fastcka {
 struct LayerStatistics {
     Centring centring;
     double sigma = not_given;    // where the bandwidth follows the median distance; 0: that is zero
-    bool needs_float64 = false;  // float32 would lose digits; nothing else is known then
+    bool needs_float64 = false;  // float32 would lose digits
 };
 
 // Of some layers or all.
 struct Statistics {
     std::vector<std::optional<LayerStatistics>> layers;
+
+    explicit Statistics(index count) : layers(static_cast<std::size_t>(count)) {}
+    bool needs_float64() const;  // whether any of them does
 
     void merge(const Statistics& other);  // throws std::invalid_argument, and changes nothing then
 };

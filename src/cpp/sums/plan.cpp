@@ -226,11 +226,9 @@ Plan make_plan(const Problem& problem, index panel_width) {
         return fits(gram) ? gram : refuse(gram);
     const Plan feature = plan_feature(problem, sizes);
     if (problem.settings.route == Route::feature) return fits(feature) ? feature : refuse(feature);
-    const Plan& faster = feature.flops <= gram.flops ? feature : gram;
-    const Plan& other = feature.flops <= gram.flops ? gram : feature;
-    if (fits(faster)) return faster;
-    if (fits(other)) return other;
-    return refuse(faster.bytes < other.bytes ? faster : other);
+    const Plan& faster =
+        feature.flops <= gram.flops ? feature : gram;  // whatever max_bytes: bits follow the route
+    return fits(faster) ? faster : refuse(faster);
 }
 
 }  // namespace fastcka

@@ -8,6 +8,7 @@
 namespace fastcka {
 
 enum class Estimator { biased, unbiased };
+enum class Measure { cka, rv2, rsa_cosine, rsa_pearson };
 enum class Route { automatic, gram, feature };
 
 struct Settings {
@@ -17,6 +18,7 @@ struct Settings {
     int threads = 1;                           // at most
     index max_bytes = 0;                       // 0: no limit
     Route route = Route::automatic;
+    Measure measure = Measure::cka;
 };
 
 }  // namespace fastcka

@@ -104,10 +104,15 @@ template <class Sums> class SumTree {
         for (const auto& [node, sums] : other.nodes_) add(node, sums);
     }
 
-    // Whether there is such a node in a tree over so many blocks.
-    static bool exists(Node node, index blocks) {
-        return node.level >= 0 && node.level <= most_waiting(blocks) && node.number >= 0 &&
-               node.number < blocks && node.number << node.level < blocks;
+    // Whether there is such a node, and none of its blocks is in yet.
+    bool free(const Node& node) const {
+        if (node.level < 0 || node.level > most_waiting(blocks_) || node.number < 0 ||
+            node.number >= nodes_on(node.level))
+            return false;
+        const Range range = range_of(node);
+        for (const Range& in : covered())
+            if (std::max(in.first, range.first) < std::min(in.last, range.last)) return false;
+        return true;
     }
 
   private:

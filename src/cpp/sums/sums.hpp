@@ -17,13 +17,15 @@ struct PairSums {
     Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
     Eigen::ArrayXXd full_totals;
     Eigen::ArrayXXd magnitudes;  // of the terms that `products` is a sum or a difference of
+    // Of k = diag(H K H) and l = diag(H L H):
+    Eigen::ArrayXXd spreads;  // sum_i (k_i - mean k) (l_i - mean l)
+    Eigen::ArrayXXd traces;   // (sum_i k_i) (sum_i l_i)
 };
 
 struct Sums {
     double samples;
-    PairSums pairs;          // rows x columns of the result
-    PairSums selves;         // each layer with itself: layers x 1
-    Eigen::VectorXd traces;  // tr(H K H) of each layer
+    PairSums pairs;   // rows x columns of the result
+    PairSums selves;  // each layer with itself: layers x 1
 };
 
 // What belongs to one representation alone, a column per layer.
@@ -32,8 +34,8 @@ struct Margins {
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
 };
 
-// tr(H K H) = tr(K) - 1'K 1 / n of each layer.
-Eigen::VectorXd centred_traces(const Margins& k);
+// diag(H K H), samples x layers.
+Eigen::MatrixXd centred_diagonals(const Margins& k);
 
 // The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
 PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);

@@ -146,6 +146,9 @@ def _function(name: str) -> Callable[[], Any]:
     try:
         module = import_module(module_name)
     except (Exception, SystemExit) as error:
+        if module_name.endswith(".py"):
+            path = module_name.removesuffix(".py").strip("./").replace("/", ".")
+            raise ValueError(f"{name}: write the module, not its file: {path}:{function_name}") from error
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(
                 f"{name}: there is no module {error.name!r} in {os.getcwd()}, and none is installed"

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from .._files import atomic_write
-from ..results import CKAMatrix
+from ..results import CKAMatrix, CKAModels
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -36,18 +36,18 @@ def check(arguments: argparse.Namespace) -> None:
             )
 
 
-def write(matrix: CKAMatrix, arguments: argparse.Namespace) -> None:
-    """Write the result to every file that was asked for."""
+def write(result: CKAMatrix | CKAModels, table: CKAMatrix, arguments: argparse.Namespace) -> None:
+    """Write every file that was asked for: `table` as picture and CSV, `result` as the others."""
     if arguments.plot is not None:
-        figure: Any = matrix.plot().figure
+        figure: Any = table.plot().figure
         with atomic_write(arguments.plot) as file:
             figure.savefig(file, format=arguments.plot.suffix.lower().lstrip("."), dpi=200)
     if arguments.csv is not None:
-        matrix.to_csv(arguments.csv)
+        table.to_csv(arguments.csv)
     if arguments.json is not None:
-        matrix.save(arguments.json)
+        result.save(arguments.json)
     if arguments.html is not None:
-        matrix.to_html(arguments.html)
+        result.to_html(arguments.html)
     for path in (arguments.plot, arguments.csv, arguments.json, arguments.html):
         if path is not None:
             print(f"wrote {path}", file=sys.stderr)

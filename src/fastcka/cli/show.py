@@ -5,18 +5,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import CKAMatrix
+from ..results import CKAMatrix, CKAModels, ModelSummary, provenance
+from ..results.labels import count_layers
+from ..results.saved import kind_of
+from ..results.table import aligned
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
 
 _SHOWN_ABOVE = ("rows", "columns")  # by the table
+_KINDS: dict[str, type[CKAMatrix | CKAModels]] = {
+    kind.__name__: kind for kind in (CKAMatrix, CKAModels, ModelSummary)
+}
 
 
 def add_parser(commands: Commands) -> None:
@@ -25,19 +32,27 @@ def add_parser(commands: Commands) -> None:
         "show",
         help="print a saved result",
         description="Print the table, the settings, the chance level and the provenance of a result that "
-        "`fastcka compare --json` or CKAMatrix.save wrote.",
+        "`fastcka compare --json`, CKAMatrix.save or CKAModels.save wrote.",
     )
     parser.set_defaults(run=_show)
     parser.add_argument("result", metavar="RESULT", type=Path, help=".json or .npz file")
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    matrix = CKAMatrix.load(arguments.result)
+    result = _KINDS.get(kind_of(arguments.result), CKAMatrix).load(arguments.result)
+    matrix = result.matrix if isinstance(result, CKAModels) else result
     settings = {name: value for name, value in matrix.settings().items() if name not in _SHOWN_ABOVE}
-    provenance = settings.pop("provenance", {})
-    lines = [str(matrix), "", "settings:", *_listed(settings)]
-    lines.append(f"chance level: {_range(matrix.chance)}")
-    lines += ["provenance:", *_listed(provenance)] if provenance else ["provenance: not known"]
+    del settings["provenance"]
+    lines = [str(result), ""]
+    if isinstance(result, CKAModels):
+        del settings["models"]
+        counts = (f"{model} ({count_layers(len(result.layers(model)))})" for model in result.models)
+        lines.append(f"models: {', '.join(counts)}")
+    lines += ["settings:", *_listed(settings.items()), f"chance level: {_range(matrix.chance)}"]
+    origin = provenance.entries(matrix)
+    lines += ["provenance:", *_listed(origin)] if origin else ["provenance: not known"]
+    if layers := provenance.by_layer(matrix):
+        lines += ["layers:", *(f"  {line}" for line in aligned(layers))]
     print("\n".join(lines))
 
 
@@ -48,8 +63,8 @@ def _range(chance: NDArray[np.float64] | None) -> str:
     return f"{defined.min():.3f} to {defined.max():.3f}" if defined.size else "nan"
 
 
-def _listed(values: dict[str, Any]) -> list[str]:
+def _listed(entries: Iterable[tuple[str, Any]]) -> list[str]:
     return [
         f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in values.items()
+        for name, value in entries
     ]

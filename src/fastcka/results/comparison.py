@@ -8,17 +8,30 @@ import difflib
 import json
 import operator
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
 
 import numpy as np
 
 from .labels import count_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+
+MEASURE_NAMES = {"cka": "CKA", "rv2": "RV2", "rsa_cosine": "RSA (cosine)", "rsa_pearson": "RSA (Pearson)"}
+
+# Fields that hold numbers: a number for each entry of these.
+ARRAYS = {
+    "values": ("rows", "columns"),
+    "chance": ("rows", "columns"),
+    "row_dimensions": ("rows",),
+    "column_dimensions": ("columns",),
+    "unbiased": ("rows", "columns"),
+    "stderr": ("rows", "columns"),
+    "pvalues": ("rows", "columns"),
+}
 
 
 class DegenerateWarning(UserWarning):
@@ -41,13 +54,46 @@ class Comparison:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     kernel: str
-    estimator: str
+    estimator: str | None
     n_samples: int
     models: tuple[str, str] = ("A", "B")
     warnings: tuple[str, ...] = ()
     method: str = "exact"
     chance: NDArray[np.float64] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measure: str = "cka"
+    row_dimensions: NDArray[np.float64] | None = None
+    column_dimensions: NDArray[np.float64] | None = None
+    unbiased: NDArray[np.float64] | None = None
+    stderr: NDArray[np.float64] | None = None
+    pvalues: NDArray[np.float64] | None = None
+    pvalue_method: str | None = None
+    n_groups: int | None = None
+
+    if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
+
+        def __init__(
+            self,
+            values: ArrayLike,
+            rows: Sequence[str],
+            columns: Sequence[str],
+            kernel: str,
+            estimator: str | None,
+            n_samples: int,
+            models: tuple[str, str] = ("A", "B"),
+            warnings: Sequence[str] = (),
+            method: str = "exact",
+            chance: ArrayLike | None = None,
+            provenance: Mapping[str, Any] = ...,
+            measure: str = "cka",
+            row_dimensions: ArrayLike | None = None,
+            column_dimensions: ArrayLike | None = None,
+            unbiased: ArrayLike | None = None,
+            stderr: ArrayLike | None = None,
+            pvalues: ArrayLike | None = None,
+            pvalue_method: str | None = None,
+            n_groups: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
@@ -56,22 +102,26 @@ class Comparison:
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError(f"{field}: expected strings, got {texts!r}")
             change(field, texts)
-        for field in ("kernel", "estimator", "method"):
+        for field in ("kernel", "method", "measure", *(["estimator"] if self.measure == "cka" else [])):
             if not isinstance(getattr(self, field), str):
                 raise TypeError(f"{field}: expected a string, got {getattr(self, field)!r}")
+        if self.measure not in MEASURE_NAMES:
+            raise ValueError(f"measure: expected one of {', '.join(MEASURE_NAMES)}, got {self.measure!r}")
+        if self.measure != "cka" and self.estimator is not None:
+            raise ValueError(f"estimator: {self.measure} has none, got {self.estimator!r}")
         if len(self.models) != 2:
             raise ValueError(f"models: expected two names (of rows, of columns), got {self.models!r}")
         change("n_samples", operator.index(self.n_samples))
         if self.n_samples < 0:
             raise ValueError(f"n_samples: expected a number of samples, got {self.n_samples}")
-        change("values", self._checked("values", self.values))
-        if self.chance is not None:
-            change("chance", self._checked("chance", self.chance))
+        for field in ARRAYS:
+            if field == "values" or getattr(self, field) is not None:
+                change(field, self._checked(field, getattr(self, field)))
         try:
-            plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
+            plain = _plain(self.provenance)
         except (TypeError, ValueError) as error:
             raise TypeError(f"provenance: expected what JSON can hold ({error})") from error
-        change("provenance", MappingProxyType(plain))
+        change("provenance", _frozen(plain))
 
     @property
     def beside(self) -> NDArray[np.float64] | None:
@@ -80,14 +130,14 @@ class Comparison:
         return self.chance if known else None
 
     def _checked(self, what: str, numbers: ArrayLike) -> NDArray[np.float64]:
-        """Return a read-only copy of (La, Lb) numbers."""
+        """Return a read-only copy of the numbers in the field `what`."""
         array = np.asarray(numbers)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{what}: expected real numbers, got dtype {array.dtype}")
-        if array.shape != self.shape:
+        shape = tuple(len(getattr(self, side)) for side in ARRAYS[what])
+        if array.shape != shape:
             raise ValueError(
-                f"{what}: expected shape {self.shape}, from the numbers of row and column names, "
-                f"got {array.shape}"
+                f"{what}: expected shape {shape}, from the numbers of row and column names, got {array.shape}"
             )
         copied = np.array(array, dtype=np.float64, order="C")
         copied.flags.writeable = False
@@ -95,7 +145,7 @@ class Comparison:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy in another process is as immutable
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return partial(type(self), **{**fields, "provenance": dict(self.provenance)}), ()
+        return partial(type(self), **{**fields, "provenance": _plain(self.provenance)}), ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,13 +159,17 @@ class Comparison:
     @property
     def T(self) -> Self:
         """The same comparison with rows and columns exchanged."""
+        exchanged: dict[str, Any] = {
+            name: array.T for name, array in self.arrays().items() if array.ndim == 2
+        }
+        exchanged |= {"row_dimensions": self.column_dimensions, "column_dimensions": self.row_dimensions}
         return dataclasses.replace(
             self,
-            values=self.values.T,
-            chance=None if self.chance is None else self.chance.T,
             rows=self.columns,
             columns=self.rows,
             models=self.models[::-1],
+            provenance={_EXCHANGED.get(key, key): value for key, value in self.provenance.items()},
+            **exchanged,
         )
 
     @overload
@@ -132,27 +186,115 @@ class Comparison:
         columns = _positions(names[1], self.columns, self.models[1])
         if all(isinstance(name, str) for name in names):
             return float(self.values[rows[0], columns[0]])
-        part = np.ix_(rows, columns)
-        return dataclasses.replace(
-            self,
-            values=self.values[part],
-            chance=None if self.chance is None else self.chance[part],
-            rows=tuple(self.rows[i] for i in rows),
-            columns=tuple(self.columns[j] for j in columns),
-        )
+        return self.part(rows, columns)
+
+    def part(self, rows: Sequence[int], columns: Sequence[int]) -> Self:
+        """Return the part of the matrix for these positions of rows and columns."""
+        places = {"rows": rows, "columns": columns}
+        part: dict[str, Any] = {
+            name: array[np.ix_(*(places[side] for side in ARRAYS[name]))]
+            for name, array in self.arrays().items()
+        }
+        part |= {side: tuple(getattr(self, side)[i] for i in chosen) for side, chosen in places.items()}
+        return dataclasses.replace(self, **part)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return the fields that hold numbers of pairs or layers, by name, those that are known."""
+        return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
+
+    def effective_dimension(self, side: Literal["rows", "columns"] = "rows") -> NDArray[np.float64]:
+        """Return how many dimensions each layer fills: its participation ratio, ``tr(Kc)² / ‖Kc‖²``.
+
+        Kc is the centred Gram matrix. It is 1 for a layer on a line and p for p uncorrelated features of
+        equal variance and many samples; at most n - 1.
+
+        Parameters
+        ----------
+        side : {"rows", "columns"}
+            Whose layers.
+
+        Returns
+        -------
+        (La,) or (Lb,) ndarray
+            nan for a layer that is not defined.
+
+        Raises
+        ------
+        ValueError
+            If `side` is another, or the comparison does not know (mini-batches, older files).
+        """
+        if side not in ("rows", "columns"):
+            raise ValueError(f"side: expected 'rows' or 'columns', got {side!r}")
+        known = self.row_dimensions if side == "rows" else self.column_dimensions
+        if known is None:
+            raise ValueError("this comparison does not know the effective dimension of its layers")
+        return known
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lower and upper ends of the intervals of unbiased CKA, `unbiased`, for all pairs.
+
+        ``unbiased -+ t * stderr``, as `CKATest.confidence_interval`, never cut to [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the comparison was made without ``inference=True``, or `level` is not between 0 and 1.
+        """
+        from ..inference import interval_reach
+
+        if self.stderr is None or self.unbiased is None:
+            raise ValueError(_NO_INFERENCE)
+        reach = interval_reach(level, (self.n_groups or self.n_samples) - 1) * self.stderr
+        return self.unbiased - reach, self.unbiased + reach
+
+    def adjusted_pvalues(self, method: Literal["holm", "bh"] = "holm") -> NDArray[np.float64]:
+        """Return p-values adjusted for the number of pairs, each of which counts once.
+
+        Parameters
+        ----------
+        method : {"holm", "bh"}
+            "holm" (Holm 1979): the chance that one or more of the pairs below a level are wrong is at most
+            that level, however the pairs depend on each other. "bh" (Benjamini and Hochberg 1995): of the
+            pairs below a level, at most that share is wrong on average, if pairs depend on each other in
+            such a way that they are large together.
+
+        Raises
+        ------
+        ValueError
+            If there are no p-values, or `method` is another.
+        """
+        if self.pvalues is None:
+            raise ValueError(
+                _NO_INFERENCE if self.stderr is None else "groups leave no p-values: see cka_test"
+            )
+        if method not in ("holm", "bh"):
+            raise ValueError(f"method: expected 'holm' or 'bh', got {method!r}")
+        once = ~np.isnan(self.pvalues)
+        mirrored = self.rows == self.columns and np.array_equal(self.pvalues, self.pvalues.T, equal_nan=True)
+        if mirrored:
+            once &= np.triu(np.ones(self.shape, dtype=bool))
+        adjusted = np.full(self.shape, np.nan)
+        adjusted[once] = _adjusted(self.pvalues[once], method)
+        return np.fmax(adjusted, adjusted.T) if mirrored else adjusted
+
+    @property
+    def not_above_chance(self) -> NDArray[np.bool_] | None:
+        """Which pairs print and figures mark: adjusted p-value ("bh") of 0.05 or more; None: not known."""
+        if self.pvalues is None:
+            return None
+        marked: NDArray[np.bool_] = self.adjusted_pvalues("bh") >= LEVEL
+        return marked
 
     def equals(self, other: object) -> bool:
-        """Return whether `other` has the same values (nan equals nan), names and settings."""
+        """Return whether `other` has the same values (nan equals nan), names and settings.
+
+        Where they come from, `provenance`, may differ.
+        """
         return (
             isinstance(other, Comparison)
-            and self.settings() == other.settings()
-            and np.array_equal(self.values, other.values, equal_nan=True)
-            and (self.chance is None) == (other.chance is None)
-            and (
-                self.chance is None
-                or other.chance is None
-                or np.array_equal(self.chance, other.chance, equal_nan=True)
-            )
+            and {**self.settings(), "provenance": None} == {**other.settings(), "provenance": None}
+            and self.arrays().keys() == other.arrays().keys()
+            and all(np.array_equal(x, other.arrays()[name], True) for name, x in self.arrays().items())
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -233,14 +375,20 @@ class Comparison:
     def title(self) -> str:
         """What the numbers are, such as ``"CKA, linear"`` or ``"unbiased CKA, RBF(bandwidth=0.5)"``."""
         unbiased = "unbiased " if self.estimator == "unbiased" else ""
-        return f"{unbiased}CKA, {self.kernel}{self._unless_exact}"
+        return f"{unbiased}{self.measure_name}, {self.kernel}{self._unless_exact}"
+
+    @property
+    def measure_name(self) -> str:
+        """The measure as figures and tables call it, such as ``"CKA"`` or ``"RSA (cosine)"``."""
+        return MEASURE_NAMES[self.measure]
 
     @property
     def _unless_exact(self) -> str:
         return "" if self.method == "exact" else f", {self.method}"
 
     def settings(self) -> dict[str, Any]:
-        """Return everything but `values` and `chance`, as what JSON can hold."""
+        """Return everything but `arrays`, as what JSON can hold."""
+        inference = {"pvalue_method": self.pvalue_method, "n_groups": self.n_groups}
         return {
             "rows": list(self.rows),
             "columns": list(self.columns),
@@ -250,8 +398,51 @@ class Comparison:
             "models": list(self.models),
             "warnings": list(self.warnings),
             "method": self.method,
-            "provenance": dict(self.provenance),
+            "measure": self.measure,
+            **({} if self.stderr is None else inference),
+            "provenance": _plain(self.provenance),
         }
+
+
+LEVEL = 0.05  # of the pairs that figures mark
+_NO_INFERENCE = "compare with inference=True to know how sure the values are"
+
+
+def _adjusted(p: NDArray[np.float64], method: str) -> NDArray[np.float64]:
+    order, count = np.argsort(p, kind="stable"), len(p)
+    adjusted = np.empty(count)
+    if method == "holm":
+        adjusted[order] = np.maximum.accumulate(p[order] * np.arange(count, 0, -1))
+    else:
+        steps = p[order] * count / np.arange(1, count + 1)
+        adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    return np.minimum(adjusted, 1.0)
+
+
+_EXCHANGED = {"rows": "columns", "columns": "rows"}
+
+
+def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in the types of JSON."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    return copied
+
+
+class _Frozen(dict[str, Any]):
+    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("provenance cannot be changed; dict(m.provenance) is a copy")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+def _frozen(value: Any) -> Any:
+    """Return what JSON gave in types that cannot be changed."""
+    if isinstance(value, dict):
+        return _Frozen({key: _frozen(item) for key, item in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 _BY_POSITION = "layers are chosen by name, list of names or ':', and by position in .values"

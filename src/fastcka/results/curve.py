@@ -50,7 +50,7 @@ def curve(
     if reference is not None:
         found = [m.values[:, _column(m, reference)] for m in matrices]
         parts[f"with {_shown(reference)}"] = np.array(found)
-    chance = [_values(m, which, m.chance) for m in matrices if m.chance is not None]
+    chance = [_values(m, which, m.beside) for m in matrices if m.beside is not None]
 
     n_rows = len(matrix.rows)
     if ax is None:
@@ -86,6 +86,15 @@ def curve(
             known = "undefined" in ax.get_legend_handles_labels()[1]
             area = (x[i] - step / 2, x[i] + step / 2)
             ax.axvspan(*area, zorder=0, label=None if known else "undefined", **UNDEFINED)
+    if not others and matrix.stderr is not None and matrix.unbiased is not None:
+        # Intervals are those of unbiased CKA, which is beside what is shown.
+        unbiased = _values(matrix, which, matrix.unbiased)
+        reach = _values(matrix, which, matrix.confidence_interval()[1]) - unbiased
+        name = "95 %" if matrix.estimator == "unbiased" else "unbiased, 95 %"
+        name = name if label is None else f"{label}, {name}"
+        ax.errorbar(x, unbiased, reach, fmt="none", ecolor=color, elinewidth=1, capsize=2, label=name)
+        if matrix.estimator != "unbiased":
+            ax.plot(x, unbiased, color=color, linewidth=0.8, alpha=0.7)
     if chance:
         known = "chance" in ax.get_legend_handles_labels()[1]
         ax.plot(x, np.mean(chance, axis=0), ":", color=color, label=None if known else "chance")

@@ -140,8 +140,11 @@ heatmap.drawNames = function (picture) {
   const [rowNames, columnNames, corner, rowTitle] = [group("x"), group("-y"), group("x -y"), group("x y")];
   svg("rect", { class: "ground", x: 0, y: 0, width: left - 1, height: bottom + 1 }, rowNames);
   this.drawRowNames(rowNames);
-  const ground = { class: "ground", x: 0, y: bottom + 1 };
-  const grounds = [svg("rect", { ...ground, width: left + width }, columnNames), svg("rect", { ...ground, width: left - 1 }, corner)];
+  const edge = 5; // pixels by which the first names may stand out where cells are small
+  const grounds = [
+    svg("rect", { class: "ground", x: left - 1, y: bottom + 1, width: width + 1 }, columnNames),
+    svg("rect", { class: "ground", x: 0, y: bottom + edge, width: left - edge }, corner),
+  ];
   const below = bottom + 6 + nameAlong(columnNames, columnLabels, this.cell, left, bottom + 6, this.found.columns);
   const [right, high] = titleBelow(corner, left, Math.min(width, at.clientWidth - left - 8), below + 10, axisTitles[1]);
   const end = below + 8 + high;
@@ -205,6 +208,8 @@ heatmap.stick = function () {
     group.setAttribute("transform", `translate(${x} ${y})`);
   }
 };
+
+heatmap.at.setAttribute("aria-label", `Heat map of ${models.join(" × ")}`);
 
 // Pointer and keys ---------------------------------------------------------------------------------------------
 

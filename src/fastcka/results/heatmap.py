@@ -7,7 +7,8 @@ used only to make a figure when no Axes is given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +26,11 @@ except ImportError as error:
     raise ImportError('plotting needs matplotlib: pip install "fastcka[plot]"') from error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
+    from matplotlib.collections import QuadMesh
     from numpy.typing import NDArray
 
     from .comparison import Comparison
@@ -56,50 +60,21 @@ def heatmap(
     ax = checked(ax)
     if highlight not in (None, "best"):
         raise ValueError(f"highlight: expected None or 'best', got {highlight!r}")
-    low = _lowest(matrix) if vmin == "auto" else vmin
-    if isinstance(low, str):
-        raise ValueError(f"vmin: expected a number or 'auto', got {vmin!r}")
-    if not low < vmax:
-        raise ValueError(f"vmin, vmax: expected vmin < vmax, got {low!r} and {vmax!r}")
-    label = matrix.title if label is None else label
+    low = scale([matrix], vmin, vmax)
+    if label is None:
+        explained = matrix.beside is not None and _annotated(matrix, annotate)
+        label = f"{matrix.title} (in parentheses: chance)" if explained else matrix.title
     n_rows, n_columns = matrix.shape
     if ax is None:
         ax, cell = _new_figure(matrix, label)
     else:
         box = ax.get_window_extent()
         cell = min(box.width / n_columns, box.height / n_rows) * 72 / ax.figure.dpi
-    values = np.where(np.abs(matrix.values - low) < ROUNDING, low, matrix.values)
-    defined = values[~np.isnan(values)]
-
-    # Quadrilaterals, not an image: sharp at any zoom of a PDF. Edges in the colour of the face close the
-    # hairlines that viewers show between neighbours.
-    mesh = ax.pcolormesh(
-        np.arange(n_columns + 1) - 0.5,
-        np.arange(n_rows + 1) - 0.5,
-        np.ma.masked_invalid(values),
-        cmap=_colors(cmap, low, vmax).with_extremes(under=BELOW),
-        vmin=low,
-        vmax=vmax,
-        edgecolors="face",
-        linewidth=0.2,
-    )
-    ax.set(aspect="equal", xlim=(-0.5, n_columns - 0.5), ylim=(-0.5, n_rows - 0.5))
-    ax.grid(visible=False)
-    name_layers(ax.xaxis, matrix.columns, matrix.models[1], cell)
-    name_layers(ax.yaxis, matrix.rows, matrix.models[0], cell)
+    mesh, keys = draw(matrix, ax, cell, (low, vmax), cmap, annotate, fmt, highlight)
     if title is not None:
         ax.set_title(title)
-    if annotate or (annotate is None and max(n_rows, n_columns) <= MOST_WRITTEN_IN):
-        fmt = _decimals(matrix, highlight) if fmt is None else fmt
-        _write_values(ax, matrix, mesh.cmap(mesh.norm(values)), fmt)
-    keys = []
-    if defined.size < values.size:
-        # The mesh is transparent where it is masked: hatch what lies under it.
-        ax.add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, zorder=0, **UNDEFINED))
-        keys.append(Patch(label="undefined", **UNDEFINED))
-    if highlight == "best":
-        key = _frame_best(ax, matrix, cell)
-        keys += [key] if colorbar else []  # above the cells it would meet the title
+    if highlight and not colorbar:
+        keys.pop()  # above the cells it would meet the title
     if keys:
         where, anchor = ("upper left", (1, 0)) if colorbar else ("lower right", (1, 1))
         ax.legend(handles=keys, loc=where, bbox_to_anchor=anchor, fontsize="small", frameon=False)
@@ -107,11 +82,117 @@ def heatmap(
         # Beside the Axes, not carved out of it: 0.1 inch away, 0.13 inch wide, as high as the heat map.
         beside = ax.figure.dpi_scale_trans + ScaledTranslation(1, 0, ax.transAxes)
         strip = ax.inset_axes((0.1, 0, 0.13, 1), transform=blended_transform_factory(beside, ax.transAxes))
-        below, above = (defined < low).any(), (defined > vmax + ROUNDING).any()
-        extend = ("both" if above else "min") if below else ("max" if above else "neither")
-        bar = ax.figure.colorbar(mesh, cax=strip, extend=extend, label=wrapped(label, n_rows * cell))
-        bar.ax.tick_params(labelsize=font_size())
+        add_colorbar(mesh, [matrix], wrapped(label, n_rows * cell), cax=strip)
     return ax
+
+
+def difference(
+    matrix: Comparison,
+    other: Comparison,
+    ax: Axes | None,
+    *,
+    limit: float | None,
+    cmap: str,
+    annotate: bool | None,
+    fmt: str,
+    title: str | None,
+    label: str | None,
+    colorbar: bool,
+) -> Axes:
+    """Draw the heat map of `CKAMatrix.plot_difference`."""
+    if (matrix.rows, matrix.columns) != (other.rows, other.columns):
+        raise ValueError("other: expected a comparison of layers with the same names, in the same order")
+    change = dataclasses.replace(matrix, values=matrix.values - other.values, chance=None)
+    if limit is None:
+        largest = np.max(np.abs(change.values), where=~np.isnan(change.values), initial=0.01)
+        limit = float(np.ceil(largest * 20 - ROUNDING) / 20)
+    if label is None:
+        same = matrix.title == other.title
+        label = f"difference in {matrix.title}" if same else f"{matrix.title} − {other.title}"
+    return heatmap(
+        change,
+        ax,
+        vmin=-limit,
+        vmax=limit,
+        cmap=cmap,
+        annotate=annotate,
+        fmt=fmt,
+        highlight=None,
+        title=title,
+        label=label,
+        colorbar=colorbar,
+    )
+
+
+def scale(matrices: Sequence[Comparison], vmin: float | str, vmax: float) -> float:
+    """Return the lower end of a colour scale: `vmin`, or what "auto" means for these matrices."""
+    low = min(map(_lowest, matrices)) if vmin == "auto" else vmin
+    if isinstance(low, str):
+        raise ValueError(f"vmin: expected a number or 'auto', got {vmin!r}")
+    if not low < vmax:
+        raise ValueError(f"vmin, vmax: expected vmin < vmax, got {low!r} and {vmax!r}")
+    return low
+
+
+def draw(
+    matrix: Comparison,
+    ax: Axes,
+    cell: float,
+    limits: tuple[float, float],
+    cmap: str,
+    annotate: bool | None,
+    fmt: str | None,
+    highlight: str | None,
+) -> tuple[QuadMesh, list[Patch]]:
+    """Draw cells of this many points, names and values; return the cells and what a key has to explain."""
+    low, high = limits
+    n_rows, n_columns = matrix.shape
+    values = np.where(np.abs(matrix.values - low) < ROUNDING, low, matrix.values)
+    # Quadrilaterals, not an image: sharp at any zoom of a PDF. Edges in the colour of the face close the
+    # hairlines that viewers show between neighbours.
+    mesh = ax.pcolormesh(
+        np.arange(n_columns + 1) - 0.5,
+        np.arange(n_rows + 1) - 0.5,
+        np.ma.masked_invalid(values),
+        cmap=_colors(cmap, low, high).with_extremes(under=BELOW),
+        vmin=low,
+        vmax=high,
+        edgecolors="face",
+        linewidth=0.2,
+    )
+    ax.set(aspect="equal", xlim=(-0.5, n_columns - 0.5), ylim=(-0.5, n_rows - 0.5))
+    ax.grid(visible=False)
+    name_layers(ax.xaxis, matrix.columns, matrix.models[1], cell)
+    name_layers(ax.yaxis, matrix.rows, matrix.models[0], cell)
+    if _annotated(matrix, annotate):
+        fmt = _decimals(matrix, highlight) if fmt is None else fmt
+        _write_values(ax, matrix, mesh.cmap(mesh.norm(values)), fmt)
+    keys = []
+    marked = matrix.not_above_chance
+    if marked is not None and marked.any():
+        keys.append(_hatch(ax, marked))
+    if np.isnan(values).any():
+        # The mesh is transparent where it is masked: hatch what lies under it.
+        ax.add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, zorder=0, **UNDEFINED))
+        keys.append(Patch(label="undefined", **UNDEFINED))
+    if highlight == "best":
+        keys.append(_frame_best(ax, matrix, cell))
+    return mesh, keys
+
+
+def _annotated(matrix: Comparison, annotate: bool | None) -> bool:
+    """Return whether values are written into the cells."""
+    return max(matrix.shape) <= MOST_WRITTEN_IN if annotate is None else annotate
+
+
+def add_colorbar(mesh: QuadMesh, matrices: Sequence[Comparison], label: str, **where: Any) -> None:
+    """Draw the colour bar of `mesh`, with ends for values of the matrices that lie beyond the scale."""
+    low, high = mesh.get_clim()
+    below = any((m.values < low - ROUNDING).any() for m in matrices)
+    above = any((m.values > high + ROUNDING).any() for m in matrices)
+    extend = ("both" if above else "min") if below else ("max" if above else "neither")
+    bar = mesh.axes.figure.colorbar(mesh, extend=extend, label=label, **where)
+    bar.ax.tick_params(labelsize=font_size())
 
 
 def _new_figure(matrix: Comparison, label: str) -> tuple[Axes, float]:
@@ -161,6 +242,14 @@ def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> Patch:
     return key
 
 
+def _hatch(ax: Axes, marked: NDArray[np.bool_]) -> Patch:
+    """Hatch the cells that are not above chance; return what the legend shows of it."""
+    style = {"fill": False, "hatch": "////", "edgecolor": "#9a9a9a", "linewidth": 0}
+    for i, j in np.argwhere(marked):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **style))
+    return Patch(label="not above chance", **style)
+
+
 def _decimals(matrix: Comparison, highlight: str | None) -> str:
     """Return two decimals or, if best matches are framed, as many up to four as tell them from the others."""
     digits = 2
@@ -197,6 +286,6 @@ def _write_values(ax: Axes, matrix: Comparison, colors: NDArray[np.float64], fmt
 
 def _number(value: float, fmt: str) -> str:
     text = format(value, fmt)
-    if text.startswith("-") and not any(digit in text for digit in "123456789"):
+    if text.startswith(("-", "+")) and not any(digit in text for digit in "123456789"):
         text = text[1:]  # no -0.00
     return text.replace("-", "−")

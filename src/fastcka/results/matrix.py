@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from . import containers
 from .comparison import Comparison
 from .labels import count_layers
-from .table import printed, table
+from .table import heading, printed, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CKAMatrix(Comparison):
-    """CKA of every row layer with every column layer.
+    """CKA, or another measure, of every row layer with every column layer.
 
     Attributes
     ----------
@@ -33,8 +33,10 @@ class CKAMatrix(Comparison):
         Layer names, ``La`` and ``Lb`` of them.
     kernel : str
         The kernel with its settings, such as ``"linear"`` or ``"RBF(bandwidth=0.5)"``.
-    estimator : {"biased", "unbiased"}
-        The HSIC estimator used in all three terms.
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}
+        What the values are; see `cka_matrix`.
+    estimator : {"biased", "unbiased"} or None
+        The HSIC estimator used in all three terms of CKA; None for other measures.
     n_samples : int
         The number of samples that both sides saw.
     models : (str, str)
@@ -87,7 +89,7 @@ class CKAMatrix(Comparison):
         if undefined := self.values.size - defined.size:
             values += f", {undefined} nan"
         return (
-            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator}"
+            f"CKAMatrix({' x '.join(sides)}, {self.kernel}, {self.estimator or self.measure_name}"
             f"{self._unless_exact}, n_samples={self.n_samples}, {values})"
         )
 
@@ -98,7 +100,7 @@ class CKAMatrix(Comparison):
     def _repr_html_(self) -> str:
         from . import page
 
-        return page.html_table(self.title, table(self))
+        return page.html_table(heading(self), table(self))
 
     # Pictures -----------------------------------------------------------------------------------------------
 
@@ -142,7 +144,8 @@ class CKAMatrix(Comparison):
         title : str, optional
             Title of the Axes.
         label : str, optional
-            Label of the colour bar; None: `title` of the matrix, its kernel and estimator.
+            Label of the colour bar; None: `title` of the matrix, its kernel and estimator, and what stands in
+            parentheses.
         colorbar : bool
             Draw the colour bar to the right of the heat map.
 
@@ -173,6 +176,62 @@ class CKAMatrix(Comparison):
             colorbar=colorbar,
         )
 
+    def plot_difference(
+        self,
+        other: CKAMatrix,
+        ax: Axes | None = None,
+        *,
+        limit: float | None = None,
+        cmap: str = "RdBu_r",
+        annotate: bool | None = None,
+        fmt: str = "+.2f",
+        title: str | None = None,
+        label: str | None = None,
+        colorbar: bool = True,
+    ) -> Axes:
+        """Draw a heat map of these values minus those of another comparison of layers with the same names.
+
+        White is no difference, red means higher here, blue lower. Needs matplotlib (``pip install
+        "fastcka[plot]"``).
+
+        Parameters
+        ----------
+        other : CKAMatrix
+            With the same rows and columns: after other training, from another seed, with another kernel.
+        ax : matplotlib Axes, optional
+            As for `plot`.
+        limit : float, optional
+            The colour scale goes from ``-limit`` to ``limit``; None: the largest difference, rounded up to a
+            multiple of 0.05.
+        cmap, annotate, fmt, title, label, colorbar
+            As for `plot`.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        TypeError
+            If `ax` is not an Axes.
+        ValueError
+            If the layers of `other` have other names, or `limit` is not above zero.
+        """
+        from .heatmap import difference
+
+        return difference(
+            self,
+            other,
+            ax,
+            limit=limit,
+            cmap=cmap,
+            annotate=annotate,
+            fmt=fmt,
+            title=title,
+            label=label,
+            colorbar=colorbar,
+        )
+
     def plot_curve(
         self,
         ax: Axes | None = None,
@@ -187,7 +246,7 @@ class CKAMatrix(Comparison):
 
         The curve is the similarity of each row layer to its namesake (see `counterparts`) or, when some have
         none, to its best match (see `best_matches`); legend and y axis say which. A dotted curve is the
-        chance level, where it is known. Needs matplotlib (``pip install "fastcka[plot]"``).
+        chance level, where it is known and not zero. Needs matplotlib (``pip install "fastcka[plot]"``).
 
         Parameters
         ----------
@@ -239,7 +298,7 @@ class CKAMatrix(Comparison):
         ----------
         tidy : bool
             Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
-            ``cka`` and, where it is known, ``chance``.
+            the value under the name of the measure, such as ``cka``, and, where it is known, ``chance``.
         """
         return containers.to_pandas(self, tidy)
 
@@ -272,13 +331,10 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        matrices = {"values": self.values}
-        if self.chance is not None:
-            matrices["chance"] = self.chance
-        saved.write(path, self.settings(), matrices)
+        saved.write(path, type(self).__name__, self.settings(), self.arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CKAMatrix:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote.
 
         Raises
@@ -289,4 +345,4 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        return saved.read(path, cls)
+        return saved.read(path, cls.__name__, cls)

@@ -104,6 +104,11 @@ function pair(i, j) {
   return [[models[0], rows[i]], [models[1], columns[j]], ...known];
 }
 
+// Set a text that may be broken within names.
+function setBreakable(element, text) {
+  element.append(...text.split(/(?<=[._/])(?=[^\W\d])/u).flatMap((piece, k) => (k ? [document.createElement("wbr"), piece] : [piece])));
+}
+
 function showDetails(entries, x, y) {
   const list = document.createElement("dl");
   for (const [term, text] of entries) {
@@ -130,8 +135,12 @@ curve.lines = function () {
     marker: (r) => `m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`, // a disc
     values: partner.map((j, i) => values[i][j] ?? null),
   };
-  if (reference === "") return [own];
-  return [own, {
+  const chance = !data.chance ? [] : [{
+    name: "chance level of the first", style: "chance", marker: () => "",
+    values: partner.map((j, i) => data.chance[i][j] ?? null),
+  }];
+  if (reference === "") return [own, ...chance];
+  return [own, ...chance, {
     name: `each layer of ${models[0]} with ${columns[reference]} of ${models[1]}`, style: "chosen",
     marker: (r) => `m${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}z`, // a square
     values: values.map((row) => row[reference]),
@@ -197,6 +206,7 @@ function choose(j) {
   redraw(curve);
 }
 
+byId("column-model").textContent = models[1];
 columns.forEach((name, j) => byId("reference").append(new Option(name, j)));
 byId("reference").addEventListener("change", () => redraw(curve));
 
@@ -230,11 +240,11 @@ function fillTable() {
   html("caption", { textContent: `Rows: layers of ${models[0]}. Columns: layers of ${models[1]}.` }, table);
   const head = html("tr", {}, html("thead", {}, table));
   html("td", {}, head);
-  for (const name of columns) html("th", { scope: "col", textContent: name }, head);
+  for (const name of columns) setBreakable(html("th", { scope: "col" }, head), name);
   const body = html("tbody", {}, table);
   rows.forEach((name, i) => {
     const line = html("tr", {}, body);
-    html("th", { scope: "row", textContent: name }, line);
+    setBreakable(html("th", { scope: "row" }, line), name);
     for (const value of values[i]) html("td", { textContent: format(value) }, line);
   });
 }

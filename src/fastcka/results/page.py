@@ -17,7 +17,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._files import atomic_write
+from . import provenance
 from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
     from .comparison import Comparison as CKAMatrix
 
+MOST_WARNINGS = 5  # that are shown without a click
 _SCRIPTS = ("page.js", "heatmap.js", "tools.js")  # joined, in this order
 
 _PAGE = """\
@@ -38,16 +40,15 @@ _PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src '{style_hash}'; script-src '{script_hash}'">
+style-src '{style_hash}'; script-src {script_hashes}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<title>{name}</title>
+<title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
-<h1>{name}</h1>
-<p>{summary}</p>
-{warnings}
+{above}
+<div id="head">{head}</div>
 <noscript><p>The pictures need JavaScript; the best matches and the settings are below.</p></noscript>
 <h2 class="drawn">Every layer with every layer</h2>
 <p class="hint" id="map-hint">Point at a cell, or tap it, for its value. Or move with the arrow keys, Home,
@@ -65,26 +66,24 @@ below.</p>
 <input id="high" type="number" step="0.05" value="1" autocomplete="off"></label>
 <button id="whole" type="button">0 to 1</button> <button id="fit" type="button">Fit to values</button></span>
 </div>
-<div id="heatmap" tabindex="0" role="application" aria-label="Heat map of {name}"
-aria-describedby="map-hint"></div>
+<div id="heatmap" tabindex="0" role="application" aria-describedby="map-hint"></div>
 <p class="tools"><button id="csv" type="button">Download values (CSV)</button>
 <button id="svg" type="button">Download map (SVG)</button></p>
 <details id="all"><summary>All values as a table</summary>
 <div id="table" class="scroll" tabindex="0" role="region" aria-label="All values"></div></details>
 <h2 class="drawn">Similarity over depth</h2>
 <ul id="legend"></ul>
-<p class="tools"><label>Add layer of {column_model}:
+<p class="tools"><label>Add layer of <span id="column-model"></span>:
 <select id="reference" autocomplete="off"><option value="">none</option></select></label></p>
 <div id="curve"></div>
 <h2>Best matches</h2>
 <div id="matches" class="scroll">{matches}</div>
 <h2>Settings</h2>
-<dl>{settings}</dl>
-{provenance}
+<div id="settings">{settings}</div>
 <p id="spoken" role="status"></p>
 <div id="details" aria-hidden="true" hidden></div>
 <script type="application/json" id="data">{data}</script>
-<script>{script}</script>
+{scripts}
 </body>
 </html>
 """
@@ -98,31 +97,41 @@ def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
 
 def page(matrix: CKAMatrix) -> str:
     """Return the page as HTML."""
-    style, script = _asset("page.css"), "".join(_asset(name) for name in _SCRIPTS)
-    row_model, column_model = matrix.models
+    return document(" × ".join(matrix.models), parts(matrix))
+
+
+def parts(matrix: CKAMatrix, heading: str = "h1") -> dict[str, str]:
+    """Return what differs from one comparison to the next: the contents of the elements with these ids."""
+    name, summary = " × ".join(matrix.models), f"{matrix.title}, {matrix.n_samples} samples"
+    return {
+        "head": f"<{heading}>{escape(name)}</{heading}>\n<p>{escape(summary)}</p>\n{_warnings(matrix)}",
+        "matches": _matches(matrix),
+        "settings": f"<dl>{_described(_settings(matrix))}</dl>\n{_provenance(matrix)}",
+        "data": _data(matrix),
+    }
+
+
+def document(title: str, parts: Mapping[str, str], *, above: str = "", first: str = "") -> str:
+    """Return a page with these parts, with HTML `above` them; the script `first` runs before the others."""
+    style = asset("page.css")
+    scripts = [script for script in (first, "".join(asset(name) for name in _SCRIPTS)) if script]
     return _PAGE.format(
-        name=escape(f"{row_model} × {column_model}"),
-        summary=escape(f"{matrix.title}, {matrix.n_samples} samples"),
-        column_model=escape(column_model),
-        warnings=_warnings(matrix),
-        matches=_matches(matrix),
-        settings=_described(_settings(matrix)),
-        provenance=_provenance(matrix),
-        data=_data(matrix),
+        **parts,
+        title=escape(title),
+        above=above,
         style=style,
         style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        script_hashes=" ".join(f"'{_hash(script)}'" for script in scripts),
     )
 
 
 def html_table(caption: str, lines: Iterable[Iterable[str]]) -> str:
     """Return a plain HTML table: the first line and the first cell of each line are headings."""
-    first, *others = (list(line) for line in lines)
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in first)
+    first, *others = (list(map(_breakable, line)) for line in lines)
+    head = "".join(f"<th>{cell}</th>" for cell in first)
     body = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, *cells in others
+        f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in others
     )
     return (
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
@@ -130,7 +139,13 @@ def html_table(caption: str, lines: Iterable[Iterable[str]]) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def _breakable(text: str) -> str:
+    """Return text as HTML that may be broken within names, but not within numbers."""
+    return re.sub(r"(?<=[._/])(?=[^\W\d])", "<wbr>", escape(text))
+
+
+def asset(name: str) -> str:
+    """Return a file of this folder."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -140,6 +155,9 @@ def _hash(text: str) -> str:
 
 def _warnings(matrix: CKAMatrix) -> str:
     items = "".join(f"<li>{escape(_with_network(text, matrix))}</li>" for text in matrix.warnings)
+    n = len(matrix.warnings)
+    if n > MOST_WARNINGS:
+        return f'<details class="warnings"><summary>{n} warnings</summary><ul>{items}</ul></details>'
     return f'<ul class="warnings">{items}</ul>' if items else ""
 
 
@@ -175,7 +193,8 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
         ("rows", f"{rows}, {count_layers(len(matrix.rows))}"),
         ("columns", f"{columns}, {count_layers(len(matrix.columns))}"),
         ("kernel", matrix.kernel),
-        ("estimator", matrix.estimator),
+        ("measure", matrix.measure_name),
+        *([("estimator", matrix.estimator)] if matrix.estimator else []),
         ("method", matrix.method),
         ("samples", str(matrix.n_samples)),
         ("written by", f"fastcka {__version__}"),
@@ -188,11 +207,12 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
 
 def _provenance(matrix: CKAMatrix) -> str:
     """Return where the numbers come from, folded up; nothing where the matrix does not know."""
-    known = matrix.provenance
-    if not known:
+    entries = provenance.entries(matrix)
+    if not entries:
         return ""
-    entries = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in known.items()]
-    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl></details>"
+    lines = provenance.by_layer(matrix)
+    table = f'<div id="layers" class="scroll">{html_table("Each layer", lines)}</div>' if lines else ""
+    return f"<details><summary>Provenance</summary><dl>{_described(entries)}</dl>{table}</details>"
 
 
 def _described(entries: Iterable[tuple[str, str]]) -> str:
@@ -201,16 +221,16 @@ def _described(entries: Iterable[tuple[str, str]]) -> str:
 
 def _matches(matrix: CKAMatrix) -> str:
     """Return the table of best matches; the script makes it sortable."""
-    head = ["layer", "best match", "CKA"]
+    head = ["layer", "best match", matrix.measure_name]
     lines = [[m.row, m.column or "none", _number(m.value)] for m in matrix.best_matches()]
     namesakes = _namesakes(matrix)
     if namesakes is not None:
-        head.append("CKA with its namesake")
+        head.append(f"{matrix.measure_name} with its namesake")
         for i, j in enumerate(namesakes):
             lines[i].append(_number(matrix.values[i, j]))
-    if matrix.chance is not None:
+    if matrix.beside is not None:
         head.append("chance")
-        for line, values, level in zip(lines, matrix.values, matrix.chance, strict=True):
+        for line, values, level in zip(lines, matrix.values, matrix.beside, strict=True):
             line.append(_number(np.nan if np.isnan(values).all() else level[np.nanargmax(values)]))
     rows, columns = matrix.models
     return html_table(f"{rows}: every layer and its best match in {columns}", [head, *lines])
@@ -225,9 +245,15 @@ def _data(matrix: CKAMatrix) -> str:
 
     `fields` are what is known of each pair. The first is drawn; all are shown on hover.
     """
-    fields = [{"name": "CKA", "values": _nullable(matrix.values.tolist())}]
+    fields = [{"name": matrix.measure_name, "values": _nullable(matrix.values.tolist())}]
     if matrix.chance is not None:
         fields.append({"name": "chance", "values": _nullable(matrix.chance.tolist())})
+    if matrix.stderr is not None and matrix.unbiased is not None:
+        low, high = matrix.confidence_interval()
+        shown = {"unbiased": matrix.unbiased, "95 % from": low, "95 % to": high}
+        if matrix.pvalues is not None:
+            shown["p-value"] = matrix.pvalues
+        fields += [{"name": name, "values": _nullable(part.tolist())} for name, part in shown.items()]
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {
@@ -239,6 +265,7 @@ def _data(matrix: CKAMatrix) -> str:
         "axisTitles": [axis_title(matrix.models[0], row_prefix), axis_title(matrix.models[1], column_prefix)],
         "namesakes": _namesakes(matrix),
         "fields": fields,
+        "chance": None if matrix.beside is None else fields[1]["values"],
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")

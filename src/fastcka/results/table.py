@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import provenance
 from .labels import axis_title, short_names
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_TABLE = 12  # layers on a side of a printed table
 ELLIPSIS = "..."
+CHANCE = "°"  # beside a value that is not above chance
 
 
 def table(matrix: Comparison) -> list[list[str]]:
@@ -31,15 +33,8 @@ def table(matrix: Comparison) -> list[list[str]]:
     return lines
 
 
-def printed(matrix: Comparison) -> str:
-    """Return the table under a title, in blocks of columns where the terminal is too narrow for all.
-
-    What is known of the provenance in one word or number follows.
-
-    Where column labels are long, numbers stand for them and are listed below; so for rows, where it is very
-    narrow.
-    """
-    width = max(shutil.get_terminal_size().columns, 16)
+def heading(matrix: Comparison) -> str:
+    """Return the title of the table."""
     rows, columns = (
         axis_title(model, short_names(names)[1])
         for model, names in zip(matrix.models, (matrix.rows, matrix.columns), strict=True)
@@ -47,7 +42,20 @@ def printed(matrix: Comparison) -> str:
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
     if matrix.beside is not None:
         title += "; chance level in parentheses"
+    if matrix.not_above_chance is not None and matrix.not_above_chance.any():
+        title += f"; {CHANCE} not above chance"
+    return title
+
+
+def printed(matrix: Comparison) -> str:
+    """Return the table under a title, in blocks of columns where the terminal is too narrow for all.
+
+    Where column labels are long, numbers stand for them and are listed below; so for rows, where it is very
+    narrow. Where the values come from follows in one line.
+    """
+    width = max(shutil.get_terminal_size().columns, 16)
     lines = table(matrix)
+    title = heading(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
     names = _numbered(column_labels, len(matrix.columns))
     numbered = [["", *names], *lines[1:]]
@@ -61,9 +69,8 @@ def printed(matrix: Comparison) -> str:
         names = _numbered(row_labels, len(matrix.rows))
         lines[1:] = [[name, *line[1:]] for name, line in zip(names, lines[1:], strict=True)]
         keys.append(_key("rows", names, row_labels))
-    known = {name: value for name, value in matrix.provenance.items() if isinstance(value, str | int | float)}
-    if known:
-        keys.append("provenance: " + ", ".join(f"{name} {value}" for name, value in known.items()))
+    if origin := provenance.in_one_line(matrix):
+        keys.append(origin)
     blocks = ("\n".join(aligned(block)) for block in _blocks(lines, width))
     return "\n".join([_filled(title, width), "\n\n".join(blocks), *(_filled(key, width) for key in keys)])
 
@@ -82,6 +89,9 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 def _cell(matrix: Comparison, i: int, j: int) -> str:
     value = f"{matrix.values[i, j]:.3f}"
+    marked = matrix.not_above_chance
+    if marked is not None and marked[i, j]:
+        value += CHANCE
     level = matrix.beside
     return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
 

@@ -8,22 +8,24 @@
 >>> layers["1"].shape
 (100, 8)
 
-:func:`extract` keeps activations, in memory or on disk; :func:`compare` gives CKA of the layers of two models
-without keeping more than it must; :func:`cka` and :func:`cka_loss` are differentiable. All of it needs
-``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports torch.
+:func:`extract` keeps activations, in memory or on disk; :func:`compare` and :func:`compare_models` give CKA
+of the layers of two models, or more, without keeping more than they must; :func:`cka` and :func:`cka_loss`
+are differentiable. All of it needs ``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports
+torch.
 
 The way of a batch, module by module::
 
-    _loaders, _order   what a loader is, how many samples it gives, and whether always in the same order
-    _inputs            a batch becomes the call of a model; masks and ids are found in it
-    _select            which layers were asked for;  _outputs  the tensors in what a module returns
-    _axes, _masks      what the axes of a layer are, and which mask is for it
-    _pool              activations become rows
-    _capture, _state   the model runs with hooks, and is left as it was
-    _rows, _report     the rows of one batch, and what is wrong with them
-    _extract           keeps them: _kept in memory, _written on disk
-    _compare, _pairs   two models on the same samples;  _collect  from their batches to CKA
-    _loss, _alignment  CKA of two tensors with gradients
+    _loaders    what a loader is, how many samples it gives, in which order, and how they are called
+    _inputs     a batch becomes the call of a model; masks and ids are found in it
+    _select     which layers were asked for, and the tensors in what a module returns
+    _axes       what the axes of a layer are;  _masks  which positions count, and for whom
+    _pool       activations become rows
+    _capture    the model runs with hooks;  _state  and is left as it was;  _rows  what one batch gave
+    _extract    keeps the rows: _kept  in memory, _written  on disk
+    _compare    two models, _models  any number of them: _runs  on the same samples, _collect  batch by batch,
+                _ways  to CKA by the core, _device  or on the device where the activations are
+    _loss       CKA of two tensors, _gradients  with gradients in closed form
+    _common     what several of these share
 """
 
 from __future__ import annotations
@@ -38,5 +40,6 @@ from ._compare import compare
 from ._extract import extract
 from ._kept import Extracted
 from ._loss import cka, cka_loss
+from ._models import compare_models
 
-__all__ = ["Extracted", "cka", "cka_loss", "compare", "extract"]
+__all__ = ["Extracted", "cka", "cka_loss", "compare", "compare_models", "extract"]

@@ -1,74 +1,191 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From the rows of two models, batch by batch, to CKA: which of three ways, and each of them.
+"""Run models over a loader and collect CKA: which of three ways, and how much memory each takes.
 
 A stream of moments takes memory with the square of the features, kept activations with the samples; both are
-exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator.
+exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them
+by the core, _device.py on the device where the activations are.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Protocol
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from .._arrays import ESTIMATORS, needs_float64
-from .._machine import size_in_words
+from .._arrays import byte_limit, check_estimator, needs_float64, unknown
+from .._machine import available_bytes, size_in_words
 from .._plan import plan
-from ..kernels import Kernel, Linear
-from ..results import CKAMatrix
-from ..similarity import cka_matrix
-from ..streaming import Method, StreamingCKA
-from ._kept import Kept
-from ._pool import Tensor
-from ._rows import Rows
-from ._types import as_array
+from .._progress import Report, check_progress, progress_report
+from ..kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
+from ..streaming import StreamingCKA
+from . import _device
+from ._capture import Capture
+from ._common import Tensor, in_one_line, say
+from ._loaders import Extent
+from ._rows import Rows, is_double, like
+from ._runs import Runs
+from ._state import evaluating, observing
+from ._ways import Collector, InWholeBatches, KeptRows, Outcome, Settings, Stream
 
-Settings = dict[str, Any]  # estimator, dtype, n_threads
-Batch = list[dict[str, Tensor]]  # of both models; or empty
-
-_FEWEST = ESTIMATORS["unbiased"]
+SEPARATOR = "/"  # between the name of a model and that of its layer
+METHODS = ("auto", "exact", "minibatch")
 
 
-class Collector(Protocol):
-    """Takes batches in, and gives CKA of all of them."""
+@dataclass(frozen=True)
+class Call:
+    """What the doors `compare` and `compare_models` were asked to do with the rows."""
 
-    words: str
+    method: str
+    kernel: Kernel
+    settings: Settings
+    limit: int
+    progress: bool | Report | None
+    what: str  # the name of the door
 
-    def add(self, a: Rows, b: Rows, left: int | None) -> None:
-        """Take in a batch of both models, after which `left` samples are to come, where that is known."""
+    @classmethod
+    def checked(
+        cls,
+        what: str,
+        method: object,
+        kernel: KernelLike,
+        estimator: str | None,
+        dtype: object,
+        n_threads: int | None,
+        max_bytes: int | str | None,
+        progress: bool | Report | None,
+    ) -> Call:
+        """Check the arguments that both doors have."""
+        chosen = resolve_kernel(kernel)
+        if estimator is not None:
+            estimator = check_estimator(estimator)
+        if not isinstance(method, str) or method not in METHODS:
+            raise unknown("method", method, METHODS)
+        if isinstance(chosen, Precomputed):
+            raise ValueError(
+                "kernel 'precomputed' is for Gram matrices, and layers of models give activations"
+            )
+        needs_float64((), dtype)  # checks it
+        check_progress(progress)
+        settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
+        limit = byte_limit(max_bytes) or available_bytes() // 2
+        return cls(method, chosen, settings, limit, progress, what)
 
-    def result(self) -> CKAMatrix:
-        """Return CKA of all batches."""
+
+def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
+    """Return CKA of the layers of two models or, `joint`, of all layers of any number of them."""
+    captures = runs.captures
+    devices = {reader.device for reader in runs.readers}
+    device = devices.pop() if len(devices) == 1 else None
+    if device is not None and not _device.computes(device, call.kernel):
+        device = None
+    for capture in captures:
+        capture.stay, capture.borrow = device is not None, True
+    extent = Extent(runs.loader, runs.n_samples)
+    collected: Collector | None = None
+    with ExitStack() as stack:
+        stack.enter_context(observing(runs.loader, runs.loader_b))
+        for capture in captures:
+            asks = capture.selection.asks_for_hidden_states
+            stack.enter_context(evaluating(capture.model, hidden_states=asks))
+            stack.enter_context(capture.watching())
+        report = stack.enter_context(progress_report(call.progress, call.what, unit="sample"))
+        for start, rows in runs:
+            n = rows[0].n_samples
+            total = extent.total(n)
+            batch = [c.complete(r) for c, r in zip(captures, rows, strict=True)]
+            if joint:
+                batch = [_as_one(batch, captures)]
+            if device is not None:
+                batch = [rows.on(device) for rows in batch]
+            if collected is None:
+                if lost := [text for capture in captures for text in capture.left_out()]:
+                    warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=3)
+                if doubtful := [text for capture in captures for text in capture.doubtful()]:
+                    warnings.warn(in_one_line(doubtful), UserWarning, stacklevel=3)
+                collected = collector(
+                    call.method, call.kernel, call.settings, call.limit, batch, total, device
+                )
+                counts = " x ".join(str(len(c.widths)) for c in captures)
+                say(call.progress, f"{call.what}: {counts} layers, {collected.words}")
+            done = start + n
+            collected.add(batch, start, extent.left(done))
+            if report:
+                report(done, max(done, total or done))
+            del rows, batch  # their memory is for the next batch
+        if collected is None:
+            raise ValueError("loader gave no sample")
+        outcome = collected.result()
+    reasons = outcome.reasons
+    for side, capture in enumerate(captures):
+        for layer, why in capture.dropped.items():
+            reasons[(0, joint_name(capture, layer)) if joint else (side, layer)] = why
+    return outcome
+
+
+def joint_name(capture: Capture, layer: str) -> str:
+    """Return the name of a layer among those of several models."""
+    return f"{capture.owner.removeprefix(' of ')}{SEPARATOR}{layer}"
+
+
+def _as_one(batch: Sequence[Rows], captures: Sequence[Capture]) -> Rows:
+    """Return the layers of all models as those of one."""
+    layers: dict[str, Tensor] = {}
+    borrowed: set[str] = set()
+    for capture, rows in zip(captures, batch, strict=True):
+        layers |= {joint_name(capture, layer): X for layer, X in rows.layers.items()}
+        borrowed |= {joint_name(capture, layer) for layer in rows.borrowed}
+    return replace(batch[0], layers=layers, borrowed=frozenset(borrowed))
 
 
 def collector(
-    method: str, kernel: Kernel, settings: Settings, limit: int, a: Rows, b: Rows, total: int | None
+    method: str,
+    kernel: Kernel,
+    settings: Settings,
+    limit: int,
+    batch: Sequence[Rows],
+    total: int | None,
+    device: torch.device | None,
 ) -> Collector:
-    """Choose by the first batch and the number of samples (None where it is not known)."""
-    arrays = [as_array(X, layer) for rows in (a, b) for layer, X in rows.layers.items()]
-    double = needs_float64(arrays, settings["dtype"])
+    """Choose by the first batch and the number of samples (None where it is not known).
+
+    `device`: where the rows are and all is computed; None for the core.
+    """
     given, settings = settings["estimator"], {**settings, "estimator": settings["estimator"] or "biased"}
+    first = batch[0]
     if method != "minibatch":
-        ways: list[tuple[int, Collector]] = []
+        ways: list[tuple[int, str]] = []
         if isinstance(kernel, Linear):
-            size = _state_bytes(a, b, "float64" if double else "float32")
-            ways.append(
-                (size, _Stream("exact", kernel, settings, limit, f"exact, sums of {size_in_words(size)}"))
-            )
+            ways.append((_state_bytes(batch, settings), "sums"))
         if total is not None:
-            size = _kept_bytes(a, b, kernel, settings, len(a) * total // a.n_samples)
-            words = f"exact, with kept activations, {size_in_words(size)}"
-            ways.append((size, _KeptRows(kernel, settings, limit, words)))
+            n_rows = len(first) * total // first.n_samples
+            ways.append((_kept_bytes(batch, kernel, settings, n_rows, device), "kept"))
         if ways:
-            size, way = min(ways, key=lambda sized: sized[0])
+            size, way = min(ways)
             if size <= limit:
-                return way
+                return _exact(way, size, kernel, settings, limit, device)
         _refuse_or_warn(method, kernel, given, [size for size, _ in ways], limit)
     if given == "biased":
         raise ValueError('method="minibatch" is for estimator="unbiased" only: leave the estimator out')
-    return _Stream("minibatch", kernel, {**settings, "estimator": "unbiased"}, limit, "mini-batch")
+    settings = {**settings, "estimator": "unbiased"}
+    if device is not None:
+        return InWholeBatches(_device.Batches(kernel, settings, device))
+    return InWholeBatches(Stream("minibatch", kernel, settings, limit, "mini-batch"))
+
+
+def _exact(
+    way: str, size: int, kernel: Kernel, settings: Settings, limit: int, device: torch.device | None
+) -> Collector:
+    words = "sums of" if way == "sums" else "with kept activations,"
+    words = f"exact, {words} {size_in_words(size)}"
+    if device is not None:
+        there = _device.CrossMoments if way == "sums" else _device.AllRows
+        return there(kernel, settings, device, words)
+    if way == "sums":
+        return Stream("exact", kernel, settings, limit, words)
+    return KeptRows(kernel, settings, limit, words)
 
 
 def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: list[int], limit: int) -> None:
@@ -91,96 +208,26 @@ def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: l
         f'{need}: {changed} instead (the result says method="minibatch"). To have it exact, pool, take '
         f"fewer layers, raise max_bytes or give max_samples",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
-def _state_bytes(a: Rows, b: Rows, dtype: str) -> int:
-    widths = [[X.shape[1] for X in rows.layers.values()] for rows in (a, b)]
+def _state_bytes(batch: Sequence[Rows], settings: Settings) -> int:
+    widths = [[X.shape[1] for X in rows.layers.values()] for rows in batch]
+    dtype = "float64" if is_double(batch, settings["dtype"]) else "float32"
     try:
         return int(StreamingCKA.state_bytes(*widths, dtype=dtype))
     except MemoryError:  # more than any machine has
         return 2**63
 
 
-def _kept_bytes(a: Rows, b: Rows, kernel: Kernel, settings: Settings, n_rows: int) -> int:
+def _kept_bytes(
+    batch: Sequence[Rows], kernel: Kernel, settings: Settings, n_rows: int, device: torch.device | None
+) -> int:
     """Return what kept activations and their comparison take."""
-    sides = [[_like(X, max(n_rows, 2)) for X in rows.layers.values()] for rows in (a, b)]
+    sides = [[like(X, max(n_rows, 2)) for X in rows.layers.values()] for rows in batch]
     kept: int = sum(len(X) * X.shape[1] * X.itemsize for side in sides for X in side)
+    if device is not None:
+        return 2 * kept + _device.tile_bytes(n_rows, sum(map(len, sides)))
     work = plan(*sides, kernel=kernel, dtype=settings["dtype"], n_threads=settings["n_threads"])
     return kept + int(work.bytes)
-
-
-def _like(X: Tensor, n_rows: int) -> np.ndarray[Any, Any]:
-    """Return an array of n rows like X that takes no memory."""
-    first = as_array(X[:1].float() if X.dtype == torch.bfloat16 else X[:1], "")
-    return np.broadcast_to(first, (n_rows, first.shape[1]))
-
-
-class _KeptRows:
-    """Keeps all activations, and compares them at the end."""
-
-    def __init__(self, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
-        self.kernel, self.settings, self.words = kernel, settings, words
-        self.sides = Kept(limit), Kept(limit)
-
-    def add(self, a: Rows, b: Rows, left: int | None) -> None:
-        for side, rows in zip(self.sides, (a, b), strict=True):
-            side.add(rows, None)
-
-    def result(self) -> CKAMatrix:
-        a, b = (side.joined() for side in self.sides)
-        return cka_matrix(a, b, kernel=self.kernel, **self.settings)
-
-
-class _Stream:
-    """Takes batches into a StreamingCKA.
-
-    A mini-batch of fewer than 4 samples has no unbiased HSIC: it is joined with those that follow, until they
-    are enough, and at the end with the batch before. A batch waits for the next one, unless it is known that
-    such an end is not to come.
-    """
-
-    def __init__(self, method: Method, kernel: Kernel, settings: Settings, limit: int, words: str) -> None:
-        self.whole = method == "minibatch"  # nothing grows with the batches, so there is no limit to obey
-        self.stream = StreamingCKA(method, kernel, **settings, max_bytes=None if self.whole else limit)
-        self.words = words
-        self.waiting: Batch = []
-        self.small: Batch = []  # after the one that waits
-
-    def add(self, a: Rows, b: Rows, left: int | None) -> None:
-        batch: Batch = [a.layers, b.layers]
-        if not self.whole:
-            self.stream.update(*batch)
-            return
-        batch, self.small = _joined(self.small, batch), []
-        if _length(batch) < _FEWEST:
-            self.small = batch
-            return
-        self._take(self.waiting)
-        self.waiting = batch
-        if left is not None and (left == 0 or left >= _FEWEST):
-            self._take(self.waiting)
-            self.waiting = []
-
-    def result(self) -> CKAMatrix:
-        self._take(_joined(self.waiting, self.small))
-        return self.stream.result()
-
-    def _take(self, batch: Batch) -> None:
-        if batch:
-            self.stream.update(*batch)
-
-
-def _length(batch: Batch) -> int:
-    return len(next(iter(batch[0].values())))
-
-
-def _joined(first: Batch, second: Batch) -> Batch:
-    """Return two batches as one; either may be empty."""
-    if not first or not second:
-        return first or second
-    return [
-        {layer: torch.cat([X, others[layer]]) for layer, X in side.items()}
-        for side, others in zip(first, second, strict=True)
-    ]

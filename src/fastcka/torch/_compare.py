@@ -4,30 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
-from .._arrays import byte_limit, check_estimator, layer_label, needs_float64, positive_integer, unknown
-from .._machine import available_bytes
+from .._arrays import positive_integer
 from .._pairwise import warn
-from .._progress import Report, progress_report
-from ..kernels import KernelLike, Precomputed, resolve_kernel
-from ..results import CKAMatrix, DegenerateWarning
+from .._progress import Report
+from ..kernels import KernelLike
+from ..results import CKAMatrix
 from ._capture import AxesLike, Capture
-from ._collect import Collector, collector
+from ._collect import Call, collect
+from ._common import Module, autocast_dtype, versions
 from ._inputs import Ids
-from ._loaders import check_loader, samples_left, total_samples
+from ._loaders import check_loader, described
 from ._masks import MaskLike
-from ._pairs import Pairs
 from ._pool import PoolLike
-from ._report import NonFinite, in_one_line, left_out
-from ._rows import Rows
-from ._select import LayersLike, Module
-from ._state import evaluating, observing
+from ._runs import Runs
+from ._select import LayersLike, SplitLike
 
 
 def compare(
@@ -48,6 +41,9 @@ def compare(
     axes_b: AxesLike = None,
     mask_a: MaskLike = None,
     mask_b: MaskLike = None,
+    split_a: SplitLike = None,
+    split_b: SplitLike = None,
+    max_tokens: int | None = None,
     names: tuple[str, str] | None = None,
     method: str = "auto",
     kernel: KernelLike = "linear",
@@ -57,7 +53,7 @@ def compare(
     max_bytes: int | None = None,
     max_samples: int | None = None,
     device: object = None,
-    progress: bool | Report = True,
+    progress: bool | Report | None = None,
 ) -> CKAMatrix:
     """Compare all layers of one model with all layers of another, in one pass over the data.
 
@@ -83,8 +79,10 @@ def compare(
     ids, ids_b : str, function or sequence, optional
         As for :func:`extract`: what names the samples in `loader` and in `loader_b`, to be compared. A name
         or a function goes for both loaders unless `ids_b` is given.
-    axes_a, axes_b, mask_a, mask_b : mapping, optional
-        As `axes` and `mask` of :func:`extract`, for one model each.
+    axes_a, axes_b, mask_a, mask_b, split_a, split_b : optional
+        As `axes`, `mask` and `split` of :func:`extract`, for one model each.
+    max_tokens : int, optional
+        As for :func:`extract`.
     names : (str, str), optional
         Names of the models. None: ``config.name_or_path``, as Hugging Face has it, or their classes.
     method : {"auto", "exact", "minibatch"}, default "auto"
@@ -93,7 +91,8 @@ def compare(
         activations themselves (if the loader says how many samples there are, or `max_samples` does).
         "minibatch": the estimator of Nguyen et al., see :class:`fastcka.StreamingCKA`; a relative bandwidth
         is then found in each batch. "auto": exact; mini-batch, with a warning, when that takes more than
-        `max_bytes`.
+        `max_bytes`. With the linear kernel, activations on a CUDA or XPU device are compared there, and only
+        sums leave it; all else is computed by the core, in CPU memory.
     kernel, dtype, n_threads
         As for :func:`fastcka.cka_matrix`. Not "precomputed".
     estimator : {"biased", "unbiased"}, optional
@@ -104,8 +103,9 @@ def compare(
         Stop after so many samples.
     device : optional
         Where the inputs go. None: for each model, where its first parameter is.
-    progress : bool or function, default True
-        A bar, with the way that was chosen before it; or a function of (samples done, samples in all).
+    progress : bool or function, optional
+        None: a bar on a terminal after two seconds. True: at once, below a line that says which way was
+        chosen. Or a function of (samples done, samples in all).
 
     Returns
     -------
@@ -145,101 +145,54 @@ def compare(
         loader_b = None
     if loader_b is not None:
         check_loader(loader_b, "loader_b")
-    chosen = resolve_kernel(kernel)
-    if estimator is not None:
-        estimator = check_estimator(estimator)
-    if method not in ("auto", "exact", "minibatch"):
-        raise unknown("method", method, ("auto", "exact", "minibatch"))
-    if isinstance(chosen, Precomputed):
-        raise ValueError("kernel 'precomputed' is for Gram matrices, and layers of models give activations")
-    needs_float64((), dtype)  # checks it
-    settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
-    limit = byte_limit(max_bytes) or available_bytes() // 2
+    call = Call.checked("compare", method, kernel, estimator, dtype, n_threads, max_bytes, progress)
     most = None if max_samples is None else positive_integer(max_samples, "max_samples")
-    a = Capture(model_a, layers_a, pool if pool_a is None else pool_a, axes=axes_a, mask=mask_a, side="_a")
-    b = Capture(model_b, layers_b, pool if pool_b is None else pool_b, axes=axes_b, mask=mask_b, side="_b")
+    pools = pool if pool_a is None else pool_a, pool if pool_b is None else pool_b
+    a = Capture(
+        model_a, layers_a, pools[0], axes=axes_a, mask=mask_a, heads=split_a, max_tokens=max_tokens, side="_a"
+    )
+    b = Capture(
+        model_b, layers_b, pools[1], axes=axes_b, mask=mask_b, heads=split_b, max_tokens=max_tokens, side="_b"
+    )
     if a.pools.tokens != b.pools.tokens:
         raise ValueError("pool 'tokens' makes positions the samples: use it for both models, or for none")
     networks = _names(names, a.model, b.model)
-    pairs = Pairs((a, b), loader, loader_b, transform_b, ids, ids_b, most, device)
-    non_finite = NonFinite(), NonFinite()
-    collected: Collector | None = None
-    with (
-        observing(loader, loader_b),
-        evaluating(a.model, hidden_states=a.selection.asks_for_hidden_states),
-        evaluating(b.model, hidden_states=b.selection.asks_for_hidden_states),
-        progress_report(progress, "compare", unit="sample") as report,
-    ):
-        for start, rows_a, rows_b in pairs:
-            total = total_samples(loader, rows_a.n_samples, most)
-            sides = _finite(a, rows_a, non_finite[0], start), _finite(b, rows_b, non_finite[1], start)
-            if collected is None:
-                if lost := left_out([a, b]):
-                    warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
-                collected = collector(method, chosen, settings, limit, *sides, total)
-                if progress is True:
-                    print(
-                        f"compare: {len(a.widths)} x {len(b.widths)} layers, {collected.words}",
-                        file=sys.stderr,
-                    )
-            done = start + rows_a.n_samples
-            collected.add(*sides, samples_left(loader, done, most))
-            if report:
-                report(done, max(done, total or done))
-            del rows_a, rows_b, sides  # their memory is for the next batch
-    if collected is None:
-        raise ValueError("loader gave no sample")
-    return _result(collected, (a, b), non_finite, networks)
-
-
-def _finite(capture: Capture, rows: Rows, non_finite: NonFinite, start: int) -> Rows:
-    """Put zeros for what is not finite or does not fit any more: such layers will be nan, the others not."""
-    non_finite.look(rows, start)
-    non_finite.found |= capture.dropped
-    layers = {
-        layer: torch.zeros(len(rows), width)
-        if layer not in rows.layers
-        else torch.nan_to_num(rows.layers[layer], 0, 0, 0)
-        if layer in non_finite.found
-        else rows.layers[layer]
-        for layer, width in capture.widths.items()
-    }
-    return dataclasses.replace(rows, layers=layers)
-
-
-def _result(
-    collected: Collector,
-    captures: tuple[Capture, Capture],
-    non_finite: tuple[NonFinite, NonFinite],
-    networks: tuple[str, str],
-) -> CKAMatrix:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateWarning)  # given below, with those that are not finite
-        matrix = collected.result()
-    dead = _degenerate(matrix)
+    runs = Runs((a, b), loader, (None, transform_b), most, device, loader_b=loader_b, ids=ids, ids_b=ids_b)
+    matrix, reasons = collect(runs, call)
     values = matrix.values.copy()
     for side, layers in enumerate((matrix.rows, matrix.columns)):
-        found = non_finite[side].found
-        values[(slice(None),) * side + ([layer in found for layer in layers],)] = float("nan")
-        dead |= {(side, layer): found[layer] for layer in layers if layer in found}
-    degenerate = [f"layer {layer!r} of {networks[side]}: {reason}" for (side, layer), reason in dead.items()]
+        values[(slice(None),) * side + ([(side, layer) in reasons for layer in layers],)] = float("nan")
+    degenerate = [
+        f"layer {layer!r} of {networks[side]}: {reason}" for (side, layer), reason in reasons.items()
+    ]
     if degenerate:
         warn(degenerate)
-    lost = [f"left out: {text}" for text in left_out(list(captures))]
-    return dataclasses.replace(matrix, values=values, models=networks, warnings=(*degenerate, *lost))
+    return dataclasses.replace(
+        matrix,
+        values=values,
+        models=networks,
+        warnings=(*degenerate, *said_of((a, b))),
+        provenance={**matrix.provenance, "torch": origin(runs, pools)},
+    )
 
 
-def _degenerate(matrix: CKAMatrix) -> dict[tuple[int, str], str]:
-    """Return why layers have no CKA, by network (0 or 1) and layer."""
-    found = {}
-    for side, layers in enumerate((matrix.rows, matrix.columns)):
-        for layer in layers:
-            for argument in ("layers", "batch"):  # of cka_matrix, of a stream
-                label = layer_label(f"{argument}_{'ab'[side]}", layer) + ": "
-                for text in matrix.warnings:
-                    if text.startswith(label):
-                        found[side, layer] = text.removeprefix(label)
-    return found
+def said_of(captures: Sequence[Capture]) -> list[str]:
+    """Return what a result says of layers that are not there, or to be doubted."""
+    lost = [f"left out: {text}" for capture in captures for text in capture.left_out()]
+    return lost + [text for capture in captures for text in capture.doubtful()]
+
+
+def origin(runs: Runs, pools: Sequence[PoolLike]) -> dict[str, Any]:
+    """Return where the values come from, as JSON can hold it."""
+    device = runs.readers[0].device
+    loaders = [runs.loader] if runs.loader_b is None else [runs.loader, runs.loader_b]
+    return {
+        "versions": versions(),
+        "data": [described(loader) for loader in loaders],
+        "device": str(device),
+        "autocast": autocast_dtype(device),
+        "pool": [str(pool) for pool in pools],
+    }
 
 
 def _names(names: object, model_a: Module, model_b: Module) -> tuple[str, str]:

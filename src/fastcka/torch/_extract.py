@@ -4,28 +4,67 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
-from .._arrays import Array, byte_limit, positive_integer
+from .._arrays import byte_limit, positive_integer
 from .._machine import available_bytes
 from .._progress import Report, progress_report
+from ..store import Store
 from ._capture import AxesLike, Capture
-from ._inputs import Ids, Reader, SampleIds
-from ._kept import Kept
-from ._loaders import batches, check_loader, total_samples
+from ._common import Module, as_dtype, autocast_dtype, dtype_name, in_one_line, say, versions
+from ._inputs import Ids, Reader
+from ._kept import Extracted, Kept
+from ._loaders import Extent, SampleIds, batches, check_loader, described, refuse_shuffled
 from ._masks import MaskLike
-from ._order import refuse_shuffled
 from ._pool import PoolLike
-from ._report import NonFinite, in_one_line, left_out
-from ._select import LayersLike, Module
+from ._rows import NonFinite
+from ._select import LayersLike, SplitLike
 from ._state import evaluating, observing
-from ._types import as_dtype, dtype_name
 from ._written import Written
 
 
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    split: SplitLike = ...,
+    max_tokens: int | None = ...,
+    out: None = ...,
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report | None = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Extracted: ...
+@overload
+def extract(
+    model: Module,
+    loader: Any,
+    layers: LayersLike = ...,
+    *,
+    pool: PoolLike = ...,
+    axes: AxesLike = ...,
+    mask: MaskLike = ...,
+    split: SplitLike = ...,
+    max_tokens: int | None = ...,
+    out: str | os.PathLike[str],
+    max_samples: int | None = ...,
+    dtype: object = ...,
+    progress: bool | Report | None = ...,
+    ids: Ids = ...,
+    max_bytes: int | None = ...,
+    device: object = ...,
+    provenance: Mapping[str, Any] | None = ...,
+) -> Store: ...
 def extract(
     model: Module,
     loader: Any,
@@ -34,15 +73,17 @@ def extract(
     pool: PoolLike = "flatten",
     axes: AxesLike = None,
     mask: MaskLike = None,
+    split: SplitLike = None,
+    max_tokens: int | None = None,
     out: str | os.PathLike[str] | None = None,
     max_samples: int | None = None,
     dtype: object = None,
-    progress: bool | Report = True,
+    progress: bool | Report | None = None,
     ids: Ids = None,
     max_bytes: int | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Mapping[str, Array]:
+) -> Extracted | Store:
     """Run a model over a loader and return the activations of its layers, (n_samples, n_features) each.
 
     The model runs in evaluation mode and without gradients. Its mode, the random states and the modules
@@ -63,10 +104,12 @@ def extract(
         Names as in ``model.named_modules()``; globs; ``"re:"`` and a regular expression for the whole name;
         types such as ``torch.nn.Conv2d``. A module that runs several times for a batch gives its last call,
         ``"name#0"`` its first. Of outputs with several tensors, ``"name"`` is the first (of dicts
-        ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another. ``"output"``
-        is what the model returns; the ``hidden_states`` in it are called ``embeddings``, ``layer.0``,
-        ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and ``"hidden_states"`` chooses
-        all of them. ("hidden_states.embeddings" and so on, where a module of the same name was chosen too.)
+        ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another.
+        ``"name:input"`` is what a module is given, ``"name:input.1"`` or ``"name:input.key"`` a further
+        tensor of that. ``"output"`` is what the model returns; the ``hidden_states`` in it are called
+        ``embeddings``, ``layer.0``, ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and
+        ``"hidden_states"`` chooses all of them. ("hidden_states.embeddings" and so on, where a module of the
+        same name was chosen too.)
     pool : str, function, or mapping of name patterns to them, default "flatten"
         How a layer's activations become rows. "flatten"; "mean" or "gap", over positions; "cls", the first
         position; "last" position; "tokens": each position becomes a row. Positions that a mask leaves out
@@ -77,6 +120,13 @@ def extract(
         (positions), f (features), such as "npf" or "ncpp".
     mask : mapping of name patterns to str or None, optional
         Which entry of the batch is the mask of a layer; None: all of its positions count.
+    split : int, or mapping of name patterns to int, optional
+        Into how many heads, side by side in its features, a layer is split: ``split=12`` makes of "attn" the
+        layers "attn#h0" to "attn#h11". The heads of attention are found in what its output projection is
+        given: ``layers="*.out_proj:input"``.
+    max_tokens : int, optional
+        With ``pool="tokens"``: at most so many positions of each sample, drawn by the number of the sample.
+        Where batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
     out : path, optional
         Write batch by batch into a store there, and return it opened. A run that was cut short continues
         where it stopped when it is started again: samples on disk are read from the loader but do not run.
@@ -85,8 +135,9 @@ def extract(
     dtype : optional
         "float16", "bfloat16", "float32" or "float64" for the arrays. None: as the layers give; bfloat16,
         which NumPy lacks, as float32 in memory and as itself on disk.
-    progress : bool or function, default True
-        A bar, with the projected size before it; or a function of (samples done, samples in all).
+    progress : bool or function, optional
+        None: a bar on a terminal after two seconds. True: at once, below a line with the projected size. Or a
+        function of (samples done, samples in all).
     ids : str, function or sequence, optional
         What names the samples: an entry of batches that are dicts, a function of a batch, or all ids.
     max_bytes : int, optional
@@ -132,19 +183,38 @@ def extract(
     if ids is None:
         refuse_shuffled(loader)
     most = None if max_samples is None else positive_integer(max_samples, "max_samples")
-    capture = Capture(model, layers, pool, axes=axes, mask=mask, dtype=as_dtype(dtype))
+    capture = Capture(
+        model,
+        layers,
+        pool,
+        axes=axes,
+        mask=mask,
+        heads=split,
+        max_tokens=max_tokens,
+        dtype=as_dtype(dtype),
+        borrow=out is not None,
+    )
     reader, names = Reader(capture.model, device, capture.masks.keys), SampleIds(ids, "ids")
+    settings = {
+        "layers": layers,
+        "pool": pool,
+        "dtype": dtype_name(dtype),
+        "autocast": autocast_dtype(reader.device),
+        "split": split,
+        "max_tokens": max_tokens,
+    }
+    origin = {"versions": versions(), "data": described(loader), "device": str(reader.device)}
     sink: Kept | Written
     if out is None:
-        sink = Kept(byte_limit(max_bytes) or available_bytes())
+        sink = Kept(byte_limit(max_bytes) or available_bytes(), settings, provenance, origin)
     else:
-        settings = {"layers": layers, "pool": pool, "dtype": dtype_name(dtype)}
-        sink = Written(out, byte_limit(max_bytes), capture, settings, provenance, loader, names)
-    non_finite = NonFinite()
+        sink = Written(out, byte_limit(max_bytes), capture, settings, provenance, loader, names, origin)
+    non_finite, extent = NonFinite(), Extent(loader, most)
     with (
         sink,
         observing(loader),
         evaluating(capture.model, hidden_states=capture.selection.asks_for_hidden_states),
+        capture.watching(),
         progress_report(progress, "extract", unit="sample") as report,
     ):
         done = 0
@@ -152,19 +222,19 @@ def extract(
             sample_ids = names.of(batch, done, inputs.n_samples)
             sample_ids = sample_ids and sample_ids[: stop - done]
             kept = sink.start_of(done, stop, sample_ids)  # what is before that is on disk
-            total = total_samples(loader, inputs.n_samples, most)
+            total = extent.total(inputs.n_samples)
             if kept < stop:
                 first, dropped = capture.names is None, len(capture.dropped)
-                rows = capture.run(inputs).samples(kept - done, stop - done)
+                rows = capture.run(inputs, done).samples(kept - done, stop - done)
                 if first:
-                    if lost := left_out([capture]):
+                    if lost := capture.left_out():
                         warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
-                    plan = sink.plan(capture, rows, total)
-                    if progress is True:
-                        print(f"extract: {plan}", file=sys.stderr)
+                    if doubtful := capture.doubtful():
+                        warnings.warn(in_one_line(doubtful), UserWarning, stacklevel=2)
+                    say(progress, f"extract: {sink.plan(capture, rows, total)}")
                 if new := non_finite.look(rows, kept):
-                    words = [f"layer {layer!r}: {non_finite.found[layer]}" for layer in new]
-                    warnings.warn(in_one_line(words), UserWarning, stacklevel=2)
+                    texts = [f"layer {layer!r}: {non_finite.found[layer]}" for layer in new]
+                    warnings.warn(in_one_line(texts), UserWarning, stacklevel=2)
                 sink.add(rows, rows.ids(sample_ids and sample_ids[kept - done :], kept))
                 if gone := list(capture.dropped.items())[dropped:]:
                     texts = [f"layer {layer!r}: {reason}" for layer, reason in gone]

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from .._arrays import _type_name
+from ._common import Module, Tensor
 from ._masks import NAMES as MASKS
 from ._masks import Masks, masks_in, parameters_of
-from ._select import Module
 
+_SPECIAL = "special_tokens_mask"  # of tokenisers, with return_special_tokens_mask=True
+_NOT_INPUTS = ("ids", _SPECIAL)  # go to a model only where it asks for them
 SampleId: TypeAlias = str | int
 Ids: TypeAlias = str | Callable[[Any], Any] | Sequence[SampleId] | None
 
@@ -29,6 +31,8 @@ class Inputs:
     masks: Masks
     n_samples: int
     named: dict[str, Any]  # the arguments by their names
+    again: Callable[[], Inputs]  # reads the batch once more: the model may have written to its inputs
+    special: Tensor | None = None  # (n, positions) bool, true at special tokens
     advice: str = ""  # should the model fail
 
 
@@ -37,6 +41,7 @@ class Reader:
 
     def __init__(self, model: Module, device: object, masks: tuple[str, ...] = ()) -> None:
         self.device = torch.device(device) if device is not None else device_of(model)
+        self.dtype = _half_precision(model)
         parameters = parameters_of(model)  # without any, a model takes the first tensor
         self.masks = masks  # names that the user gave
         self.name = type(model).__name__
@@ -52,6 +57,8 @@ class Reader:
         kwargs: dict[str, Any]
         if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Mapping):
             batch = batch[0]  # (dict of inputs, labels)
+        if isinstance(batch, tuple | list):
+            _refuse_texts(batch)
         if isinstance(batch, Mapping):
             named, whole = dict(batch), self._takes_whole(batch)
             args, kwargs = ((batch,), {}) if whole else ((), self._keywords(batch))
@@ -59,14 +66,26 @@ class Reader:
             items = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
             args, kwargs = self._arguments(items), {}
             named = dict(zip(self.positional, args, strict=False))
-        entries = named.values() if isinstance(batch, Mapping) and args else (*args, *kwargs.values())
-        n = _n_samples(list(entries), batch)
+        entries: Mapping[Any, Any] = dict(enumerate(args)) if args else kwargs
+        if isinstance(batch, Mapping) and args:
+            entries = named
+        n = _n_samples(entries, batch)
         args, kwargs = self._moved(args), self._moved(kwargs)
         names = [*self.positional, *(f"input {k}" for k in range(len(self.positional), len(args)))]
         masks = masks_in(named, n, self.masks)
         found = dict(args[0]) if isinstance(batch, Mapping) and args else dict(zip(names, args, strict=False))
         advice = self._advice(batch) if isinstance(batch, Mapping) and args else ""
-        return Inputs(args, kwargs, masks, n, {**found, **kwargs}, advice)
+        special = named.get(_SPECIAL)
+        return Inputs(
+            args,
+            kwargs,
+            masks,
+            n,
+            {**found, **kwargs},
+            lambda: self.read(batch),
+            None if special is None else torch.as_tensor(special).detach().cpu() != 0,
+            advice,
+        )
 
     def _arguments(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return as many entries of a tuple as the model requires; labels and the like come after them."""
@@ -87,7 +106,11 @@ class Reader:
 
     def _keywords(self, batch: Mapping[Any, Any]) -> dict[str, Any]:
         """Return the entries of a dict that the model takes."""
-        taken = {k: v for k, v in batch.items() if k in self.keywords or (self.any_keyword and k != "ids")}
+        taken = {
+            k: v
+            for k, v in batch.items()
+            if k in self.keywords or (self.any_keyword and k not in _NOT_INPUTS)
+        }
         missing = [name for name in self.required if name not in taken]
         if missing or not taken:
             raise ValueError(self._advice(batch))
@@ -108,7 +131,11 @@ class Reader:
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
         if isinstance(value, torch.Tensor):
-            return value.detach().to(self.device, copy=True)
+            dtype = self.dtype if value.is_floating_point() and self.dtype else value.dtype
+            there = (
+                not value.is_pinned() if self.device.type == "cuda" else True
+            )  # from pinned memory no wait
+            return value.detach().to(self.device, dtype, copy=True, non_blocking=not there)
         if isinstance(value, Mapping):
             return {key: self._moved(item) for key, item in value.items()}
         if isinstance(value, tuple | list):
@@ -127,63 +154,43 @@ def device_of(model: Module) -> Any:
     return torch.device("cpu")
 
 
-def _n_samples(values: list[Any], batch: Any) -> int:
-    for value in values:
+def _half_precision(model: Module) -> torch.dtype | None:
+    """Return the type of all floating-point parameters of a model, where it is float16 or bfloat16.
+
+    Such a model takes no float32 images.
+    """
+    found = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    return found.pop() if len(found) == 1 and found <= {torch.float16, torch.bfloat16} else None
+
+
+def _refuse_texts(batch: Sequence[Any]) -> None:
+    texts = batch if batch and isinstance(batch[0], str) else batch[0] if batch else ()
+    if isinstance(texts, tuple | list) and texts and isinstance(texts[0], str):
+        raise TypeError(_TEXTS.format("a batch"))
+
+
+def _n_samples(entries: Mapping[Any, Any], batch: Any) -> int:
+    for value in entries.values():
         if isinstance(value, torch.Tensor | np.ndarray) and value.ndim > 0:
             return len(value)
         if isinstance(value, tuple | list) and value and isinstance(value[0], torch.Tensor | np.ndarray):
             return len(value)  # images of different sizes
+    for name, value in entries.items():
+        if isinstance(value, tuple | list) and value and isinstance(batch, Mapping):
+            if isinstance(value[0], str):
+                raise TypeError(_TEXTS.format(f"entry {name!r} of a batch"))
+            raise TypeError(
+                f"entry {name!r} of a batch is a list of {_type_name(value[0])}, and a model takes tensors: "
+                f"data sets of Hugging Face give them after dataset.set_format('torch'), tokenisers with "
+                f"return_tensors='pt'"
+            )
     raise TypeError(
         f"a batch must be a tensor, a tuple that begins with the model's inputs, or a dict of them, with "
         f"the samples along the first dimension; got {_type_name(batch)}"
     )
 
 
-class SampleIds:
-    """The names of the samples, from wherever the user says that they are."""
-
-    def __init__(self, ids: Ids, argument: str) -> None:
-        self.argument = argument
-        self.source = ids
-        self.sequence: list[SampleId] | None = None
-        if not (ids is None or isinstance(ids, str) or callable(ids)):
-            self.sequence = _plain(ids, argument)
-            if not self.sequence:
-                raise ValueError(f"{argument} is empty")
-
-    def of(self, batch: Any, start: int, n: int) -> list[SampleId] | None:
-        """Return the ids of a batch of n samples, the first of which is sample number `start`."""
-        if self.source is None:
-            return None
-        if self.sequence is not None:
-            ids = self.sequence[start : start + n]
-            if len(ids) < n:
-                raise ValueError(
-                    f"{self.argument} has {len(self.sequence)} entries, but the loader gave {start + n} "
-                    f"samples so far"
-                )
-            return ids
-        if callable(self.source):
-            ids = _plain(self.source(batch), self.argument)
-        else:
-            entries = batch[0] if isinstance(batch, tuple | list) and batch else batch
-            if not isinstance(entries, Mapping) or self.source not in entries:
-                has = (
-                    f"the entries {', '.join(map(str, entries))}"
-                    if isinstance(entries, Mapping)
-                    else "no names"
-                )
-                raise ValueError(f"{self.argument}={self.source!r} is no entry of a batch, which has {has}")
-            ids = _plain(entries[self.source], self.argument)
-        if len(ids) != n:
-            raise ValueError(f"{self.argument} gave {len(ids)} ids for a batch of {n} samples")
-        return ids
-
-
-def _plain(ids: Any, argument: str) -> list[SampleId]:
-    items = ids.tolist() if isinstance(ids, torch.Tensor | np.ndarray) else list(ids)
-    items = [i.item() if isinstance(i, torch.Tensor | np.generic) else i for i in items]
-    for item in items:
-        if isinstance(item, bool) or not isinstance(item, str | int):
-            raise TypeError(f"{argument} must be texts or integers, one for each sample, got {item!r}")
-    return items
+_TEXTS = (
+    "{} is a list of texts, and a model takes numbers: let the loader (its collate_fn) give what the "
+    "tokeniser of the model makes of them, tokenizer(texts, padding=True, return_tensors='pt')"
+)

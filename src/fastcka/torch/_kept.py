@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +14,13 @@ import torch
 from .. import _core
 from .._arrays import Array
 from .._machine import size_in_words
+from ..store import Store, open_store
+from ..store.creating import create_store
 from ._capture import Capture
+from ._common import as_array
 from ._inputs import SampleId
-from ._rows import Rows
-from ._types import as_array
+from ._rows import Rows, copied
+from ._state import noted
 
 
 class Extracted(Mapping[str, Array]):
@@ -29,14 +34,21 @@ class Extracted(Mapping[str, Array]):
         Layers that were chosen but are not here, each with the reason.
     n_samples : int
         Rows of each array.
+    provenance : dict
+        Where the arrays come from: model, settings, versions, data, device, as a store has it.
     """
 
     def __init__(
-        self, layers: dict[str, Array], ids: tuple[SampleId, ...] | None, skipped: dict[str, str]
+        self,
+        layers: dict[str, Array],
+        ids: tuple[SampleId, ...] | None,
+        skipped: dict[str, str],
+        provenance: dict[str, Any],
     ) -> None:
         self._layers = layers
         self.ids = ids
         self.skipped = skipped
+        self.provenance = provenance
         self.n_samples = len(next(iter(layers.values())))
 
     def __getitem__(self, name: str) -> Array:
@@ -48,6 +60,18 @@ class Extracted(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._layers)
 
+    def save(self, path: str | os.PathLike[str]) -> Store:
+        """Write the layers into a new store, with ids and provenance, and return it opened.
+
+        Raises
+        ------
+        FileExistsError
+            When there is a store at `path`, or anything else.
+        """
+        with create_store(path, provenance=self.provenance) as writer:
+            writer.append(self._layers, ids=self.ids)
+        return open_store(path)
+
     def __repr__(self) -> str:
         left = f"; {len(self.skipped)} left out, see .skipped" if self.skipped else ""
         return f"<{self.n_samples} samples; layers {', '.join(self)}{left}>"
@@ -56,8 +80,15 @@ class Extracted(Mapping[str, Array]):
 class Kept:
     """Collects the rows of batches, and joins them layer by layer: no two copies of all are ever there."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(
+        self,
+        limit: int,
+        settings: Mapping[str, object] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.limit, self.settings, self.origin = limit, settings or {}, origin or {}
+        self.provenance = dict(provenance or {})
         self.parts: dict[str, list[Array]] = {}
         self.n_rows = 0
         self.n_bytes = 0
@@ -88,7 +119,9 @@ class Kept:
 
     def add(self, rows: Rows, ids: list[SampleId] | None) -> None:
         """Keep the rows of a batch."""
-        arrays = {layer: as_array(_widened(X), layer) for layer, X in rows.layers.items()}
+        # Pinned memory is for the way from the device; there is not much of it.
+        layers = {k: copied(X) if X.is_pinned() else X for k, X in rows.owned().layers.items()}
+        arrays = {layer: as_array(_widened(X), layer) for layer, X in layers.items()}
         n_rows = self.n_rows + len(rows)
         n_bytes = self.n_bytes + sum(X.nbytes for X in arrays.values())
         self._check(n_bytes, f"{n_rows} samples so far")
@@ -103,7 +136,8 @@ class Kept:
     def result(self, capture: Capture, n_samples: int) -> Extracted:
         """Return what was kept."""
         ids = None if self.ids is None else tuple(self.ids)
-        return Extracted(self.joined(), ids, dict(capture.skipped))
+        notes = {**noted(capture.model, self.settings), **self.origin, "left_out": dict(capture.skipped)}
+        return Extracted(self.joined(), ids, dict(capture.skipped), {**self.provenance, "extract": notes})
 
     def joined(self) -> dict[str, Array]:
         """Return the arrays, and keep nothing."""

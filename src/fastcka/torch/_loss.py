@@ -10,7 +10,7 @@ import torch
 from .._arrays import ESTIMATORS, check_estimator
 from .._pairwise import reason, warn
 from ..kernels import RBF, Kernel, KernelLike, Linear, resolve_kernel
-from ._alignment import Tensor, align
+from ._gradients import Tensor, align
 
 
 def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str = "biased") -> Tensor:

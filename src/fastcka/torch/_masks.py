@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
 
+from .._arrays import positive_integer
 from ._axes import Axes
-from ._pool import Tensor, Unfit
-from ._select import Module, Pattern, patterns, split
+from ._common import Module, Tensor, Unfit
+from ._select import Pattern, patterns, split
 
-Masks: TypeAlias = dict[str, Tensor]  # by name in the batch: (n, positions) bool, true where one counts
+if TYPE_CHECKING:
+    from ._inputs import Inputs
+
+Masks: TypeAlias = dict[str, "Mask"]  # by name in the batch
 MaskLike: TypeAlias = Mapping[str, str | None] | None
 
 _ENCODER = ("attention_mask", "src_key_padding_mask", "key_padding_mask", "memory_key_padding_mask")
@@ -26,6 +32,63 @@ _DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
 _CROSS = ("encoder_attention_mask",)  # of what a model attends to beside its own input
 NAMES = (*_ENCODER, *_DECODER, *_CROSS)
 _TARGETS = ("decoder_", "tgt")  # inputs of a decoder begin so
+
+
+class Mask:
+    """Which positions of a batch count: `values` are (n, positions) bool, in CPU memory.
+
+    What poolings need of it is found once a batch, on the CPU, and copied once to each device: a layer costs
+    no synchronisation.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._there: dict[tuple[str, Any], Tensor] = {}
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether all positions count."""
+        return bool(self.values.all())
+
+    @property
+    def positions(self) -> int:
+        """How many positions there are."""
+        return int(self.values.shape[1])
+
+    def check(self) -> None:
+        """Refuse a sample of which no position counts."""
+        for empty in (~self.values.any(1)).nonzero()[:1, 0].tolist():
+            raise ValueError(f"the mask leaves no position of sample {empty} of the batch")
+
+    def on(self, device: Any, what: str = "values") -> Tensor:
+        """Return, on a device, `values` or the "counts", "first", "last" or "rows" of what counts."""
+        if (what, device) not in self._there:
+            self._there[what, device] = getattr(self, what).to(device)
+        return self._there[what, device]
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many positions of each sample count."""
+        self.check()
+        return self.values.sum(1)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """The first position of each sample that counts."""
+        self.check()
+        return self.values.int().argmax(1)
+
+    @cached_property
+    def last(self) -> Tensor:
+        """The last position of each sample that counts."""
+        self.check()
+        return (self.values * torch.arange(self.positions)).argmax(1)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The places, in (n * positions), of all positions that count."""
+        self.check()
+        return self.values.flatten().nonzero()[:, 0]
 
 
 def masks_in(named: Mapping[Any, Any], n: int, more: tuple[str, ...] = ()) -> Masks:
@@ -36,7 +99,7 @@ def masks_in(named: Mapping[Any, Any], n: int, more: tuple[str, ...] = ()) -> Ma
             mask = torch.as_tensor(named[name]).detach().cpu()
             if mask.ndim == 2 and len(mask) == n:
                 # Padding masks, as torch has them, are true at padding, or added to the scores: 0 elsewhere.
-                found[name] = mask == 0 if name.endswith("padding_mask") else mask != 0
+                found[name] = Mask(mask == 0 if name.endswith("padding_mask") else mask != 0)
     return found
 
 
@@ -56,7 +119,7 @@ class MaskChoice:
         self.parameters = {parameter.name for parameter in parameters_of(model)}
         self.two = any(name.startswith(_TARGETS) for name in self.parameters)
 
-    def of(self, layer: str, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Tensor | None:
+    def of(self, layer: str, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Mask | None:
         """Return the mask of a layer of a batch; None where all positions count."""
         for pattern, key in self.entries:
             if pattern.matches(layer) or pattern.matches(split(layer)[0]):
@@ -77,10 +140,10 @@ class MaskChoice:
     def _in_decoder(self, source: str) -> bool:
         return source.startswith(_TARGETS) or (source == "labels" and self.two)
 
-    def _by_source(self, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Tensor | None:
+    def _by_source(self, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Mask | None:
         source = axes.source or self._only(inputs)
         if not source:
-            relevant = [key for key in masks if not masks[key].all() and key not in _CROSS]
+            relevant = [key for key in masks if not masks[key].whole and key not in _CROSS]
             if relevant:
                 raise Unfit(
                     f"from which input its positions come is not known, nor whether "
@@ -94,9 +157,9 @@ class MaskChoice:
             return None
         mask = masks[name]
         value = inputs.get(source)
-        if isinstance(value, torch.Tensor) and mask.shape[1] not in value.shape[1:]:
+        if isinstance(value, torch.Tensor) and mask.positions not in value.shape[1:]:
             return None  # the mask of another input
-        if axes.moved and not mask.all():
+        if axes.moved and not mask.whole:
             raise Unfit(
                 f"its positions are no longer those of {source}, so that {name} does not tell which count: "
                 f"give a mask for it and name it with {self.argument}="
@@ -113,6 +176,34 @@ class MaskChoice:
             and name not in (*NAMES, *_BESIDE, *self.keys)
         ]
         return names[0] if len(names) == 1 else ""
+
+
+class TokenChoice:
+    """Which positions become rows, where positions are the samples.
+
+    Those that count; of them not the special tokens, where the batch has a ``special_tokens_mask``; and of a
+    sample at most as many as asked for, drawn by its number: the same for all layers, models and runs.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self.most = None if most is None else positive_integer(most, "max_tokens")
+
+    def of(self, mask: Mask | None, count: int, inputs: Inputs, start: int) -> Mask:
+        """Return the positions of a batch, the first sample of which is number `start`."""
+        special = inputs.special
+        if self.most is None and special is None and mask is not None:
+            return mask
+        chosen = (
+            torch.ones(inputs.n_samples, count, dtype=torch.bool) if mask is None else mask.values.clone()
+        )
+        if special is not None and special.shape == chosen.shape:
+            chosen &= ~special
+        if self.most is not None:
+            for i, row in enumerate(chosen):
+                places = row.nonzero()[:, 0].numpy()
+                drawn = np.random.default_rng(start + i).permutation(places)[: self.most]
+                row.zero_()[torch.from_numpy(drawn)] = True
+        return Mask(chosen)
 
 
 _BESIDE = ("labels", "token_type_ids", "position_ids")  # describe the positions of input_ids

@@ -10,15 +10,12 @@ from typing import Any, TypeAlias
 import torch
 
 from .._arrays import unknown
+from ._common import Tensor, Unfit
+from ._masks import Mask
 from ._select import Pattern, patterns, split
 
-Tensor: TypeAlias = Any  # torch.Tensor
 Pool: TypeAlias = str | Callable[..., Any]
 PoolLike: TypeAlias = Pool | Mapping[str, Pool]
-
-
-class Unfit(Exception):
-    """These activations cannot be pooled in this way; the text says why."""
 
 
 class Pools:
@@ -49,31 +46,25 @@ class Pools:
                 return how
         raise ValueError(f"{self.argument} has no entry for layer {layer!r}: add one, or '*' as the last")
 
-    def asks_for_mask(self, layer: str) -> bool:
-        """Return whether the pooling of a layer is a function that takes a mask."""
-        how = self.of(layer)
-        return callable(how) and _asks_for_mask(how)
-
-    def apply(self, layer: str, x: Tensor, letters: str, mask: Tensor | None, n: int) -> Tensor:
+    def apply(self, how: Pool, layer: str, x: Tensor, letters: str, mask: Mask | None, n: int) -> Tensor:
         """Return (n, p), or (n_tokens, p), from the activations of a batch of n samples.
 
-        `letters` says what the axes of `x` are; `mask` is (n, positions) bool, true where a position counts.
+        `how` is the pooling of the layer, `letters` say what the axes of `x` are.
         """
-        how = self.of(layer)
-        mask = None if mask is None else mask.to(x.device)
         if callable(how):
             return _by_function(how, layer, x, mask, n, self.argument)
-        x = x.movedim(letters.index("n"), 0)
-        letters = "n" + letters.replace("n", "")
+        if letters[0] != "n":
+            x = x.movedim(letters.index("n"), 0)
+            letters = "n" + letters.replace("n", "")
         if how == "flatten":
-            if mask is not None and "p" in letters and not mask.all():
+            if mask is not None and "p" in letters and not mask.whole:
                 raise ValueError(
                     f"layer {layer!r}: {self.argument}='flatten' would count padding, which a mask in the "
                     f"batch leaves out: choose 'mean', 'last', 'cls', 'tokens' or a function of (x, mask)"
                 )
-            return x.reshape(len(x), -1)
+            return x if x.ndim == 2 else x.reshape(n, -1)
         if x.ndim < 3 and "p" not in letters and how != "tokens":
-            return x.reshape(len(x), -1)
+            return x.reshape(n, -1)
         if "?" in letters:
             raise Unfit(
                 f"which of its axes are positions is not known, its shape is {tuple(x.shape)}: say so with "
@@ -83,21 +74,30 @@ class Pools:
         if n_axes == 0:
             if how == "tokens":
                 raise Unfit(f"'tokens' needs positions, it has {tuple(x.shape)}")
-            return x.reshape(len(x), -1)
+            return x.reshape(n, -1)
         if n_axes > 1 and how not in ("mean", "gap"):
             raise Unfit(f"{how!r} needs one axis of positions, it has {n_axes}: {tuple(x.shape)}")
-        positions = tuple(k for k, letter in enumerate(letters) if letter == "p")
-        x = x.movedim(positions, tuple(range(1, 1 + n_axes))).flatten(1, n_axes)  # (n, positions, ...)
-        x = x.reshape(len(x), x.shape[1], -1)
-        if mask is not None and mask.shape[1] != x.shape[1]:
-            raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.shape[1]}")
+        if not letters.startswith("n" + n_axes * "p"):
+            positions = tuple(k for k, letter in enumerate(letters) if letter == "p")
+            x = x.movedim(positions, tuple(range(1, 1 + n_axes)))
+        x = x.flatten(1, n_axes).flatten(2) if x.ndim > 2 else x[:, :, None]  # (n, positions, features)
+        if mask is not None and mask.positions != x.shape[1]:
+            raise Unfit(f"it has {x.shape[1]} positions, the mask of the batch {mask.positions}")
         return _BY_POSITION[how](x, mask)
 
 
+def asks_for_mask(how: Pool) -> bool:
+    """Return whether a pooling is a function that takes a mask."""
+    return callable(how) and "mask" in inspect.signature(how).parameters
+
+
 def _by_function(
-    function: Callable[..., Any], layer: str, activations: Tensor, mask: Tensor | None, n: int, argument: str
+    function: Callable[..., Any], layer: str, activations: Tensor, mask: Mask | None, n: int, argument: str
 ) -> Tensor:
-    result = function(activations, mask=mask) if _asks_for_mask(function) else function(activations)
+    if asks_for_mask(function):
+        result = function(activations, mask=None if mask is None else mask.on(activations.device))
+    else:
+        result = function(activations)
     if not isinstance(result, torch.Tensor):
         result = torch.as_tensor(result)
     if result.ndim != 2 or len(result) != n:
@@ -108,52 +108,33 @@ def _by_function(
     return result
 
 
-def _asks_for_mask(function: Callable[..., Any]) -> bool:
-    return "mask" in inspect.signature(function).parameters
-
-
-def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    x = _wide(x)
-    if mask is None:
+def _mean(x: Tensor, mask: Mask | None) -> Tensor:
+    if x.dtype not in (torch.float32, torch.float64):
+        x = x.float()
+    if mask is None or mask.whole:
         return x.mean(1)
-    return x.masked_fill(~mask[:, :, None], 0).sum(1) / _counts(mask)[:, None].to(x.dtype)
+    counted = x.masked_fill(~mask.on(x.device)[:, :, None], 0)
+    return counted.sum(1) / mask.on(x.device, "counts")[:, None].to(x.dtype)
 
 
-def _cls(x: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
+def _cls(x: Tensor, mask: Mask | None) -> Tensor:
+    if mask is None or mask.whole:
         return x[:, 0]
-    _counts(mask)
-    return x[torch.arange(len(x), device=x.device), mask.int().argmax(1)]
+    return x[torch.arange(len(x), device=x.device), mask.on(x.device, "first")]
 
 
-def _last(x: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
+def _last(x: Tensor, mask: Mask | None) -> Tensor:
+    if mask is None or mask.whole:
         return x[:, -1]
-    _counts(mask)
-    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-    return x[torch.arange(len(x), device=x.device), last]
+    return x[torch.arange(len(x), device=x.device), mask.on(x.device, "last")]
 
 
-def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return x.flatten(0, 1)
-    _counts(mask)
-    return x[mask]
+def _tokens(x: Tensor, mask: Mask | None) -> Tensor:
+    rows = x.flatten(0, 1)
+    return rows if mask is None or mask.whole else rows.index_select(0, mask.on(x.device, "rows"))
 
 
-def _counts(mask: Tensor) -> Tensor:
-    counts = mask.sum(1)
-    for empty in (counts == 0).nonzero()[:1, 0].tolist():
-        raise ValueError(f"the mask leaves no position of sample {empty} of the batch")
-    return counts
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Return float16, bfloat16 and integers as float32, for means."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
-
-
-_BY_POSITION: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {  # of (n, positions, features)
+_BY_POSITION: dict[str, Callable[[Tensor, Mask | None], Tensor]] = {  # of (n, positions, features)
     "mean": _mean,
     "gap": _mean,
     "cls": _cls,

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Leave models and random numbers as they were found, whatever happens in between."""
+"""Know a model again, and leave it and random numbers as they were found, whatever happens in between."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from ._select import COMPILED, Module
+from ._common import Module
+from ._select import COMPILED, plain_name
 
 
 @contextmanager
@@ -96,3 +98,45 @@ def _generators(loader: object) -> Iterator[Any]:
     for owner in (loader, *samplers):
         if isinstance(generator := getattr(owner, "generator", None), torch.Generator):
             yield generator
+
+
+# ------------------------------------------------------------------------------------ what is noted of a run
+
+
+def noted(model: Module, settings: Mapping[str, object]) -> dict[str, Any]:
+    """Return what makes activations what they are: the model and the settings, as JSON can keep them."""
+    return {
+        "model": type(model).__name__,
+        "parameters": fingerprint(model),
+        **{key: _in_json(value) for key, value in settings.items()},
+    }
+
+
+def fingerprint(model: Module) -> str:
+    """Return a digest of names, shapes, some values and the sum of the bits of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            values = tensor.detach().reshape(-1)
+            some = values[:: max(1, len(values) // 16)][:17].to(
+                "cpu", torch.complex128 if tensor.is_complex() else torch.float64
+            )
+            words = values.view(_WORDS[values.element_size()]) if len(values) else values
+            bits = int(words.sum(dtype=torch.int64))  # of integers: the same in whatever order
+            about = f"{plain_name(name)} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()} {bits}"
+            digest.update(about.encode())
+    return digest.hexdigest()
+
+
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}  # by size in bytes
+
+
+def _in_json(value: object) -> Any:
+    """Return a setting as JSON can keep it: types and functions by their names."""
+    if isinstance(value, Mapping):
+        return {str(key): _in_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(item) for item in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    return getattr(value, "__qualname__", str(value))

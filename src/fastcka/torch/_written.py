@@ -3,25 +3,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from .._machine import size_in_words
 from ..store import Store, is_store, open_store
 from ..store.creating import create_store
 from ..store.writing import StoreWriter
 from ._capture import Capture
-from ._inputs import SampleId, SampleIds
-from ._order import unsure
+from ._common import as_array
+from ._inputs import SampleId
+from ._loaders import SampleIds, unsure
 from ._rows import Rows
-from ._select import Module, plain_name
-from ._types import as_array
+from ._state import noted
 
 _KEY = "extract"  # in the provenance of a store: what this module notes
 _LEFT_OUT = "left_out"
@@ -39,15 +36,12 @@ class Written:
         provenance: Mapping[str, Any] | None,
         loader: Any,
         names: SampleIds,
+        origin: Mapping[str, Any],
     ) -> None:
-        self.path, self.limit, self.capture = Path(out), limit, capture
+        self.path, self.limit, self.capture, self.origin = Path(out), limit, capture, origin
         if _KEY in (provenance or {}):
             raise ValueError(f"provenance: the entry {_KEY!r} is taken, by what extract notes itself")
-        self.noted = {
-            "model": type(capture.model).__name__,
-            "parameters": fingerprint(capture.model),
-            **{key: _in_json(value) for key, value in settings.items()},
-        }
+        self.noted = noted(capture.model, settings)
         self.provenance = dict(provenance or {})
         self.writer: StoreWriter | None = None
         self.samples: list[str] | None = None  # their ids on disk
@@ -58,11 +52,11 @@ class Written:
     def _go_on(self, store: Store, capture: Capture, loader: Any, names: SampleIds) -> None:
         """Take stock of what is on disk, and refuse to add what does not belong there."""
         stored = store.provenance
-        noted = stored.pop(_KEY, None)
-        if noted is None:
+        then_noted = stored.pop(_KEY, None)
+        if then_noted is None:
             raise ValueError(f"out: the store {self.path} was not written by extract; choose another place")
-        noted = {key: value for key, value in noted.items() if key != _LEFT_OUT}
-        for then, now in ((noted, self.noted), (stored, self.provenance)):
+        then_noted = {k: value for k, value in then_noted.items() if k not in (_LEFT_OUT, *self.origin)}
+        for then, now in ((then_noted, self.noted), (stored, self.provenance)):
             for key in [*now, *then]:
                 if then.get(key) != now.get(key):
                     raise ValueError(
@@ -118,8 +112,8 @@ class Written:
         """Refuse what is too much or does not fit; say how much will be written. A new store is made last."""
         said = self._size_in_words(rows, total)
         if self.writer is None:
-            noted = {**self.noted, _LEFT_OUT: capture.skipped}
-            self.writer = create_store(self.path, provenance={**self.provenance, _KEY: noted})
+            notes = {**self.noted, **self.origin, _LEFT_OUT: capture.skipped}
+            self.writer = create_store(self.path, provenance={**self.provenance, _KEY: notes})
         elif (
             self.writer.layers
             and (there := {k: v[0] for k, v in self.writer.layers.items()}) != capture.widths
@@ -160,30 +154,3 @@ class Written:
         assert self.writer is not None
         self.writer.close()
         return open_store(self.path)
-
-
-def fingerprint(model: Module) -> str:
-    """Return a digest of names, shapes and some values of all parameters and buffers.
-
-    It tells one checkpoint from another without reading gigabytes.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            values = tensor.detach().reshape(-1)
-            some = values[:: max(1, len(values) // 16)][:17].to(
-                "cpu", torch.complex128 if tensor.is_complex() else torch.float64
-            )
-            digest.update(f"{plain_name(name)} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()}".encode())
-    return digest.hexdigest()
-
-
-def _in_json(value: object) -> Any:
-    """Return a setting as JSON can keep it: types and functions by their names."""
-    if isinstance(value, Mapping):
-        return {str(key): _in_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_json(item) for item in value]
-    if value is None or isinstance(value, str):
-        return value
-    return getattr(value, "__qualname__", str(value))

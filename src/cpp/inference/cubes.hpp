@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// tr(W^3) of symmetric matrices, for the third moment under permutation: the only quantity of a layer that needs a product
+// of matrices.
+#pragma once
+
+#include "layers/representation.hpp"
+
+namespace fastcka {
+
+// tr(M M M) of a symmetric matrix of `size` rows, `stride` values apart: size^3 / 2 multiply-adds.
+template <class T> double trace_of_cube(const T* matrix, index size, index stride, const Engine& engine);
+
+// tr((X'X)^3) of centred features, samples read as `row_scaling` says: n p^2 / 2 + p^3 / 2 multiply-adds.
+template <class T>
+double trace_of_cube_of_features(const MatrixView& view, const Centring& centring,
+                                 const RowScaling* row_scaling, const Engine& engine);
+
+}  // namespace fastcka

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "inference/gram_rows.hpp"
+
+#include <algorithm>
+
+namespace fastcka {
+namespace {
+
+constexpr index columns_at_a_time =
+    1024;  // about: 48 rows of float32 and float64 values stay in the L2 cache
+
+template <class T>
+GramLayer<T> resolved(const MatrixView& view, const Kernel& kernel, const LayerNote& note,
+                      const Engine& engine) {
+    GramLayer<T> layer(view, kernel, false, nullptr, engine);
+    if (kernel.needs_median()) layer.set_sigma(note.sigma > 0 ? note.sigma : 1.0);
+    return layer;
+}
+
+}  // namespace
+
+template <class T>
+GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins& margins,
+                      const std::vector<LayerNote>& notes, Centred centred, const Engine& engine)
+    : engine_(engine), samples_(layers.samples()), width_(engine.operations<T>().panel_width),
+      chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
+    const double n = static_cast<double>(samples_);
+    layers.for_each([&](index l, const MatrixView& view) {
+        const LayerNote& note = notes[static_cast<std::size_t>(l)];
+        layers_.push_back(resolved<T>(view, kernel, note, engine));
+        // Ku_ij = K_ij - r_i / (n - 2) - r_j / (n - 2) + s / ((n - 1) (n - 2)) with sums off the diagonal, and
+        // Kc_ij = K_ij - r_i / n - r_j / n + s / n^2 with sums of whole rows.
+        Eigen::VectorXd row = margins.row_sums.col(l);
+        if (centred == Centred::doubly) row += margins.diagonal.col(l);
+        const double from_row = centred == Centred::doubly ? n : n - 2;
+        const double from_all = centred == Centred::doubly ? n * n : (n - 1) * (n - 2);
+        row = (row / from_row).array() - row.sum() / from_all / 2;
+        Terms terms{std::vector<T>(static_cast<std::size_t>(samples_)),
+                    std::vector<T>(static_cast<std::size_t>(samples_), T(0)), note.status != Status::fine};
+        for (index i = 0; i < samples_; ++i) {
+            terms.row[static_cast<std::size_t>(i)] = static_cast<T>(row(i));
+            if (centred == Centred::doubly)
+                terms.diagonal[static_cast<std::size_t>(i)] =
+                    static_cast<T>(margins.diagonal(i, l) - 2 * row(i));
+        }
+        terms_.push_back(std::move(terms));
+    });
+}
+
+template <class T>
+void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Scratch& scratch,
+                       int worker) const {
+    const GramLayer<T>& from = layers_[static_cast<std::size_t>(layer)];
+    const Terms& terms = terms_[static_cast<std::size_t>(layer)];
+    const index begin = chunk * chunk_, end = std::min(begin + chunk_, samples_);
+    const index rows = std::min(width_, samples_ - first), padded = std::min(begin + chunk_, stride());
+    for (index i = 0; i < width_; ++i)
+        if (i >= rows || terms.degenerate)
+            std::fill(strip + i * stride() + begin, strip + i * stride() + padded, T(0));
+    if (terms.degenerate) return;
+
+    const TileRange range{first, rows, begin, end - begin, false};
+    T* const tile = scratch.tile.data();
+    from.fill_range(range, tile, scratch.wide.data(), engine_, worker);
+    range.for_each_block(width_, [&](index number, index row, index column) {
+        const T* const block = tile + number * width_ * width_;
+        const index columns = std::min(width_, samples_ - column);
+        const T* const of_columns = terms.row.data() + column;
+        for (index i = 0; i < rows; ++i) {
+            T* const out = strip + i * stride() + column;
+            const T* const in = block + i * width_;
+            const T of_row = terms.row[static_cast<std::size_t>(row + i)];
+            for (index j = 0; j < columns; ++j) out[j] = in[j] - of_row - of_columns[j];
+            std::fill(out + columns, out + width_, T(0));
+        }
+    });
+    for (index i = std::max(first, begin); i < std::min(first + rows, end); ++i)
+        strip[(i - first) * stride() + i] = terms.diagonal[static_cast<std::size_t>(i)];
+}
+
+template class GramRows<float>;
+template class GramRows<double>;
+
+}  // namespace fastcka

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Centred Gram matrices, a strip of rows at a time: inference asks what each sample adds to a result, and sums over all
+// samples do not know that any more.
+#pragma once
+
+#include "layers/gram_layer.hpp"
+#include "layers/layer_set.hpp"
+#include "sums/sums.hpp"
+
+namespace fastcka {
+
+// W is Kc = H K H, or Ku: hollow, that is with zeros on its diagonal, and with rows that sum to zero.
+enum class Centred { doubly, hollow };
+
+template <class T> class GramRows {
+  public:
+    // `margins` and `notes`: of the layers, from sums over all samples. A layer that is degenerate has W = 0.
+    GramRows(const Layers& layers, const Kernel& kernel, const Margins& margins,
+             const std::vector<LayerNote>& notes, Centred centred, const Engine& engine);
+
+    index samples() const { return samples_; }
+    index layers() const { return static_cast<index>(layers_.size()); }
+    index height() const { return width_; }                                     // rows of a strip
+    index stride() const { return (samples_ + width_ - 1) / width_ * width_; }  // values from row to row
+    index chunks() const { return (samples_ + chunk_ - 1) / chunk_; }
+
+    struct Scratch {
+        Buffer<T> tile;
+        Buffer<double> wide;
+    };
+    Scratch scratch() const { return {Buffer<T>(width_ * chunk_), Buffer<double>(width_ * chunk_)}; }
+
+    // One chunk of the columns of W in rows [first, first + height) of a layer; zeros beyond the last sample.
+    void fill(index layer, index first, index chunk, T* strip, const Scratch& scratch, int worker) const;
+
+  private:
+    struct Terms {
+        std::vector<T> row;       // W_ij = K_ij - row_i - row_j
+        std::vector<T> diagonal;  // W_ii
+        bool degenerate;
+    };
+
+    const Engine& engine_;
+    index samples_, width_, chunk_;
+    std::vector<GramLayer<T>> layers_;
+    std::vector<Terms> terms_;
+};
+
+}  // namespace fastcka

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "inference/jackknife.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fastcka {
+namespace {
+
+constexpr index layers_in_task = 8;
+
+// <W, V> of what is left of W and V without a group, m samples, centred again. With r_i the sums of its rows before that,
+// which are minus those over the group, and s their sum, it is what was left, - 2/m r.r' + s s'/m^2 (Kc), or
+// - 2/(m-2) r.r' + s s'/((m-1)(m-2)) (Ku).
+struct Recentring {
+    double rows, total;
+    Recentring(double m, Centred centred)
+        : rows(centred == Centred::doubly ? 2 / m : 2 / (m - 2)),
+          total(centred == Centred::doubly ? 1 / (m * m) : 1 / ((m - 1) * (m - 2))) {}
+    double operator()(double left, double row_products, double totals) const {
+        return left - rows * row_products + total * totals;
+    }
+};
+
+double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) : not_given; }
+
+}  // namespace
+
+template <class T>
+Jackknife<T>::Jackknife(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves,
+                        const GramRows<T>& rows, Centred centred, Deletions deletions, const Engine& engine)
+    : set_(set), pairs_(pairs), selves_(selves), engine_(engine), deletions_(std::move(deletions)),
+      n_(static_cast<double>(rows.samples())), centred_(centred), stride_(rows.stride()),
+      height_(rows.height()), roots_(selves.unaryExpr(&inverse_root)),
+      sums_(Eigen::MatrixXd::Zero(set.rows(), set.columns())), squares_(sums_), weighted_sums_(sums_) {
+    for (index i = 0; i < set.rows(); i += layers_in_task) {
+        const index other = set.one_network() ? i : set.first_column();
+        tasks_.push_back({i, std::min(i + layers_in_task, set.rows()), other, set.count() - other});
+    }
+    if (deletions_.single()) return;
+    products_ = within_ = sums_;
+    self_products_ = self_within_ = Eigen::VectorXd::Zero(set.count());
+    columns_ = Buffer<double>(stride_ * set.count());
+    columns().setZero();
+}
+
+// use(task, products): products of vectors of the task's layers, row by row, as product(vectors, length) makes them.
+template <class T> template <class Use> void Jackknife<T>::for_each_task(Use&& use) {
+    engine_.team.for_each(static_cast<index>(tasks_.size()),
+                          [&](index number, int) { use(tasks_[static_cast<std::size_t>(number)]); });
+}
+
+namespace {
+
+// products(i, j) = sum over `length` values of vector i of one list times vector j of another.
+template <class Value>
+void multiply(const std::vector<const Value*>& vectors, index first, index last, index first_other,
+              index columns, index length, const Engine& engine, std::vector<double>& out) {
+    out.assign(static_cast<std::size_t>((last - first) * columns), 0.0);
+    engine.operations<Value>().products(vectors.data() + first, last - first, vectors.data() + first_other,
+                                        columns, length, out.data(), columns);
+}
+
+}  // namespace
+
+template <class T>
+void Jackknife<T>::fold(index i, index j, double product, double root_i, double root_j, double factor) {
+    const index column = j - set_.first_column();
+    const double deviation = product * root_i * root_j - pairs_(i, column) * roots_(i) * roots_(j);
+    sums_(i, column) += deviation;
+    squares_(i, column) += (factor - 1) * deviation * deviation;
+    weighted_sums_(i, column) += (1 - 1 / factor) * deviation;
+}
+
+template <class T> void Jackknife<T>::add(index first, const std::vector<const T*>& strips) {
+    const index rows = std::min(height_, static_cast<index>(n_) - first);
+    if (deletions_.single()) return add_singles(first, rows, strips);
+    for (index begin = first; begin < first + rows;) {
+        const index end = std::min(first + rows, deletions_.first(group_ + 1));
+        add_group_rows(first, begin, end, strips);
+        if (end == deletions_.first(group_ + 1)) finish_group();
+        begin = end;
+    }
+}
+
+template <class T>
+void Jackknife<T>::add_singles(index first, index rows, const std::vector<const T*>& strips) {
+    const Recentring centre(n_ - 1, centred_);
+    const auto remaining = [&](double all, double product, double within) {
+        return centre(all - 2 * product + within, product - within, within);
+    };
+    const auto diagonal = [&](index l, index i) {
+        return static_cast<double>(strips[static_cast<std::size_t>(l)][i * stride_ + first + i]);
+    };
+    Eigen::MatrixXd roots(rows, set_.count());
+    engine_.team.for_each(set_.count(), [&](index l, int) {
+        for (index i = 0; i < rows; ++i) {
+            const double square = engine_.operations<T>().sum_of_squares(
+                strips[static_cast<std::size_t>(l)] + i * stride_, stride_);
+            roots(i, l) = inverse_root(remaining(selves_(l), square, std::pow(diagonal(l, i), 2)));
+        }
+    });
+    for_each_task([&](const Task& task) {
+        std::vector<double> products;
+        std::vector<const T*> vectors(strips.size());
+        for (index i = 0; i < rows; ++i) {
+            for (std::size_t l = 0; l < strips.size(); ++l) vectors[l] = strips[l] + i * stride_;
+            multiply<T>(vectors, task.first, task.last, task.first_other, task.columns, stride_, engine_,
+                        products);
+            for (index a = task.first; a < task.last; ++a)
+                for (index k = 0; k < task.columns; ++k) {
+                    const index b = task.first_other + k;
+                    if (b < a && set_.one_network()) continue;
+                    const double product =
+                        products[static_cast<std::size_t>((a - task.first) * task.columns + k)];
+                    fold(a, b,
+                         remaining(pairs_(a, b - set_.first_column()), product,
+                                   diagonal(a, i) * diagonal(b, i)),
+                         roots(i, a), roots(i, b), n_);
+                }
+        }
+    });
+    weights_ += static_cast<double>(rows) / (n_ - 1);
+}
+
+// Rows [begin, end) of one group, of a strip that begins at `first`.
+template <class T>
+void Jackknife<T>::add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips) {
+    const index from = deletions_.first(group_), size = deletions_.size(group_);
+    const index padded = (size + height_ - 1) / height_ * height_;
+    const index rows = end - begin;
+    const Buffer<T> inside(
+        size_product(set_.count() * rows, padded));  // what lies within the group, side by side
+    engine_.team.for_each(set_.count(), [&](index l, int) {
+        const T* const strip = strips[static_cast<std::size_t>(l)] + (begin - first) * stride_;
+        for (index i = 0; i < rows; ++i) {
+            const T* const row = strip + i * stride_;
+            double* const sum = columns_.data() + l * stride_;
+            for (index j = 0; j < stride_; ++j) sum[j] += static_cast<double>(row[j]);
+            T* const part = inside.data() + (l * rows + i) * padded;
+            std::copy_n(row + from, size, part);
+            std::fill(part + size, part + padded, T(0));
+            self_products_(l) += engine_.operations<T>().sum_of_squares(row, stride_);
+            self_within_(l) += engine_.operations<T>().sum_of_squares(part, padded);
+        }
+    });
+    for_each_task([&](const Task& task) {
+        std::vector<double> whole, part;
+        std::vector<const T*> vectors(strips.size()), parts(strips.size());
+        for (index i = 0; i < rows; ++i) {
+            for (std::size_t l = 0; l < strips.size(); ++l) {
+                vectors[l] = strips[l] + (begin - first + i) * stride_;
+                parts[l] = inside.data() + (static_cast<index>(l) * rows + i) * padded;
+            }
+            multiply<T>(vectors, task.first, task.last, task.first_other, task.columns, stride_, engine_,
+                        whole);
+            multiply<T>(parts, task.first, task.last, task.first_other, task.columns, padded, engine_, part);
+            for (index a = task.first; a < task.last; ++a)
+                for (index k = 0; k < task.columns; ++k) {
+                    const index column = task.first_other + k - set_.first_column();
+                    const auto at = static_cast<std::size_t>((a - task.first) * task.columns + k);
+                    products_(a, column) += whole[at];
+                    within_(a, column) += part[at];
+                }
+        }
+    });
+}
+
+template <class T> void Jackknife<T>::finish_group() {
+    const index from = deletions_.first(group_), size = deletions_.size(group_);
+    const double factor = n_ / static_cast<double>(size);
+    const Recentring centre(n_ - static_cast<double>(size), centred_);
+    // Sums over the group of the rows that are left.
+    auto columns = this->columns();
+    columns.middleRows(from, size).setZero();
+    const Eigen::RowVectorXd totals = columns.colwise().sum();
+    const auto remaining = [&](double all, double product, double within, double rows, double of_totals) {
+        return centre(all - 2 * product + within, rows, of_totals);
+    };
+    Eigen::VectorXd roots(set_.count());
+    for (index l = 0; l < set_.count(); ++l)
+        roots(l) = inverse_root(remaining(selves_(l), self_products_(l), self_within_(l),
+                                          columns.col(l).squaredNorm(), totals(l) * totals(l)));
+    std::vector<const double*> vectors;
+    for (index l = 0; l < set_.count(); ++l) vectors.push_back(columns.col(l).data());
+    // Panels of float64 are narrower than those of float32, so a stride of either is whole panels.
+    for_each_task([&](const Task& task) {
+        std::vector<double> rows;
+        multiply<double>(vectors, task.first, task.last, task.first_other, task.columns, stride_, engine_,
+                         rows);
+        for (index a = task.first; a < task.last; ++a)
+            for (index k = 0; k < task.columns; ++k) {
+                const index b = task.first_other + k, column = b - set_.first_column();
+                if (b < a && set_.one_network()) continue;
+                const double left =
+                    remaining(pairs_(a, column), products_(a, column), within_(a, column),
+                              rows[static_cast<std::size_t>((a - task.first) * task.columns + k)],
+                              totals(a) * totals(b));
+                fold(a, b, left, roots(a), roots(b), factor);
+            }
+    });
+    weights_ += 1 / (factor - 1);
+    products_.setZero();
+    within_.setZero();
+    self_products_.setZero();
+    self_within_.setZero();
+    columns.setZero();
+    ++group_;
+}
+
+// Busing et al. 1999: with h = n / (samples of a group), deviations d of the values without it, and D = sum (1 - 1/h) d,
+// the variance is the mean over groups of (h - 1) d^2 - 2 d D + D^2 / (h - 1). For groups of one sample it is the usual
+// (n - 1) / n sum (d - mean d)^2.
+template <class T> Eigen::MatrixXd Jackknife<T>::standard_errors() const {
+    const double groups = static_cast<double>(deletions_.count());
+    const auto root = [](double variance) {  // of nan: nan; a difference of equal terms may be below zero
+        return variance < 0 ? 0.0 : std::sqrt(variance);
+    };
+    const Eigen::ArrayXXd total = squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
+                                  weights_ * weighted_sums_.array().square();
+    Eigen::MatrixXd errors = (total / groups).unaryExpr(root).matrix();
+    if (!set_.one_network()) return errors;
+    errors = Eigen::MatrixXd(errors.selfadjointView<Eigen::Upper>());
+    for (index l = 0; l < set_.count(); ++l)
+        errors(l, l) = std::isnan(roots_(l)) ? not_given : 0;  // 1, whatever the samples
+    return errors;
+}
+
+template class Jackknife<float>;
+template class Jackknife<double>;
+
+}  // namespace fastcka

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Groups of samples that depend on each other, and the orders of samples that a null hypothesis allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._arrays import unknown
+from .kernels import Kernel, Precomputed
+
+Permute: TypeAlias = Literal["within", "groups"]
+PERMUTE: tuple[Permute, ...] = ("within", "groups")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which samples belong together.
+
+    `order` puts the samples of each group side by side, in the order in which they came; `bounds` are the
+    places where groups begin then, and the number of samples.
+    """
+
+    order: NDArray[np.intp]
+    bounds: list[int]
+
+    @classmethod
+    def of(cls, labels: ArrayLike, n: int) -> Groups:
+        """Return the groups of labels, one for each of n samples."""
+        array = np.asarray(labels)
+        if array.shape != (n,):
+            raise ValueError(f"groups: expected a label for each of the {n} samples, got shape {array.shape}")
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise ValueError("groups: a label is nan")
+        _, numbers, sizes = np.unique(array, return_inverse=True, return_counts=True)
+        if len(sizes) < 2:
+            raise ValueError(
+                "groups: all samples have the same label, so there is nothing to compare groups with"
+            )
+        bounds = [0, *np.cumsum(sizes).tolist()]
+        return cls(np.argsort(numbers.reshape(-1), kind="stable"), bounds)
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Samples in each group."""
+        return np.diff(self.bounds)
+
+    def sorted(self, arrays: list[NDArray[Any]], kernel: Kernel) -> list[NDArray[Any]]:
+        """Return copies with the samples of each group side by side, or the arrays where they are."""
+        if np.array_equal(self.order, np.arange(len(self.order))):
+            return arrays
+        copies = [array[self.order] for array in arrays]
+        return [copy[:, self.order] for copy in copies] if isinstance(kernel, Precomputed) else copies
+
+
+FEWEST = 6  # samples for standard errors and p-values: the third moment under permutation needs them
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``inference=True`` asks of all pairs; `groups`, where samples depend on each other."""
+
+    groups: Groups | None
+
+    @classmethod
+    def of(cls, groups: ArrayLike | None, n: int) -> Wanted:
+        """Check the argument of the public function for n samples."""
+        if n < FEWEST:
+            raise ValueError(f"inference=True needs at least {FEWEST} samples, got {n}")
+        grouped = None if groups is None else Groups.of(groups, n)
+        if grouped is not None and n - grouped.sizes.max() < 4:
+            raise ValueError(f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4")
+        return cls(grouped)
+
+    @property
+    def bounds(self) -> list[int]:
+        """Where groups begin, once samples lie in their order."""
+        return [] if self.groups is None else self.groups.bounds
+
+
+def orders_of(
+    n: int,
+    count: int,
+    groups: Groups | None,
+    permute: object,
+    rng: np.random.Generator,
+    at_a_time: int,
+) -> Iterator[NDArray[np.int32]]:
+    """Return that of the data, then `count` random orders of the samples, some rows at a time.
+
+    With groups, they are orders of samples that lie in the order of the groups.
+    """
+    if permute not in PERMUTE:
+        raise unknown("permute", permute, PERMUTE)
+    draw = _plain(n, rng) if groups is None else _allowed(groups, permute, rng)
+    step = max(8, at_a_time // n)
+
+    def batches() -> Iterator[NDArray[np.int32]]:
+        for first in range(0, count + 1, step):
+            rows = range(first, min(first + step, count + 1))
+            yield np.array([draw() if row else np.arange(n) for row in rows], dtype=np.int32)
+
+    return batches()
+
+
+def _plain(n: int, rng: np.random.Generator) -> Callable[[], NDArray[np.intp]]:
+    return lambda: rng.permutation(n)
+
+
+def _allowed(groups: Groups, permute: object, rng: np.random.Generator) -> Callable[[], NDArray[np.intp]]:
+    parts = [np.arange(a, b) for a, b in zip(groups.bounds, groups.bounds[1:], strict=False)]
+    if permute == "within":
+        if groups.sizes.max() == 1:
+            raise ValueError(
+                "groups: permute='within' exchanges samples of one group, but each has one sample"
+            )
+        return lambda: np.concatenate([rng.permutation(part) for part in parts])
+    by_size: dict[int, list[int]] = {}
+    for number, size in enumerate(groups.sizes.tolist()):
+        by_size.setdefault(size, []).append(number)
+    if max(map(len, by_size.values())) == 1:
+        raise ValueError(
+            "groups: permute='groups' exchanges whole groups of equal size, but no two have one size: "
+            f"{sorted(by_size)}"
+        )
+
+    def draw() -> NDArray[np.intp]:
+        chosen = list(range(len(parts)))
+        for numbers in by_size.values():
+            for number, other in zip(numbers, rng.permutation(numbers), strict=True):
+                chosen[number] = int(other)
+        return np.concatenate([parts[number] for number in chosen])
+
+    return draw

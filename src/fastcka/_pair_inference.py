@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Standard errors and p-values of all pairs of layers: ``cka_matrix(inference=True)``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from . import _permutation_moments as moments_of
+from ._arrays import Array
+from ._budget import check_memory
+from ._groups import Wanted
+from ._settings import Settings
+from ._tails import SMALLEST, chi2_sf, pearson3_sf
+from .kernels import Correlation, Cosine, Linear
+
+Float = NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """Operations, a multiply-add counted as two, and bytes at the peak beside the inputs."""
+
+    flops: float
+    bytes: int
+
+
+def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, wanted: Wanted) -> Work:
+    """Return what the second pass costs: whole rows of each Gram matrix, products of rows, tr(Ku^3)."""
+    arrays = [*a, *(b or ())]
+    n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
+    pairs = len(a) * (len(a) + 1) / 2 if b is None else len(a) * len(b)
+    by_moments = has_moments(settings, wanted)
+    multiply_adds = n * n * (sum(widths) + pairs)
+    if by_moments:
+        multiply_adds += sum(n * p * p / 2 + p**3 / 2 if p < n else n**3 / 2 for p in widths)
+    n_bytes = _core.inference_bytes(
+        n,
+        [X.shape[1] for X in a],
+        None if b is None else [Y.shape[1] for Y in b],
+        settings.core(arrays),
+        permutations=by_moments,
+    )
+    return Work(2 * multiply_adds, n_bytes)
+
+
+def check_room(needed: int, limit: int) -> None:
+    """Raise MemoryError where the second pass needs more than `limit` bytes (0: than there is)."""
+    if not limit:
+        return check_memory(needed)
+    if needed > limit:
+        raise MemoryError(f"inference=True needs {needed} bytes beside its inputs, but max_bytes is {limit}")
+
+
+def has_moments(settings: Settings, wanted: Wanted) -> bool:
+    """Whether p-values come from moments: other kernels would need a product of n x n matrices."""
+    return wanted.groups is None and isinstance(settings.kernel, Linear | Cosine | Correlation)
+
+
+def pvalue_method(settings: Settings, wanted: Wanted) -> Literal["moments", "chi2"] | None:
+    """Where p-values come from; None: with groups, not all orders of the samples are as likely."""
+    if wanted.groups is not None:
+        return None
+    return "moments" if has_moments(settings, wanted) else "chi2"
+
+
+class PairInference(NamedTuple):
+    """Of unbiased CKA, rows x columns."""
+
+    unbiased: Float
+    stderr: Float
+    pvalues: Float | None
+
+    def at(self, kept: Sequence[Sequence[int]], shape: tuple[int, ...]) -> PairInference:
+        """Return them at these rows and columns of a larger matrix, nan elsewhere."""
+
+        def placed(part: Float) -> Float:
+            whole = np.full(shape, np.nan)
+            whole[np.ix_(kept[0], kept[-1])] = part
+            return whole
+
+        pvalues = None if self.pvalues is None else placed(self.pvalues)
+        return PairInference(placed(self.unbiased), placed(self.stderr), pvalues)
+
+
+def undefined(shape: tuple[int, ...], wanted: Wanted | None) -> PairInference | None:
+    """Return the inference of pairs none of which could be computed."""
+    if wanted is None:
+        return None
+    nothing = np.full(shape, np.nan)
+    return PairInference(nothing, nothing.copy(), None if wanted.groups is not None else nothing.copy())
+
+
+def pair_inference(result: _core.Pairwise, settings: Settings, *, two: bool) -> PairInference | None:
+    """Return what is known of all pairs of one network or two, from the result of the core."""
+    wanted = settings.inference
+    if wanted is None or not isinstance(result, _core.Inference):
+        return None
+    values, n = result.asked.cka, result.n_samples
+    pvalues = None
+    if has_moments(settings, wanted):
+        known, rows = invariants(result), len(values)
+        null = moments_of.unbiased(known[:rows], known[rows:] if two else known)
+        pvalues = pvalues_by_moments(values, null, n)
+    elif wanted.groups is None:
+        pvalues = np.where(np.isnan(values), np.nan, np.maximum(chi2_sf(n * values + 1), SMALLEST))
+    if pvalues is not None and not two:
+        np.fill_diagonal(pvalues, np.nan)
+    return PairInference(values, result.standard_errors, pvalues)
+
+
+def invariants(found: _core.Inference) -> moments_of.Invariants:
+    """Return what the moments under permutation are made of, for all layers of a result of the core."""
+    return moments_of.Invariants.of(
+        found.diagonals, found.squares, found.cubes, found.quadratic_forms, found.traces_of_cubes
+    )
+
+
+def pvalues_by_moments(values: Float, null: moments_of.Moments, n: int) -> Float:
+    """Return the Pearson III tails of statistics: at least 1/n!, the share of one permutation."""
+    floor = max(math.exp(-math.lgamma(n + 1)), SMALLEST)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = pearson3_sf((values - null.mean) / null.std, null.skewness)
+    return np.where(np.isnan(p), np.nan, np.clip(p, floor, 1.0))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a caller chooses, checked at the door and then passed on as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from . import _core
+from ._arrays import Array, Canonical, Measure, byte_limit, check_measure, needs_float64
+from ._groups import Wanted
+from .kernels import Kernel, resolve_kernel
+from .threads import resolve
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Kernel, measure, arithmetic, threads and memory of a comparison."""
+
+    kernel: Kernel
+    estimator: Canonical | None  # of CKA; the other measures have none
+    dtype: object  # of the arithmetic: "float32", "float64", or None: as the inputs say
+    n_threads: int
+    max_bytes: int  # 0: what this process may still use
+    measure: Measure = "cka"
+    inference: Wanted | None = None  # None: values alone
+
+    @classmethod
+    def checked(
+        cls,
+        kernel: object,
+        estimator: object,
+        dtype: object,
+        n_threads: int | None,
+        max_bytes: object,
+        measure: object = "cka",
+        inference: Wanted | None = None,
+    ) -> Settings:
+        """Return settings from the arguments of a public function, or raise what it promises."""
+        chosen = resolve_kernel(kernel)
+        known_measure, known = check_measure(measure, estimator)
+        needs_float64((), dtype)
+        return cls(chosen, known, dtype, resolve(n_threads), byte_limit(max_bytes), known_measure, inference)
+
+    def core(
+        self,
+        arrays: Iterable[Array],
+        *,
+        n_threads: int | None = None,
+        max_bytes: int = 0,
+        route: str = "auto",
+    ) -> _core.Settings:
+        """Return the settings of the core for these inputs."""
+        return _core.Settings(
+            self.kernel.core(),
+            estimator=self.estimator or "biased",
+            double_precision=needs_float64(arrays, self.dtype),
+            n_threads=n_threads or self.n_threads,
+            max_bytes=max_bytes,
+            route=route,
+            measure=self.measure,
+        )

@@ -1,0 +1,470 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A comparison in pieces: made by any number of processes, merged in any order, with the bits of one call.
+
+:class:`Sweep` says what is compared with what. It numbers its work, in two stages: the statistics of each
+layer (means, scale, bandwidth), and the sums of blocks of the products. ``sweep.run`` makes some of it, as a
+:class:`Partial`; partials are added with ``|``, saved and loaded; ``sweep.result`` turns a complete one into
+a :class:`~fastcka.CKAMatrix`. Sums are added along a fixed binary tree over the numbers of the blocks, so
+neither the cut nor the order of merging can change a bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise as neighbours
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+
+from . import _archive, _core
+from ._arrays import Array, Estimator, Layers, unknown
+from ._budget import within_memory
+from ._headers import Refused, checked_settings, digest, new_header, refusing
+from ._networks import Networks, warned
+from ._pairwise import Pairs, check_inputs, naming, pairs_of
+from ._progress import Report, progress_report
+from ._settings import Settings
+from .kernels import KernelLike
+from .results import CKAMatrix
+
+__all__ = ["Partial", "Sweep"]
+
+Stage: TypeAlias = Literal["statistics", "products"]
+
+FORMAT_VERSION = 1
+STAGES: tuple[Stage, Stage] = ("statistics", "products")
+
+
+class Partial:
+    """The sums of some blocks of a :class:`Sweep`: what ``sweep.run`` returns.
+
+    Attributes
+    ----------
+    stage : {"statistics", "products"}
+    covered : tuple of range
+        The blocks whose sums are in it, as ranges in order.
+
+    Notes
+    -----
+    Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
+    Two partials with a block in common, of other layers, settings or data, or made at different SIMD levels,
+    are refused with a ValueError that says what differs. Pickled or saved, a partial takes 8 bytes for each
+    sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers and, unless the
+    kernel is linear, for each sample of each layer.
+    """
+
+    stage: Stage
+    covered: tuple[range, ...]
+
+    def __init__(self, settings: Mapping[str, Any], sums: _core.Statistics | _core.Partial) -> None:
+        self._settings = dict(settings)
+        self._sums = sums
+        self.stage = settings["stage"]
+        self.covered = tuple(range(first, last) for first, last in sums.covered())
+
+    @property
+    def n_blocks(self) -> int:
+        """The number of blocks of the whole stage."""
+        return int(self._settings["blocks"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the sums."""
+        return hashlib.sha256(b"".join(contents(self.state()))).hexdigest()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all blocks are in."""
+        return self.covered == (range(self.n_blocks),)
+
+    @property
+    def missing(self) -> tuple[range, ...]:
+        """The blocks that are not in, as ranges in order."""
+        edges = [range(0), *self.covered, range(self.n_blocks, self.n_blocks)]
+        gaps = (range(a.stop, b.start) for a, b in neighbours(edges))
+        return tuple(gap for gap in gaps if gap)
+
+    def __or__(self, other: object) -> Partial:
+        """Return the partial with the blocks of both."""
+        if not isinstance(other, Partial):
+            return NotImplemented
+        _check_same(self._settings, other._settings)
+        for mine in self.covered:
+            for theirs in other.covered:
+                if both := range(max(mine.start, theirs.start), min(mine.stop, theirs.stop)):
+                    raise ValueError(f"both partials hold the sums of {_blocks((both,))}, which count once")
+        sums = self._sums.copy()
+        sums.merge(cast(Any, other._sums))  # of the same stage, as checked
+        return Partial(self._settings, sums)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the partial is a part of, as JSON can hold it."""
+        return dict(self._settings)
+
+    def state(self) -> dict[str, Array]:
+        """Return the sums as plain arrays."""
+        return self._sums.state()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (self._settings, self.state())
+
+    def __repr__(self) -> str:
+        return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the partial to an ``.npz`` file, atomically; no pickle is in it.
+
+        Raises
+        ------
+        ValueError
+            If the file name does not end in .npz.
+        OSError
+            If the file cannot be written; an old one is left as it was.
+        """
+        _check_suffix(path)
+        state = self.state()
+        header = new_header("Partial", FORMAT_VERSION, self._settings)
+        header["sha256"] = digest(header, contents(state))
+        _archive.write(path, header, state)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Partial:
+        """Return the partial that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, is not a saved partial, or was written by a newer fastcka.
+        """
+        _check_suffix(path)
+        with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
+            header, state = _archive.read(file, "Partial", FORMAT_VERSION)
+            settings = checked_settings(header, digest(header, contents(state)))
+            return restored(settings, state)
+
+
+class Sweep:
+    """All pairs of layers, cut into numbered blocks that any process can make.
+
+    Every process makes the same sweep from the same layers, runs its share, and hands over a partial::
+
+        sweep = fastcka.Sweep(layers_a, layers_b, kernel="rbf")
+        part = sweep.run(sweep.share(task, n_tasks))          # in each of n_tasks processes
+        part.save(f"part-{task}.npz")
+
+        whole = functools.reduce(operator.or_, map(fastcka.Partial.load, files))
+        matrix = sweep.result(whole)                          # the same bits as cka_matrix(...)
+
+    Parameters
+    ----------
+    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
+        As for :func:`cka_matrix`.
+
+    Attributes
+    ----------
+    stages : tuple of str
+        ``("statistics", "products")``: each needs the complete partial of the one before.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As for :func:`cka_matrix`.
+
+    Notes
+    -----
+    A block of the statistics is a layer: a process reads only the layers of its blocks. A block of the
+    products is a part of the grid of samples, or of features, and reads all layers.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(600, 3000))
+    >>> sweep = fastcka.Sweep([X, X[:, :8]], kernel="rbf")
+    >>> statistics = sweep.run(sweep.blocks("statistics"), "statistics")
+    >>> parts = [sweep.run(sweep.share(task, 2, given=statistics), given=statistics) for task in (0, 1)]
+    >>> matrix = sweep.result(parts[1] | parts[0])
+    >>> matrix.equals(fastcka.cka_matrix([X, X[:, :8]], kernel="rbf"))
+    True
+    """
+
+    stages: tuple[Stage, ...] = STAGES
+
+    def __init__(
+        self,
+        layers_a: Layers,
+        layers_b: Layers | None = None,
+        *,
+        kernel: KernelLike = "linear",
+        estimator: Estimator = "biased",
+        dtype: object = None,
+        n_threads: int | None = None,
+        max_bytes: int | str | None = None,
+    ) -> None:
+        settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+        self._start(Networks.read(layers_a, layers_b), settings)
+
+    @classmethod
+    def of(cls, networks: Networks, settings: Settings) -> Sweep:
+        """Return the sweep of layers that have been read already."""
+        sweep = cls.__new__(cls)
+        sweep._start(networks, settings)
+        return sweep
+
+    def _start(self, networks: Networks, settings: Settings) -> None:
+        self._networks, self._chosen = networks, settings
+        check_inputs(networks.a, networks.b, networks.label, settings)
+        self._statistics: Partial | None = None  # complete, once it is known
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return self._networks.n_samples
+
+    def blocks(self, stage: Stage | None = None, *, given: Partial | None = None) -> range:
+        """Return the numbers of all blocks of a stage.
+
+        Parameters
+        ----------
+        stage : {"statistics", "products"}, optional
+            None: the last one.
+        given : Partial, optional
+            The complete partial of the stage before, as for `run`: how the products are cut depends on the
+            type of the arithmetic, and that on the statistics.
+        """
+        if _checked_stage(stage) == "statistics":
+            return range(len(self._networks.all))
+        return range(self._plan(self._known(given)).blocks)
+
+    def share(self, task: int, of: int, stage: Stage | None = None, *, given: Partial | None = None) -> range:
+        """Return the blocks of task number `task` (from 0) out of `of`: ranges of nearly equal length.
+
+        Raises
+        ------
+        ValueError
+            If there is no such task.
+        """
+        if not 0 <= task < of:
+            raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
+        count = len(self.blocks(stage, given=given))
+        return range(task * count // of, (task + 1) * count // of)
+
+    def run(
+        self,
+        blocks: range | int,
+        stage: Stage | None = None,
+        *,
+        given: Partial | None = None,
+        progress: bool | Report | None = None,
+    ) -> Partial:
+        """Make some blocks of a stage.
+
+        Parameters
+        ----------
+        blocks : range or int
+            The numbers of the blocks, consecutive.
+        stage : {"statistics", "products"}, optional
+            None: the last one.
+        given : Partial, optional
+            The complete partial of the stage before. None: it is made here, once for each sweep.
+        progress
+            As for :func:`cka_matrix`.
+
+        Returns
+        -------
+        Partial
+
+        Raises
+        ------
+        ValueError
+            If there are no such blocks; if `given` is not complete, or of another sweep; if a value is NaN or
+            infinite.
+        MemoryError
+            As for :func:`cka_matrix`.
+        """
+        chosen, networks = _checked_stage(stage), self._networks
+        if chosen == "statistics":
+            wanted = _consecutive(blocks, self.blocks(chosen))
+            with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
+                found = _core.statistics(
+                    networks.a,
+                    networks.b,
+                    self._chosen.core(self._networks.all),
+                    wanted.start,
+                    wanted.stop,
+                    report,
+                )
+            return Partial(self._identity("statistics", len(self._networks.all)), found)
+        known = self._known(given)
+        settings, plan = within_memory(networks.a, networks.b, self._exact(known)), self._plan(known)
+        wanted = _consecutive(blocks, range(plan.blocks))
+        with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
+            sums = _core.partial(
+                networks.a,
+                networks.b,
+                settings,
+                wanted.start,
+                wanted.stop,
+                cast(_core.Statistics, known._sums),
+                report,
+            )
+        identity = self._identity("products", plan.blocks)
+        identity |= {"double_precision": plan.double_precision, "statistics": known.digest}
+        return Partial(identity, sums)
+
+    def result(self, partial: Partial) -> CKAMatrix:
+        """Return the comparison from the sums of all blocks, with the bits of :func:`cka_matrix`.
+
+        Raises
+        ------
+        ValueError
+            If blocks are missing (the message says which), or the partial is of another sweep.
+        """
+        return warned(*self._networks.matrix(self.pairs(partial), self._chosen))
+
+    def pairs(self, partial: Partial) -> Pairs:
+        """Do the work of `result` for callers that give the warning themselves."""
+        if partial.stage != "products":
+            raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
+        self.check(partial, "products")
+        if partial.missing:
+            raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
+        exact = bool(partial._settings["double_precision"])
+        settings = replace(self._chosen, dtype="float64") if exact else self._chosen
+        core = _core.finish(
+            self.n_samples,
+            *self._networks.widths,
+            settings.core(self._networks.all),
+            cast(_core.Partial, partial._sums),
+        )
+        return pairs_of(core, self._chosen, two=self._networks.b is not None)
+
+    def check(self, partial: Partial, stage: Stage) -> None:
+        """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
+        blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
+        expected = self._identity(stage, blocks)
+        _check_same(expected, {name: partial._settings.get(name) for name in expected})
+
+    def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
+        """Return what two partials must agree in to be parts of one whole."""
+        plan = _core.plan(self.n_samples, *self._networks.widths, self._chosen.core(self._networks.all))
+        return {
+            "stage": stage,
+            "blocks": blocks,
+            "n_samples": self.n_samples,
+            "names": [list(names) for names in self._networks.names],
+            "widths": [X.shape[1] for X in self._networks.all],
+            "kernel": str(self._chosen.kernel),
+            "dtype": "float64" if plan.double_precision else "float32",
+            "simd_level": plan.simd_level,
+        }
+
+    def _known(self, given: Partial | None) -> Partial:
+        """Return the complete statistics, made here unless they are given."""
+        count = len(self._networks.all)
+        if given is None:
+            if self._statistics is None:
+                self._statistics = self.run(range(count), "statistics")
+            return self._statistics
+        if given.stage != "statistics":
+            raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
+        self.check(given, "statistics")
+        if given.missing:
+            raise ValueError(f"given: {_blocks(given.missing)} of the {count} statistics are missing")
+        return given
+
+    def _exact(self, known: Partial) -> Settings:
+        """Return the settings for the products: float64 where float32 would lose digits."""
+        exact = cast(_core.Statistics, known._sums).needs_float64
+        return replace(self._chosen, dtype="float64") if exact else self._chosen
+
+    def _plan(self, known: Partial) -> _core.PlanInfo:
+        return _core.plan(self.n_samples, *self._networks.widths, self._exact(known).core(self._networks.all))
+
+
+# ---------------------------------------------------------------------- partials of one sweep
+
+
+_DIFFERENCES = {
+    "stage": "another stage",
+    "blocks": "another number of blocks",
+    "n_samples": "another number of samples",
+    "names": "other layers",
+    "widths": "layers with other numbers of features",
+    "kernel": "another kernel",
+    "dtype": "another dtype",
+    "double_precision": "another dtype",
+    "statistics": "statistics of other data",
+}
+
+
+def _check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    for name, value in mine.items():
+        other = theirs.get(name)
+        if other == value:
+            continue
+        if name == "simd_level":
+            raise ValueError(
+                f"partials made at SIMD levels {value} and {other} do not merge to the same bits: set the "
+                f"environment variable FASTCKA_SIMD_LEVEL to the lower level of the two on every machine"
+            )
+        raise ValueError(
+            f"a partial of another sweep: {_DIFFERENCES[name]} ({name}: {value!r} and {other!r})"
+        )
+
+
+def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
+    """Return the partial with these `settings` and this `state`."""
+    widths, names = settings["widths"], settings["names"]
+    if sum(map(len, names)) != len(widths):
+        raise Refused("damaged: another number of layers than of widths")
+    sides = widths[: len(names[0])], None if len(names) == 1 else widths[len(names[0]) :]
+    if settings["stage"] == "statistics":
+        return Partial(settings, _core.Statistics.from_state(*sides, dict(state)))
+    n, blocks = settings["n_samples"], settings["blocks"]
+    if state["diagonals"].shape != (n, len(widths)):
+        raise Refused(f"damaged: diagonals of shape {state['diagonals'].shape}")
+    return Partial(settings, _core.Partial.from_state(blocks, n, *sides, dict(state)))
+
+
+def contents(state: Mapping[str, Array]) -> list[bytes]:
+    """Return the bytes of a state, for a check sum."""
+    return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
+
+
+def _check_suffix(path: str | os.PathLike[str]) -> None:
+    if not os.fspath(path).endswith(".npz"):
+        raise ValueError(f"path: expected a file name that ends in .npz, got {os.fspath(path)!r}")
+
+
+def _checked_stage(stage: object) -> Stage:
+    if stage is None:
+        return STAGES[-1]
+    for known in STAGES:
+        if stage == known:
+            return known
+    raise unknown("stage", stage, STAGES)
+
+
+def _consecutive(blocks: object, all_blocks: range) -> range:
+    """Return `blocks`, a range or one number, checked."""
+    if isinstance(blocks, int) and not isinstance(blocks, bool):
+        blocks = range(blocks, blocks + 1)
+    if not isinstance(blocks, range) or blocks.step != 1:
+        raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
+    if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):
+        raise ValueError(f"blocks must be within 0 to {all_blocks.stop - 1}, got {_blocks((blocks,))}")
+    return blocks if blocks else range(0)
+
+
+def _blocks(ranges: Sequence[range]) -> str:
+    """Return numbers of blocks as people write them: "blocks 0, 4 to 7"."""
+    spans = [f"{r.start}" if len(r) == 1 else f"{r.start} to {r.stop - 1}" for r in ranges]
+    if not spans:
+        return ""
+    one = len(ranges) == 1 and len(ranges[0]) == 1
+    return f"block{'' if one else 's'} {', '.join(spans[:5])}{', ...' if len(spans) > 5 else ''}"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`compare_models`: CKA of all layers of any number of models, in one pass over the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._arrays import positive_integer
+from .._pairwise import warn
+from .._progress import Report
+from ..kernels import KernelLike
+from ..results import CKAModels
+from ._capture import AxesLike, Capture
+from ._collect import Call, collect, joint_name
+from ._common import Module
+from ._compare import origin, said_of
+from ._loaders import check_loader
+from ._masks import MaskLike
+from ._pool import PoolLike
+from ._runs import Runs
+from ._select import LayersLike, SplitLike
+
+
+def compare_models(
+    models: Mapping[str, Module],
+    loader: Any,
+    *,
+    layers: LayersLike | Mapping[str, LayersLike] = "*",
+    pool: PoolLike = "flatten",
+    transforms: Mapping[str, Callable[[Any], Any]] | None = None,
+    axes: AxesLike = None,
+    mask: MaskLike = None,
+    split: SplitLike = None,
+    max_tokens: int | None = None,
+    method: str = "auto",
+    kernel: KernelLike = "linear",
+    estimator: str | None = None,
+    dtype: object = None,
+    n_threads: int | None = None,
+    max_bytes: int | None = None,
+    max_samples: int | None = None,
+    device: object = None,
+    progress: bool | Report | None = None,
+) -> CKAModels:
+    """Compare all layers of several models with one another, in one pass over the data.
+
+    Each batch goes through every model once. All pairs of layers are compared, those within a model too.
+
+    Parameters
+    ----------
+    models : mapping of str to torch.nn.Module
+    loader : iterable of batches
+        As for :func:`compare`; read once.
+    layers : str, module type, or list of them, or mapping of model names to these, default "*"
+        As for :func:`extract`, for all models or for each.
+    pool, axes, mask, split, max_tokens
+        As for :func:`extract`, for all models.
+    transforms : mapping of model names to functions, optional
+        Make the batch of a model from the batch of the loader.
+    method, kernel, estimator, dtype, n_threads, max_bytes, max_samples, device, progress
+        As for :func:`compare`.
+
+    Returns
+    -------
+    CKAModels
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        As for :func:`compare`.
+
+    Warns
+    -----
+    DegenerateWarning, UserWarning
+        As for :func:`compare`.
+
+    Examples
+    --------
+    >>> import torch, fastcka
+    >>> _ = torch.manual_seed(0)
+    >>> nets = {name: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU()) for name in ("a", "b", "c")}
+    >>> batches = torch.randn(100, 4).split(32)
+    >>> fastcka.torch.compare_models(nets, batches).pair("a", "c").shape
+    (2, 2)
+    """
+    check_loader(loader, "loader")
+    _check_models(models)
+    per_model = layers if isinstance(layers, Mapping) else dict.fromkeys(models, layers)
+    for argument, given in (("layers", per_model), ("transforms", transforms or {})):
+        if unknown := [name for name in given if name not in models]:
+            raise ValueError(f"{argument}: {unknown[0]!r} is none of the models {', '.join(models)}")
+    call = Call.checked("compare_models", method, kernel, estimator, dtype, n_threads, max_bytes, progress)
+    captures = [
+        Capture(
+            model,
+            per_model.get(name, "*"),
+            pool,
+            axes=axes,
+            mask=mask,
+            heads=split,
+            max_tokens=max_tokens,
+            owner=name,
+        )
+        for name, model in models.items()
+    ]
+    most = None if max_samples is None else positive_integer(max_samples, "max_samples")
+    runs = Runs(captures, loader, [(transforms or {}).get(name) for name in models], most, device)
+    joint, reasons = collect(runs, call, joint=True)
+    dead = np.array([(0, layer) in reasons for layer in joint.rows])
+    values = joint.values.copy()
+    values[dead], values[:, dead] = np.nan, np.nan
+    whose = {
+        joint_name(c, layer): (layer, name)
+        for c, name in zip(captures, models, strict=True)
+        for layer in c.widths
+    }
+    degenerate = [
+        "layer {!r} of {}: {}".format(*whose[layer], reason) for (_, layer), reason in reasons.items()
+    ]
+    if degenerate:
+        warn(degenerate)
+    joint = dataclasses.replace(
+        joint,
+        values=values,
+        warnings=(*degenerate, *said_of(captures)),
+        provenance={**joint.provenance, "torch": origin(runs, [pool])},
+    )
+    return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
+
+
+def _check_models(models: object) -> None:
+    if not isinstance(models, Mapping) or not models:
+        raise TypeError(f"models must be a mapping of names to models, got {type(models).__name__}")

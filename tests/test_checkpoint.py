@@ -1,0 +1,139 @@
+"""cka_matrix(checkpoint=): a killed run resumes with the same bits, and never from something else."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastcka
+from fastcka import _checkpoint, sweep
+
+KILLED = """
+import os, signal, sys
+import numpy as np, fastcka
+from fastcka import _checkpoint
+
+_checkpoint.SECONDS = 0.0  # write after each block
+
+def kill(done, total):
+    if done >= int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+layers = {name: X for name, X in np.load(sys.argv[1]).items()}
+fastcka.cka_matrix(layers, kernel=sys.argv[3], checkpoint=sys.argv[4], progress=kill)
+"""
+
+
+@pytest.fixture
+def layers(rng):
+    shared = rng.normal(size=(700, 6))
+    return {f"l{p}": shared @ rng.normal(size=(6, p)) + rng.normal(size=(700, p)) for p in (30, 8, 300)}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The blocks that are made in this process, by stage."""
+    made = {"statistics": 0, "products": 0}
+    run = sweep.Sweep.run
+
+    def counting(self, blocks, stage=None, **options):
+        part = run(self, blocks, stage, **options)
+        made[part.stage] += sum(map(len, part.covered))
+        return part
+
+    monkeypatch.setattr(sweep.Sweep, "run", counting)
+    return made
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "distance"])
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path, layers, kernel, counted):
+    np.savez(tmp_path / "layers.npz", **layers)
+    path = tmp_path / "sums.npz"
+    arguments = [str(tmp_path / "layers.npz"), "3", kernel, str(path)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    whole = fastcka.cka_matrix(layers, kernel=kernel)
+    blocks = len(fastcka.Sweep(layers, kernel=kernel).blocks())
+    counted.update(statistics=0, products=0)
+    resumed = fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path)
+    assert resumed.equals(whole)
+    assert counted["products"] == blocks - 3
+    counted["products"] = 0
+    assert fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path).equals(whole)
+    assert counted["products"] == 0  # all of it is in the file
+
+
+def test_a_run_from_the_start_has_the_bits_of_the_plain_call(tmp_path, layers):
+    other = {name: X[:, ::2].astype(np.float32) for name, X in layers.items()}
+    found = fastcka.cka_matrix(layers, other, estimator="unbiased", checkpoint=tmp_path / "sums.npz")
+    assert found.equals(fastcka.cka_matrix(layers, other, estimator="unbiased"))
+
+
+def test_an_interrupted_run_keeps_what_is_done(tmp_path, layers, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SECONDS", 0.0)
+
+    def interrupt(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fastcka.cka_matrix(layers, checkpoint=tmp_path / "sums.npz", progress=interrupt)
+    done = _checkpoint._read(tmp_path / "sums.npz", None)
+    assert done["products"].covered == (range(2),)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda layers: {**layers, "l8": layers["l8"] * 2}, "layer 'l8' of layers_a has other values"),
+        (lambda layers: {name: X[:-1] for name, X in layers.items()}, "another number of samples"),
+        (lambda layers: {"x" + name: X for name, X in layers.items()}, "other layers"),
+        (lambda layers: {name: X[:, 1:] for name, X in layers.items()}, "other numbers of features"),
+    ],
+)
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_other_data_is_refused_with_what_differs(tmp_path, layers, change, words, kernel):
+    path = tmp_path / "sums.npz"
+    fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"checkpoint: .*sums\.npz is of another comparison: .*{words}"):
+        fastcka.cka_matrix(change(layers), kernel=kernel, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_other_settings_are_refused(tmp_path, layers):
+    path = tmp_path / "sums.npz"
+    fastcka.cka_matrix(layers, kernel=fastcka.RBF(0.5), checkpoint=path)
+    with pytest.raises(ValueError, match="another kernel"):
+        fastcka.cka_matrix(layers, kernel="rbf", checkpoint=path)
+    with pytest.raises(ValueError, match="another dtype"):
+        fastcka.cka_matrix(layers, kernel=fastcka.RBF(0.5), dtype="float32", checkpoint=path)
+
+
+def test_samples_in_another_order_are_refused(tmp_path, layers):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "sums.npz"
+    frames = {name: pandas.DataFrame(X, index=[f"s{i}" for i in range(700)]) for name, X in layers.items()}
+    fastcka.cka_matrix(frames, checkpoint=path)
+    with pytest.raises(ValueError, match="other samples"):
+        fastcka.cka_matrix({name: frame[::-1] for name, frame in frames.items()}, checkpoint=path)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path, layers):
+    for path, words in (("sums.bin", r"ends in \.npz"), ("no/folder.npz", "no such folder")):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            fastcka.cka_matrix(layers, checkpoint=tmp_path / path)
+    fastcka.cka_matrix(layers).save(tmp_path / "matrix.npz")
+    with pytest.raises(ValueError, match="not a Checkpoint"):
+        fastcka.cka_matrix(layers, checkpoint=tmp_path / "matrix.npz")
+    path = tmp_path / "sums.npz"
+    fastcka.cka_matrix(layers, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"sums\.npz"):
+        fastcka.cka_matrix(layers, checkpoint=path)
+    with pytest.raises(ValueError, match="nan_policy"):
+        fastcka.cka_matrix(layers, checkpoint=tmp_path / "new.npz", nan_policy="propagate")
