@@ -92,8 +92,9 @@ Statistics statistics_from(const LayerSet& set, const py::dict& state) {
         check(widths.one() == set.width(l), "widths");
         const index width = set.width(l);
         const double *const mean = means.next(width), *const low = means_low.next(width);
-        known = LayerStatistics{
-            {{mean, mean + set.width(l)}, scales.one(), deviations.one()}, sigmas.one(), exact.one() != 0};
+        known = LayerStatistics{{{mean, mean + width}, {low, low + width}, scales.one(), deviations.one()},
+                                sigmas.one(),
+                                exact.one() != 0};
         const bool finite = std::all_of(mean, mean + width, [](double x) { return std::isfinite(x); });
         check(finite, "means");
         check(known->centring.scale > 0 && std::isfinite(known->centring.scale), "scales");
