@@ -109,11 +109,7 @@ def terms_of_grams(K, L, estimator):
 
 
 def cka_and_condition(K, L, estimator):
-    """CKA, and the larger condition of the two self-HSICs: magnitudes of their terms, over them.
-
-    What centring removes is taken off first, so that the condition is that of the problem.
-    """
-    K, L = (K - K.mean(axis=0) - K.mean(axis=0)[:, None] + K.mean() for K in (K, L))
+    """CKA, and the larger condition of the two self-HSICs: the magnitudes that make it up, over it."""
     values, conditions = [], []
     for A, B in ((K, L), (K, K), (L, L)):
         values.append(hsic_of_grams(A, B, estimator))
