@@ -17,6 +17,9 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (5)  HSIC_1 = <Ku, Lu> / (n(n-3))                               "unbiased": Song et al. 2007, 2012
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
 (7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
+(8)  kappa = (a + b + c) / (a - b + c), where                   condition of HSIC(X, X); of a layer with
+     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 nothing but rounding is left:
+     (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2)            it has no CKA
 (11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
 (12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
      correlation of D and its like over all i < j
@@ -206,6 +209,9 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
     """Kc (2) for the biased, Ku (4) for the unbiased estimator."""
     K = _gram_for_centering(X, kernel)
     n = len(K)
+    given = K
+    if _resolve(kernel)[0] is precomputed:  # like the others, less terms u_i + u_j
+        K = K - K.mean(axis=0) - K.mean(axis=0)[:, None] + K.mean()
     if estimator == "debiased":  # another word
         estimator = "unbiased"
     smallest = {"biased": 2, "unbiased": 4}.get(estimator)
@@ -214,11 +220,21 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
     if n < smallest:
         raise ValueError(f"the {estimator} estimator needs at least {smallest} samples, got {n}")
     if estimator == "unbiased":
-        K = K - np.diag(np.diag(K))  # K0
+        K, given = K - np.diag(np.diag(K)), given - np.diag(np.diag(given))  # K0
     centered = center(K) if estimator == "biased" else _u_center(K)
     # What centring leaves of a matrix without variation is rounding error; it stands for exactly zero.
-    rounding = n * np.finfo(np.float64).eps * np.linalg.norm(K)
-    return np.zeros_like(K) if np.linalg.norm(centered) <= rounding else centered
+    undefined, rounding = (
+        _magnitude(K, estimator) * 2.0**-40,
+        n * np.finfo(np.float64).eps * np.linalg.norm(given),
+    )
+    return np.zeros_like(K) if np.sum(centered**2) <= max(undefined, rounding**2) else centered
+
+
+def _magnitude(K: Array, estimator: str) -> float:
+    """Sum a + b + c of (8), from K0 if unbiased."""
+    n, rows = len(K), K.sum(axis=1)
+    b, c = (n, n**2) if estimator == "biased" else (n - 2, (n - 1) * (n - 2))
+    return float(np.sum(K * K) + 2 / b * (rows @ rows) + rows.sum() ** 2 / c)
 
 
 def _u_center(K0: Array) -> Array:

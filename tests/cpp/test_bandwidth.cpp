@@ -35,7 +35,7 @@ template <class T> double median_by_sorting(std::vector<T> values) {
 }
 
 template <class T> GramLayer<T> layer_of(const Stored& samples, const Engine& engine) {
-    return GramLayer<T>(samples.view, RBF{}, false, nullptr, engine);
+    return GramLayer<T>(samples.view, RBF{}, true, nullptr, engine);  // of any data, in any precision
 }
 
 // Samples whose distances are hard for a search by digits.

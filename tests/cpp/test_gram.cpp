@@ -82,6 +82,30 @@ TEST(gram_of_equal_samples_is_exact) {
     CHECK((narrow.diagonal().array() == 1).all() && (wide.diagonal().array() == 1).all());
 }
 
+// |x|^2 + |y|^2 - 2 <x, y> does not know their distance at all: float64 has lost 16 digits of it at 1e-8, float32 7 at 1e-3.
+TEST(gram_of_near_samples_keeps_its_digits) {
+    Random random(65);
+    for (index p : {3, 140}) {  // of one coordinate block, and of two
+        const Matrix centres = random.normal(120, p), steps = random.normal(120, p);
+        for (const Kernel& kernel :
+             std::vector<Kernel>{Laplacian{}, Distance{}, Distance{.exponent = 0.5}, RBF{}})
+            for (double step : {1e-3, 1e-8}) {
+                // Samples that are near one another are neighbours, or half of all samples apart: in other tiles.
+                Matrix values(240, p);
+                values << centres, centres + step * steps;
+                values.row(1) = values.row(0) + step * steps.row(0);
+                const Stored stored = store(values, step == 1e-3 ? Element::f32 : Element::f64);
+                const LongMatrix expected = gram_matrix(stored.values, kernel);
+                const double largest = static_cast<double>(expected.cwiseAbs().maxCoeff());
+                const RowMajor<double> wide = gram_of<double>(stored, kernel);
+                CHECK_CLOSE((wide.cast<long double>() - expected).cwiseAbs().maxCoeff(), 0, 1e-11 * largest);
+                if (step != 1e-3) continue;
+                const RowMajor<float> narrow = gram_of<float>(stored, kernel, 3);
+                CHECK_CLOSE((narrow.cast<long double>() - expected).cwiseAbs().maxCoeff(), 0, 1e-5 * largest);
+            }
+    }
+}
+
 TEST(gram_without_a_bandwidth_is_nan) {
     for (bool offdiagonal : {false, true}) {
         const Kernel kernel = RBF{{.offdiagonal = offdiagonal}};

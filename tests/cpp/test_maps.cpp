@@ -2,6 +2,7 @@
 // Kernel maps at every SIMD level and precision, against the formulas in extended precision.
 #include "base/buffer.hpp"
 #include "check.hpp"
+#include "simd/tuning.hpp"
 #include "support.hpp"
 
 #include <functional>
@@ -226,7 +227,7 @@ TEST(distances_take_the_same_map_as_products) {
             columns.data()[i] = static_cast<T>(2 + std::abs(random.normal()));
             for (index j = 0; j < width; ++j)
                 products.data()[i * width + j] = distances.data()[i * width + j] =
-                    static_cast<T>(random.normal());
+                    static_cast<T>(std::tanh(random.normal()));
         }
         for (const KernelMap& map : std::vector<KernelMap>{rbf_map({.rate = 1}), laplacian_map({.rate = 2}),
                                                            Distance::Map{}, Distance::Map{.exponent = 0.7}}) {
@@ -244,7 +245,7 @@ TEST(distances_take_the_same_map_as_products) {
     });
 }
 
-TEST(squared_distances_are_never_negative) {
+TEST(squared_distances_of_near_samples_are_marked) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
         const Operations<T>& operations = operations_of<T>(level);
@@ -257,17 +258,60 @@ TEST(squared_distances_are_never_negative) {
             for (index j = 0; j < width; ++j) block.data()[i * width + j] = static_cast<T>(random.normal());
         }
         const std::vector<T> products(block.data(), block.data() + width * width);
-        operations.squared_distances(rows.data(), columns.data(), width - 1, width - 2, block.data());
+        CHECK(operations.squared_distances(rows.data(), columns.data(), width - 1, width - 2, block.data()));
+        index marked = 0;
         for (index i = 0; i < width - 1; ++i)
             for (index j = 0; j < width - 2; ++j) {
+                const Long norms = static_cast<Long>(rows.data()[i]) + static_cast<Long>(columns.data()[j]);
                 const Long expected =
-                    static_cast<Long>(rows.data()[i]) + static_cast<Long>(columns.data()[j]) -
-                    2 * static_cast<Long>(products[static_cast<std::size_t>(i * width + j)]);
-                CHECK_CLOSE(block.data()[i * width + j], std::max(expected, Long(0)), 8 * epsilon<T>);
-                CHECK(block.data()[i * width + j] >= 0);
+                    norms - 2 * static_cast<Long>(products[static_cast<std::size_t>(i * width + j)]);
+                const T value = block.data()[i * width + j];
+                if (std::abs(expected - static_cast<Long>(near_distance) * norms) < 8 * epsilon<T>) continue;
+                CHECK(std::isnan(value) == (expected < static_cast<Long>(near_distance) * norms));
+                if (std::isnan(value))
+                    ++marked;
+                else
+                    CHECK_CLOSE(value, expected, 8 * epsilon<T>);
             }
+        CHECK(marked > 0);
         for (index i = 0; i < width - 1; ++i)
             CHECK(block.data()[i * width + width - 1] == 0 && block.data()[i * width + width - 2] == 0);
+        // A sample at the origin is at no distance from itself, exactly: nothing to mark.
+        std::fill_n(rows.data(), width, T(0));
+        std::fill_n(block.data(), width * width, T(0));
+        CHECK(!operations.squared_distances(rows.data(), rows.data(), width, width, block.data()));
+        // Marks do not depend on the map.
+        std::fill_n(rows.data(), width, T(1));
+        std::fill_n(block.data(), width * width, T(1));
+        CHECK(operations.apply(rbf_map({.rate = 1}), rows.data(), rows.data(), 1, 1, block.data()));
+        CHECK(std::isnan(block.data()[0]));
+    });
+}
+
+TEST(squared_differences_are_those_of_the_coordinates) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        const Operations<T>& operations = operations_of<T>(level);
+        const index width = operations.panel_width;
+        const Buffer<T> left(7 * width), right(7 * width);
+        Random random(24);
+        for (index k = 0; k < 7 * width; ++k) {
+            left.data()[k] = static_cast<T>(random.normal());
+            right.data()[k] = static_cast<T>(random.normal());
+        }
+        for (index lane : {index{0}, width - 1}) {
+            std::vector<double> out(static_cast<std::size_t>(width), 1.0);
+            operations.squared_differences(left.data(), lane, right.data(), 7, out.data());
+            for (index j = 0; j < width; ++j) {
+                Long expected = 1;
+                for (index k = 0; k < 7; ++k)
+                    expected += std::pow(static_cast<Long>(left.data()[k * width + lane]) -
+                                             static_cast<Long>(right.data()[k * width + j]),
+                                         Long(2));
+                CHECK_CLOSE(out[static_cast<std::size_t>(j)], expected,
+                            8 * epsilon<T> * static_cast<double>(expected));
+            }
+        }
     });
 }
 

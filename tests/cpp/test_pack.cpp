@@ -2,6 +2,7 @@
 // Means, norms and panels of every element type, layout, route, precision and SIMD level, against plain loops.
 #include "base/errors.hpp"
 #include "check.hpp"
+#include "layers/origin.hpp"
 #include "support.hpp"
 
 namespace fastcka::test {
@@ -321,6 +322,47 @@ TEST(values_whose_sum_overflows_are_refused) {
     } catch (const NonFinite&) {
         CHECK(false);  // they are finite
     } catch (const std::invalid_argument&) {
+    }
+}
+
+TEST(robust_origin_is_a_median_that_massive_samples_do_not_move) {
+    Random random(8);
+    for (index n : {1, 2, 5, 64, 65, 1000}) {
+        Team team(2);
+        const Engine engine{current_level(), team};
+        Matrix values = (random.normal(n, 300).array() + 100).matrix();
+        const std::vector<double> before =
+            robust_origin(store(values, Element::f64).view, Precision::float64, engine);
+        const index count = std::min(n, index{64});
+        for (index j : {0, 255, 256, 299}) {
+            std::vector<double> some;
+            for (index i = 0; i < count; ++i) some.push_back(values(i * n / count, j));
+            std::sort(some.begin(), some.end());
+            CHECK(before[static_cast<std::size_t>(j)] == some[static_cast<std::size_t>((count - 1) / 2)]);
+        }
+        if (n < 5) continue;
+        values.row(0).array() += 1e9;
+        const std::vector<double> after =
+            robust_origin(store(values, Element::f64).view, Precision::float64, engine);
+        for (double value : after) CHECK(std::abs(value - 100) < 4);
+        if (n < 64) continue;
+        // Where zero is among the values, nothing is taken off.
+        for (double value :
+             robust_origin(store(random.normal(n, 300), Element::f64).view, Precision::float64, engine))
+            CHECK(value == 0);
+    }
+}
+
+TEST(repeated_samples_are_noticed) {
+    Random random(9);
+    for (index n : {100, 1024, 5000}) {
+        SampleSums sums;
+        for (index i = 0; i < n; ++i) sums.squared.push_back(std::abs(random.normal()));
+        CHECK(!has_repeated_sample(sums));
+        for (index i = 0; i < n; i += 40) sums.squared[static_cast<std::size_t>(i)] = 0.5;
+        CHECK(!has_repeated_sample(sums));  // 1 in 40 is few
+        for (index i = 0; i < n; i += 11) sums.squared[static_cast<std::size_t>(i)] = 0.5;
+        CHECK(has_repeated_sample(sums));
     }
 }
 

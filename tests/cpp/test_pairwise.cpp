@@ -445,6 +445,66 @@ TEST(many_layers_agree_with_each_pair_alone) {
     }
 }
 
+// Products add up in float32; what is on the diagonal of a linear Gram matrix is known better than that.
+TEST(diagonals_of_linear_kernels_are_norms_in_float64) {
+    Random random(87);
+    Matrix values(100, 600);  // the mean is zero, squares of a sample add up to more than 24 bits
+    values.topRows(50) = random.integers(50, 600, -1000, 1000);
+    values.bottomRows(50) = -values.topRows(50);
+    const Stored stored = store(values, Element::f32);
+    const Layers layers{{stored.view}, {}};
+    const Settings options = settings({}, true, false, 1, Route::gram);
+    const Plan plan = plan_of(problem_of(layers, options));
+    Team team(1);
+    const Engine engine{current_level(), team};
+    const Partial sums = gram_blocks<float>({layers, options.kernel, plan, engine}, 0, plan.blocks, nullptr);
+    for (index i = 0; i < 100; ++i)
+        CHECK(sums.diagonals(i, 0) * sums.layers[0].unit == values.row(i).squaredNorm());
+}
+
+TEST(feature_route_of_two_networks_of_many_layers) {
+    Random random(88);
+    for (std::size_t count :
+         {8, 9, 13}) {  // as many layers in one as in the other, which none of them is like
+        std::vector<index> widths;
+        for (std::size_t l = 0; l < count; ++l) widths.push_back(static_cast<index>(2 + 3 * l));
+        const std::vector<Stored> a = layers_of(70, widths, 5, random);
+        std::reverse(widths.begin(), widths.end());
+        const std::vector<Stored> b = layers_of(70, widths, -5, random);
+        for (bool unbiased : {false, true})
+            check_alignment(
+                "many layers by features",
+                pairwise({views_of(a), views_of(b)}, settings({}, unbiased, true, 2, Route::feature)),
+                Expected(a, b, {}, unbiased), 1e-12);
+    }
+}
+
+// Distances of samples that are near one another, repeated, or beside a massive one.
+TEST(pairwise_of_samples_that_are_hard_on_distances) {
+    Random random(89);
+    const Matrix x = random.normal(100, 6), y = x.leftCols(4) + random.normal(100, 4);
+    Matrix near = x, massive = x, repeated = x;
+    near.bottomRows(50) = x.topRows(50) + 1e-9 * random.normal(50, 6);
+    massive(11, 2) = 1e5;
+    for (index i = 0; i < 100; i += 3) repeated.row(i) = x.row(0);
+    for (const Matrix& hard : {near, massive, repeated})
+        for (const Kernel& kernel : std::vector<Kernel>{RBF{}, Laplacian{}, Laplacian{{.relative = 0.3}},
+                                                        Distance{}, Distance{.exponent = 0.5}})
+            for (bool unbiased : {false, true})
+                for (bool double_precision : {false, true}) {
+                    if (unbiased && hard(11, 2) == 1e5)
+                        continue;  // a condition of 1e9: the bound is no 1e-12
+                    const Element element = double_precision ? Element::f64 : Element::f32;
+                    const Stored a = store(hard, element), b = store(y, element);
+                    const Alignment out =
+                        pairwise({{a.view}, {{b.view}}}, settings(kernel, unbiased, double_precision, 2));
+                    const Expected expected({a}, {b}, kernel, unbiased);
+                    CHECK_CLOSE(out.cka(0, 0),
+                                expected.hsic(0, 0) / std::sqrt(expected.self_a[0] * expected.self_b[0]),
+                                double_precision ? 1e-12 : 1e-6);
+                }
+}
+
 TEST(a_massive_sample_or_a_narrow_bandwidth_is_computed_in_float64) {
     Random random(86);
     Matrix x = random.normal(257, 70);

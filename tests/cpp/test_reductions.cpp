@@ -169,14 +169,16 @@ TEST(centred_block_of_a_gram_matrix) {
             const Stored stored = store(gram, Element::f64, layout);
             const Eigen::VectorXd mean = gram.rowwise().mean();
             const double grand = mean.mean();
+            const Eigen::VectorXd offset = mean.array() - grand, low = Eigen::VectorXd::Constant(n, 1e-9);
             const Buffer<T> block(width * width);
             std::fill_n(block.data(), width * width, T(9));
-            operations.centred_block(stored.view, mean.data(), grand, 0.125, 0, width, width, rest,
-                                     block.data());
+            operations.centred_block(stored.view, mean.data(), low.data(), offset.data(), 0.125, 0, width,
+                                     width, rest, block.data());
             for (index i = 0; i < width; ++i)
                 for (index j = 0; j < width; ++j) {
                     const double expected =
-                        j < rest ? (gram(i, width + j) - mean(i) - mean(width + j) + grand) * 0.125 : 0;
+                        j < rest ? (gram(i, width + j) - mean(i) - mean(width + j) - 1e-9 + grand) * 0.125
+                                 : 0;
                     CHECK_CLOSE(block.data()[i * width + j], expected,
                                 epsilon<T> * std::abs(expected) + 1e-13);
                 }

@@ -53,14 +53,17 @@ template <class T> class Reader {
 
 py::dict state_of(const Statistics& statistics) {
     Integers layers, widths, exact;
-    Numbers means, scales, deviations, sigmas;
+    Numbers means, means_low, scales, deviations, sigmas;
     for (std::size_t l = 0; l < statistics.layers.size(); ++l) {
         const auto& known = statistics.layers[l];
         if (!known) continue;
         layers.push_back(static_cast<index>(l));
         widths.push_back(static_cast<index>(known->centring.mean.size()));
         exact.push_back(known->needs_float64);
+        std::vector<double> low = known->centring.mean_low;
+        low.resize(known->centring.mean.size());  // none: nothing was rounded off
         means.insert(means.end(), known->centring.mean.begin(), known->centring.mean.end());
+        means_low.insert(means_low.end(), low.begin(), low.end());
         scales.push_back(known->centring.scale);
         deviations.push_back(known->centring.largest);
         sigmas.push_back(known->sigma);
@@ -70,6 +73,7 @@ py::dict state_of(const Statistics& statistics) {
     state["widths"] = array_from(widths);
     state["exact"] = array_from(exact);
     state["means"] = array_from(means);
+    state["means_low"] = array_from(means_low);
     state["scales"] = array_from(scales);
     state["deviations"] = array_from(deviations);
     state["sigmas"] = array_from(sigmas);
@@ -79,23 +83,25 @@ py::dict state_of(const Statistics& statistics) {
 Statistics statistics_from(const LayerSet& set, const py::dict& state) {
     Statistics statistics(set.count());
     Reader<index> widths(state, "widths"), exact(state, "exact");
-    Reader<double> means(state, "means"), scales(state, "scales"), deviations(state, "deviations"),
-        sigmas(state, "sigmas");
+    Reader<double> means(state, "means"), means_low(state, "means_low"), scales(state, "scales"),
+        deviations(state, "deviations"), sigmas(state, "sigmas");
     for (const index l : vector_from<index>(state, "layers")) {
         check(l >= 0 && l < set.count(), "layers");
         auto& known = statistics.layers[static_cast<std::size_t>(l)];
         check(!known, "layers");
         check(widths.one() == set.width(l), "widths");
-        const double* const mean = means.next(set.width(l));
-        known = LayerStatistics{
-            {{mean, mean + set.width(l)}, scales.one(), deviations.one()}, sigmas.one(), exact.one() != 0};
-        const bool finite = std::all_of(mean, mean + set.width(l), [](double x) { return std::isfinite(x); });
+        const index width = set.width(l);
+        const double *const mean = means.next(width), *const low = means_low.next(width);
+        known = LayerStatistics{{{mean, mean + width}, {low, low + width}, scales.one(), deviations.one()},
+                                sigmas.one(),
+                                exact.one() != 0};
+        const bool finite = std::all_of(mean, mean + width, [](double x) { return std::isfinite(x); });
         check(finite, "means");
         check(known->centring.scale > 0 && std::isfinite(known->centring.scale), "scales");
         check(known->centring.largest >= 0 && std::isfinite(known->centring.largest), "deviations");
         check(std::isnan(known->sigma) || known->sigma >= 0, "sigmas");
     }
-    widths.end(), exact.end(), means.end(), scales.end(), deviations.end(), sigmas.end();
+    widths.end(), exact.end(), means.end(), means_low.end(), scales.end(), deviations.end(), sigmas.end();
     return statistics;
 }
 

@@ -28,7 +28,8 @@ Problem problem_of(index samples, LayerSet layers, Settings settings) {
     check(settings.threads > 0, "threads must be positive");
     check(settings.route != Route::feature || settings.kernel.is_linear(),
           "the feature route is for linear kernels");
-    if (samples <= few_samples) settings.precision = Precision::float64;
+    // Few samples cost nothing in float64, and given Gram matrices have no panels whose width would count.
+    if (samples <= few_samples || settings.kernel.is_given()) settings.precision = Precision::float64;
     return {samples, std::move(layers), settings};
 }
 

@@ -11,7 +11,7 @@ namespace fastcka {
 
 struct Polynomial {
     static constexpr const char* name = "polynomial";
-    static constexpr Traits traits{.form = Form::about_the_mean};
+    static constexpr Traits traits{.form = Form::about_the_origin};
 
     int degree = 2;
     double coef0 = 1;
@@ -22,8 +22,8 @@ struct Polynomial {
         visit("gamma", gamma);
     }
 
-    // gamma <x, y> + coef0 with x = mean + x_c is base + d, d = rate (<x_c, mean> + <y_c, mean> + <x_c, y_c>). Of
-    // (base + d)^degree the map leaves out base^degree and slope * rate (<x_c, mean> + <y_c, mean>), slope = degree
+    // gamma <x, y> + coef0 with x = origin + x_o is base + d, d = rate (<x_o, origin> + <y_o, origin> + <x_o, y_o>). Of
+    // (base + d)^degree the map leaves out base^degree and slope * rate (<x_o, origin> + <y_o, origin>), slope = degree
     // base^(degree - 1): constants and terms of one sample alone, which centring removes, before they can cost digits.
     // Evaluated in float64.
     struct Map {

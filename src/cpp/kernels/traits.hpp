@@ -20,16 +20,17 @@ inline constexpr double not_given = std::numeric_limits<double>::quiet_NaN();
 enum class Rows { as_given, unit, standardised };
 
 // What Gram values are a function of. products: they are the inner products of centred samples, and the map is the
-// identity. distances: of the squared distance of two samples. about_the_mean: of the inner product of two centred
-// samples, and of that of each with the mean. given: nothing, the caller has computed them.
-enum class Form { products, distances, about_the_mean, given };
+// identity. distances: of the squared distance of two samples. about_the_origin: of the inner product of two
+// samples less an origin, and of that of each with the origin. given: nothing, the caller has computed them.
+enum class Form { products, distances, about_the_origin, given };
 
 struct Traits {
     Form form = Form::products;
     Rows rows = Rows::as_given;
 };
 
-// One layer, packed: (x - origin) * scale, the origin being the mean of the features.
+// One layer, packed: (x - origin) * scale. The origin is the mean of the features where Gram values are inner products,
+// otherwise one that massive samples do not move.
 struct LayerFacts {
     bool as_defined;  // the kernel itself, for gram(), and not up to what centring removes
     Precision precision;

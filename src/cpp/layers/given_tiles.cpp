@@ -20,9 +20,13 @@ double rounding_of(Element element) {
 }  // namespace
 
 GivenTiles::GivenTiles(const MatrixView& gram, const Centring& columns)
-    : gram_(gram), mean_(columns.mean),
-      grand_mean_(std::accumulate(mean_.begin(), mean_.end(), 0.0) / static_cast<double>(gram.rows)),
-      scale_(columns.scale) {
+    : gram_(gram), mean_(columns.mean), mean_low_(columns.mean_low), scale_(columns.scale) {
+    mean_low_.resize(mean_.size());
+    for (std::size_t i = 0; i < mean_.size(); ++i)
+        offset_.push_back((mean_[i] - mean_[0]) + (mean_low_[i] - mean_low_[0]));
+    const double average =
+        std::accumulate(offset_.begin(), offset_.end(), 0.0) / static_cast<double>(gram.rows);
+    for (double& offset : offset_) offset -= average;
     double largest = columns.largest;  // at least half of the largest |K_ij|, at most twice
     for (double value : mean_) largest = std::max(largest, std::abs(value));
     rounding_ = 8 * rounding_of(gram.element) * largest * scale_;
@@ -32,7 +36,7 @@ template <class T> void GivenTiles::fill(const TileRange& range, T* tile, const 
     const auto& operations = engine.operations<T>();
     const index width = operations.panel_width;
     range.for_each_block(width, [&](index number, index row, index column) {
-        operations.centred_block(gram_, mean_.data(), grand_mean_, scale_, row,
+        operations.centred_block(gram_, mean_.data(), mean_low_.data(), offset_.data(), scale_, row,
                                  std::min(width, gram_.rows - row), column,
                                  std::min(width, gram_.columns - column), tile + number * width * width);
     });

@@ -20,8 +20,9 @@ class GivenTiles {
 
   private:
     MatrixView gram_{};
-    std::vector<double> mean_;
-    double grand_mean_ = 0, scale_ = 1, rounding_ = 0;
+    std::vector<double> mean_, mean_low_;  // of columns
+    std::vector<double> offset_;           // of those means from the mean of all
+    double scale_ = 1, rounding_ = 0;
 };
 
 }  // namespace fastcka

@@ -2,6 +2,7 @@
 #include "layers/gram_layer.hpp"
 
 #include "base/errors.hpp"
+#include "layers/origin.hpp"
 
 #include <cmath>
 #include <numeric>
@@ -14,6 +15,10 @@ double largest_of(const std::vector<double>& values) {
     double largest = 0;
     for (double value : values) largest = std::max(largest, std::abs(value));
     return largest;
+}
+
+double mean_of(const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 }  // namespace
@@ -35,31 +40,45 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
         return;
     }
 
-    // As defined, a kernel of inner products sees the samples where they are.
+    // What is taken off the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
+    // and of a polynomial kernel the map puts back what counts.
     const bool in_place = as_defined && form == Form::products;
     if (in_place) centring_.scale = 1;
-    if (as_defined && form != Form::distances) std::fill(centring_.mean.begin(), centring_.mean.end(), 0.0);
+    Centring origin = centring_;
+    if (form != Form::products) {
+        origin.mean_low = {};
+        if (as_defined && form == Form::about_the_origin)
+            std::fill(origin.mean.begin(), origin.mean.end(), 0.0);
+        else
+            origin.mean = robust_origin(view, precision_of<T>, engine);
+    }
     std::vector<double> direction;
-    if (form == Form::about_the_mean)
-        for (double mean : centring_.mean) direction.push_back(mean * centring_.scale);
+    if (form == Form::about_the_origin)
+        for (double value : origin.mean) direction.push_back(value * origin.scale);
     SampleSums sums;
     Panels<T> panels =
-        pack<T>(view, true, in_place ? nullptr : &centring_, rows, std::move(direction), sums, engine);
-    if (sizeof(T) == 4 && !as_defined && has_massive_sample(sums)) throw NeedsDouble{};
+        pack<T>(view, true, in_place ? nullptr : &origin, rows, std::move(direction), sums, engine);
+    if (sizeof(T) == 4 && !as_defined &&
+        (has_massive_sample(sums) || (form != Form::products && has_repeated_sample(sums))))
+        throw NeedsDouble{};
     tiles_ = PanelTiles<T>(std::move(panels), form, sums, engine);
     squared_norms_ = std::move(sums.squared);
 
-    const std::vector<double>& mean = centring_.mean;
+    double offset = 0,
+           origin_norm = 0;  // |mean - origin|^2, packed, and |origin|^2, in the units of the data
+    for (std::size_t j = 0; j < origin.mean.size(); ++j) {
+        offset += std::pow((centring_.mean[j] - origin.mean[j]) * origin.scale, 2);
+        origin_norm += origin.mean[j] * origin.mean[j];
+    }
     facts_ = {
         .as_defined = as_defined,
         .precision = precision_of<T>,
         .features = view.columns,
         .scale = centring_.scale,
-        .mean_distance = 2 * std::accumulate(squared_norms_.begin(), squared_norms_.end(), 0.0) /
-                         static_cast<double>(view.rows),
+        .mean_distance = std::max(0.0, 2 * (mean_of(squared_norms_) - offset)),
         .largest_norm = largest_of(squared_norms_),
         .largest_projection = largest_of(sums.projections),
-        .origin_norm = std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0),
+        .origin_norm = origin_norm,
         .sigma = not_given,
     };
     if (const Bandwidth* bandwidth = kernel.bandwidth(); bandwidth == nullptr)

@@ -42,7 +42,7 @@ template <class T>
 PanelTiles<T>::PanelTiles(Panels<T> panels, Form form, const SampleSums& sums, const Engine& engine)
     : panels_(std::move(panels)) {
     if (form == Form::distances) terms_ = self_products(panels_, engine);
-    if (form == Form::about_the_mean) terms_ = in_panels(sums.projections, panels_);
+    if (form == Form::about_the_origin) terms_ = in_panels(sums.projections, panels_);
 }
 
 template <class T>
@@ -56,12 +56,39 @@ void PanelTiles<T>::for_each_block(const TileRange& range, T* tile, Visit&& visi
 }
 
 template <class T>
+void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map,
+                         const Engine& engine) const {
+    const auto& operations = engine.operations<T>();
+    const index width = panels_.width(), last = panels_.coordinates();
+    const index columns = std::min(width, samples() - column);
+    alignas(64) T line[most_panel_width];
+    std::vector<double> distances(static_cast<std::size_t>(width));
+    for (index i = 0; i < std::min(width, samples() - row); ++i) {
+        T* const values = block + i * width;
+        // Of a block on the diagonal only what is above it counts, and the distance of a sample to itself is zero.
+        const index self = row == column ? i : -1;
+        const bool near = std::any_of(values + self + 1, values + columns, [](T x) { return x != x; });
+        if (!near && self < 0) continue;
+        std::fill(distances.begin(), distances.end(), 0.0);
+        for (index k = 0; near && k < last; k += coordinate_block)
+            operations.squared_differences(panels_.operand(k, row, width).panels, i,
+                                           panels_.operand(k, column, width).panels,
+                                           Panels<T>::block_size(k, last), distances.data());
+        std::transform(distances.begin(), distances.end(), line, [](double x) { return static_cast<T>(x); });
+        if (map != nullptr) operations.apply_to_distances(*map, 1, columns, line);
+        for (index j = std::max(self, index{0}); j < columns; ++j)
+            if (values[j] != values[j]) values[j] = line[j];
+    }
+}
+
+template <class T>
 void PanelTiles<T>::fill_distances(const TileRange& range, T* tile, double* wide, const Engine& engine,
                                    int worker) const {
     gram_products(panels_, range, tile, wide, engine, worker);
     for_each_block(range, tile, [&](T* block, index row, index column, index rows, index columns) {
-        engine.operations<T>().squared_distances(terms_.data() + row, terms_.data() + column, rows, columns,
-                                                 block);
+        if (engine.operations<T>().squared_distances(terms_.data() + row, terms_.data() + column, rows,
+                                                     columns, block))
+            mend(block, row, column, nullptr, engine);
     });
 }
 
@@ -88,7 +115,8 @@ void PanelTiles<T>::fill_range(const TileRange& range, T* tile, double* wide, co
     if (terms_.data() == nullptr) return;
     const auto& operations = engine.operations<T>();
     for_each_block(range, tile, [&](T* block, index row, index column, index rows, index columns) {
-        operations.apply(map_, terms_.data() + row, terms_.data() + column, rows, columns, block);
+        if (operations.apply(map_, terms_.data() + row, terms_.data() + column, rows, columns, block))
+            mend(block, row, column, &map_, engine);
     });
 }
 

@@ -32,6 +32,10 @@ template <class T> class PanelTiles {
     const T* kept_distances() const { return kept_.data(); }
 
   private:
+    // Near pairs of a block, which are marked by NaN: their squared distances by direct differences, and with `map` their
+    // Gram values.
+    void mend(T* block, index row, index column, const KernelMap* map, const Engine& engine) const;
+
     // visit(block, row, column, rows, columns)
     template <class Visit> void for_each_block(const TileRange& range, T* tile, Visit&& visit) const;
 

@@ -93,8 +93,12 @@ Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engin
     for (index r = 0; r < row_chunks; ++r)
         for (index j = 0; j < p; ++j)
             centring.mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(r * p + j)];
+    centring.mean_low.resize(centring.mean.size());
     for (std::size_t j = 0; j < centring.mean.size(); ++j) {
-        centring.mean[j] = origin[j] + centring.mean[j] / static_cast<double>(n);
+        const double deviation = centring.mean[j] / static_cast<double>(n), mean = origin[j] + deviation;
+        const double added = mean - origin[j];
+        centring.mean_low[j] = (origin[j] - (mean - added)) + (deviation - added);
+        centring.mean[j] = mean;
         if (!std::isfinite(centring.mean[j])) report_non_finite(view, engine);
     }
     centring.largest = *std::max_element(largest.begin(), largest.end());
@@ -107,6 +111,17 @@ Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engin
         centring.scale = std::ldexp(1.0, -std::clamp(exponent, -1000, 1000));
     }
     return centring;
+}
+
+bool has_repeated_sample(const SampleSums& norms) {
+    const auto n = static_cast<index>(norms.squared.size()), count = std::min(n, samples_looked_at);
+    std::vector<double> some;
+    for (index i = 0; i < count; ++i) some.push_back(norms.squared[static_cast<std::size_t>(i * n / count)]);
+    std::sort(some.begin(), some.end());
+    const auto part = static_cast<std::size_t>(repeated_part * static_cast<double>(count)) + 1;
+    for (std::size_t i = part; i < some.size(); ++i)
+        if (some[i] == some[i - part]) return true;
+    return false;
 }
 
 bool has_massive_sample(const SampleSums& norms) {
@@ -137,6 +152,7 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
         .through_double = !reads_as_float(view.element) || rows != nullptr || !in_range,
         .rows = rows != nullptr ? rows->factors() : RowFactors{},
         .mean = centring ? centring->mean.data() : nullptr,
+        .mean_low = centring && !centring->mean_low.empty() ? centring->mean_low.data() : nullptr,
         .scale = scale,
         .panels = panels.data(),
         .squared_norms = sums.squared.data(),

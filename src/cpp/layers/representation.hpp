@@ -55,6 +55,7 @@ template <class T> class Panels {
 // neither overflow nor vanish whatever the units of the data.
 struct Centring {
     std::vector<double> mean;
+    std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing
     double scale = 1;
     double largest = 0;  // largest deviation from the first sample; 0: all samples are equal
 };
@@ -89,6 +90,10 @@ struct SampleSums {
 
 // Whether one sample outweighs the others so much that float32 products with it drown theirs.
 bool has_massive_sample(const SampleSums& norms);
+
+// Whether a sample comes so often that the rounding of its float32 distances to others does not average out. Samples of
+// one norm are taken for the same.
+bool has_repeated_sample(const SampleSums& norms);
 
 // `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
 template <class T>

@@ -36,6 +36,7 @@ template <class T> struct Packing {
     bool through_double;  // centre in float64 even when T is float (64-bit input, or a range beyond float)
     RowFactors rows;
     const double* mean;       // per feature, or null for 0
+    const double* mean_low;   // what rounding took off it
     double scale;             // a power of two, so that it costs no digits
     T* panels;                // coordinate block by coordinate block, see Panels
     double* squared_norms;    // per sample: += sum over the packed coordinates of value^2; null: not wanted
@@ -64,9 +65,11 @@ template <class T> struct Operations {
     // tile (=, or += unless `overwrite`) left' right over `coordinates`; a triangle leaves out blocks below the diagonal.
     void (*accumulate)(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
                        bool triangle, T* tile);
-    // A block of a precomputed Gram matrix, double-centred and scaled: (K_ij - mean_j - mean_i + grand_mean) * scale.
-    void (*centred_block)(const MatrixView& gram, const double* mean, double grand_mean, double scale,
-                          index first_row, index rows, index first_column, index columns, T* block);
+    // A block of a Gram matrix that was given, double-centred and scaled: (K_ij - mean_j - offset_i) * scale, the offset being
+    // mean_i less the mean of all.
+    void (*centred_block)(const MatrixView& gram, const double* mean, const double* mean_low,
+                          const double* offset, double scale, index first_row, index rows, index first_column,
+                          index columns, T* block);
     // Self products of one panel, added up in the order of `accumulate`, so that equal vectors give equal bits.
     void (*self_products)(const T* panel, index coordinates, bool overwrite, T* out);
     // wide += tile, or wide = tile with `overwrite`; and back.
@@ -75,14 +78,17 @@ template <class T> struct Operations {
     // A block of a triangle that lies on the diagonal: hands out its diagonal and keeps what is strictly above it.
     void (*take_diagonal)(T* block, T* diagonal);
     // Gram values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere. The term of a
-    // sample is its squared norm (Form::distances) or its product with the mean (Form::about_the_mean). Inner products
-    // that are Gram values stay what they are.
-    void (*apply)(const KernelMap& map, const T* row_terms, const T* column_terms, index rows, index columns,
+    // sample is its squared norm (Form::distances) or its product with the origin (Form::about_the_origin). Inner products
+    // that are Gram values stay what they are. NaN for a pair that is so near (`near_distance`) that its distance has lost
+    // digits; true: there are such pairs.
+    bool (*apply)(const KernelMap& map, const T* row_terms, const T* column_terms, index rows, index columns,
                   T* block);
-    // The same in place of squared distances.
+    // Squared distances in place of inner products, never negative; otherwise the same.
+    bool (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
+    // Gram values in place of squared distances.
     void (*apply_to_distances)(const KernelMap& map, index rows, index columns, T* block);
-    // Squared distances in place of inner products, never negative; zero outside `rows` x `columns`.
-    void (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
+    // out[j] += sum_k (left_k,lane - right_k,j)^2: squared distances of one sample of a panel to those of another.
+    void (*squared_differences)(const T* left, index lane, const T* right, index coordinates, double* out);
     // row[i] += sum_j block[i][j], column[j] += sum_i block[i][j].
     void (*block_sums)(const T* block, double* row, double* column);
     // out[i * stride + j] += sum_t left[i][t] * right[j][t]; `length` is a multiple of panel_width.

@@ -13,8 +13,9 @@ namespace fastcka::FASTCKA_LEVEL {
 // The mean of a feature as an unevaluated sum of two B, so that subtracting it costs no digits of x - mean.
 template <class B> struct SplitMean {
     B high = 0, low = 0;
-    explicit SplitMean(double mean)
-        : high(static_cast<B>(mean)), low(static_cast<B>(mean - static_cast<double>(high))) {}
+    // `rest`: what rounding took off `mean`.
+    SplitMean(double mean, double rest)
+        : high(static_cast<B>(mean)), low(static_cast<B>((mean - static_cast<double>(high)) + rest)) {}
     SplitMean() = default;
 };
 
@@ -109,6 +110,11 @@ void weighted_sums(const T* panel, index coordinates, const double* weights, ind
     }
 }
 
+template <class B, class T> inline SplitMean<B> mean_of(const Packing<T>& job, index feature) {
+    if (!job.mean) return {};
+    return {job.mean[feature], job.mean_low ? job.mean_low[feature] : 0.0};
+}
+
 template <class T, class B>
 void pack_through(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
     constexpr index W = panel_width<T>;
@@ -132,7 +138,7 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
     const B scale = static_cast<B>(job.scale);
     if (along_features && job.mean)
         for (index j = 0; j < columns; ++j) {
-            const SplitMean<B> mean(job.mean[first_column + j]);
+            const SplitMean<B> mean = mean_of<B>(job, first_column + j);
             high[j] = mean.high, low[j] = mean.low;
         }
     if (!along_vectors) std::fill(strip + used * line_length, strip + W * line_length, T(0));
@@ -147,26 +153,29 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         widen_line(view.element, first, stride, length, line);
         T* out = along_vectors ? target + l * W : strip + l * line_length;
         if (along_vectors && used < W) std::fill_n(out, W, T(0));
+        const auto fill = [&](auto&& value_of) {
+            in_whole_vectors<T>(length, [&](index begin, index end) {
+                for (index j = begin; j < end; ++j) out[j] = static_cast<T>(value_of(j) * scale);
+            });
+        };
         if (along_features) {
             if (job.rows.scale) {
-                const B shift = static_cast<B>(job.rows.shift[first_row + l]);
-                const B factor = static_cast<B>(job.rows.scale[first_row + l]);
-                for (index j = 0; j < length; ++j) line[j] = (line[j] - shift) * factor;
+                const double shift = job.rows.shift[first_row + l], factor = job.rows.scale[first_row + l];
+                fill([&](index j) { return product_less(line[j] - shift, factor, high[j]) - low[j]; });
+            } else {
+                fill([&](index j) { return (line[j] - high[j]) - low[j]; });
             }
-            in_whole_vectors<T>(length, [&](index begin, index end) {
-                for (index j = begin; j < end; ++j)
-                    out[j] = static_cast<T>(((line[j] - high[j]) - low[j]) * scale);
-            });
         } else {
-            if (job.rows.scale)
-                for (index i = 0; i < length; ++i)
-                    line[i] = (line[i] - static_cast<B>(job.rows.shift[first_row + i])) *
-                              static_cast<B>(job.rows.scale[first_row + i]);
-            const SplitMean<B> mean(job.mean ? job.mean[first_column + l] : 0.0);
-            in_whole_vectors<T>(length, [&](index begin, index end) {
-                for (index i = begin; i < end; ++i)
-                    out[i] = static_cast<T>(((line[i] - mean.high) - mean.low) * scale);
-            });
+            const SplitMean<B> mean = mean_of<B>(job, first_column + l);
+            if (job.rows.scale) {
+                const double* const shift = job.rows.shift + first_row;
+                const double* const factor = job.rows.scale + first_row;
+                fill([&](index i) {
+                    return product_less(line[i] - shift[i], factor[i], mean.high) - mean.low;
+                });
+            } else {
+                fill([&](index i) { return (line[i] - mean.high) - mean.low; });
+            }
         }
     }
     if (!along_vectors) transpose_strip(strip, coordinates, target);
@@ -182,8 +191,8 @@ template <class T> void pack(const Packing<T>& job, index panel, index first_coo
 
 // See Operations::centred_block.
 template <class T>
-void centred_block(const MatrixView& gram, const double* mean, double grand_mean, double scale,
-                   index first_row, index rows, index first_column, index columns, T* block) {
+void centred_block(const MatrixView& gram, const double* mean, const double* mean_low, const double* offset,
+                   double scale, index first_row, index rows, index first_column, index columns, T* block) {
     constexpr index W = panel_width<T>;
     alignas(64) double line[W];
     for (index i = 0; i < W; ++i) {
@@ -191,9 +200,11 @@ void centred_block(const MatrixView& gram, const double* mean, double grand_mean
         std::fill(values, values + W, T(0));
         if (i >= rows) continue;
         widen_line(gram.element, gram.at(first_row + i, first_column), gram.column_stride, columns, line);
-        const double row = mean[first_row + i] - grand_mean;
-        for (index j = 0; j < columns; ++j)
-            values[j] = static_cast<T>(((line[j] - mean[first_column + j]) - row) * scale);
+        const double row = offset[first_row + i];
+        for (index j = 0; j < columns; ++j) {
+            const double value = (line[j] - mean[first_column + j]) - mean_low[first_column + j];
+            values[j] = static_cast<T>((value - row) * scale);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/matrix_view.hpp"
+#include "simd/tuning.hpp"
 
 namespace fastcka::FASTCKA_LEVEL {
 
@@ -37,6 +38,7 @@ inline constexpr int vectors_per_panel = 3;
 template <class T> inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
 template <class T> inline constexpr int panel_width = vectors_per_panel * lanes<T>;
 
+static_assert(panel_width<float> <= most_panel_width, "see tuning.hpp");
 static_assert(panel_width<float> % rows<float> == 0 && panel_width<double> % rows<double> == 0,
               "a panel must serve as the left and as the right operand");
 

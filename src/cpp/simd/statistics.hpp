@@ -38,9 +38,10 @@ struct FeatureSums {
             double total = sum[j], most = largest[j];
 #pragma GCC unroll 4
             for (int i = 0; i < samples; ++i) {
-                double value = values[i * stride + j];
-                if constexpr (scaled) value = (value - factors.shift[i]) * factors.scale[i];
-                const double deviation = value - origin[j];
+                const double value = values[i * stride + j];
+                const double deviation =
+                    scaled ? product_less(value - factors.shift[i], factors.scale[i], origin[j])
+                           : value - origin[j];
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
             }

@@ -11,6 +11,9 @@ namespace fastcka {
 // AVX-512, 24 KB at AVX2); 64, 128 and 256 ran at 192, 205 and 190 GFLOP/s on a core with AVX-512, all alike on AVX2.
 inline constexpr index coordinate_block = 128;
 
+// Vectors of a panel, at most: 48 float32 values at AVX-512.
+inline constexpr index most_panel_width = 48;
+
 // Coordinates after which float32 tiles are carried over into float64: 16 blocks of a float32 sum keep about 1e-7.
 inline constexpr index carry_interval = 2048;
 
@@ -62,6 +65,19 @@ inline constexpr index stream_block = 2 * carry_interval;
 // at 100 the unbiased estimator of float32 products is off by about 1e-6.
 inline constexpr index few_samples = 64;
 inline constexpr double massive_norm_ratio = 100;
+
+// Samples are near when their squared distance is below this part of |x|^2 + |y|^2: from there on |x|^2 + |y|^2 - 2 <x, y>
+// loses more than 6 bits, and they are subtracted from each other instead. Samples of many features are never so near
+// unless they resemble each other; of four features, one pair in 4000 is.
+inline constexpr double near_distance = 1.0 / 64;
+
+// An origin for distances that massive samples do not move: the median of so many samples, feature by feature.
+inline constexpr index origin_samples = 64;
+
+// float32 input is computed in float64 when a sample comes so often that the rounding of its distances to others does not
+// average out: as a part of all (of at most so many that are looked at).
+inline constexpr double repeated_part = 1.0 / 16;
+inline constexpr index samples_looked_at = 1024;
 
 // Multiply-adds that pay for one more thread: starting and joining a team costs about 10 microseconds, in which a core
 // does about 5e5 of them.

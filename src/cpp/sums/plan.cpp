@@ -44,11 +44,11 @@ struct Sizes {
     // Margins, means, terms of every layer: a few vectors of n and p float64 values.
     index vectors_bytes() const {
         const index p = std::accumulate(features.begin(), features.end(), index{0});
-        return 8 * (8 * n * layers + 3 * p) + chunk_bytes();
+        return 8 * (8 * n * layers + 5 * p) + chunk_bytes();
     }
     // The same where the features of a layer are forgotten once its tile is made.
     index sample_vectors_bytes() const { return 8 * 8 * n * layers; }
-    index feature_vectors_bytes() const { return 8 * 3 * most_features() + chunk_bytes(); }
+    index feature_vectors_bytes() const { return 8 * 5 * most_features() + chunk_bytes(); }
     index results_bytes() const { return 8 * 8 * pairs; }
 };
 
