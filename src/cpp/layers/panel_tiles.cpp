@@ -65,9 +65,10 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
     std::vector<double> distances(static_cast<std::size_t>(width));
     for (index i = 0; i < std::min(width, samples() - row); ++i) {
         T* const values = block + i * width;
-        // Of a block on the diagonal only what is above it counts, and the distance of a sample to itself is zero.
+        // The distance of a sample to itself, always marked, is zero without a look at its values.
         const index self = row == column ? i : -1;
-        const bool near = std::any_of(values + self + 1, values + columns, [](T x) { return x != x; });
+        bool near = false;
+        for (index j = 0; j < columns; ++j) near |= j != self && values[j] != values[j];
         if (!near && self < 0) continue;
         std::fill(distances.begin(), distances.end(), 0.0);
         for (index k = 0; near && k < last; k += coordinate_block)
@@ -76,7 +77,7 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
                                            Panels<T>::block_size(k, last), distances.data());
         std::transform(distances.begin(), distances.end(), line, [](double x) { return static_cast<T>(x); });
         if (map != nullptr) operations.apply_to_distances(*map, 1, columns, line);
-        for (index j = std::max(self, index{0}); j < columns; ++j)
+        for (index j = 0; j < columns; ++j)
             if (values[j] != values[j]) values[j] = line[j];
     }
 }
