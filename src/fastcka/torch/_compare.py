@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from .._arrays import positive_integer
+from .._arrays import Estimator, positive_integer
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
@@ -45,9 +45,9 @@ def compare(
     split_b: SplitLike = None,
     max_tokens: int | None = None,
     names: tuple[str, str] | None = None,
-    method: str = "auto",
+    method: Literal["auto", "exact", "minibatch"] = "auto",
     kernel: KernelLike = "linear",
-    estimator: str | None = None,
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | None = None,

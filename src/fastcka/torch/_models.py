@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from .._arrays import positive_integer
+from .._arrays import Estimator, positive_integer
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
@@ -36,9 +36,9 @@ def compare_models(
     mask: MaskLike = None,
     split: SplitLike = None,
     max_tokens: int | None = None,
-    method: str = "auto",
+    method: Literal["auto", "exact", "minibatch"] = "auto",
     kernel: KernelLike = "linear",
-    estimator: str | None = None,
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | None = None,
