@@ -162,3 +162,13 @@ def options_of(command: str) -> set[str]:
         [sys.executable, "-m", "fastcka", command, "--help"], capture_output=True, text=True, check=True
     )
     return set(re.findall(r"--[a-z-]+", shown.stdout))
+
+
+@pytest.mark.parametrize("name", ["theory", "choosing", "api"])
+def test_the_tables_have_every_kernel(name):
+    from fastcka.kernels import _KERNELS
+
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    for kernel in _KERNELS.values():
+        word = f"`{type(kernel).__name__}(" if name == "api" else f"`{kernel.name}`"
+        assert f"| {word}" in text or kernel.name == "precomputed", f"docs/{name}.md has no row for {word}"
