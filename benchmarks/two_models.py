@@ -77,7 +77,7 @@ class Perceptron(nn.Module):
 
 
 class Stub(nn.Module):
-    """Layers whose forward costs nothing: what is left is the time of those who compare them."""
+    """Layers whose forward costs nothing, so that only the comparison is timed."""
 
     def __init__(self, widths: tuple[int, ...], batch_size: int) -> None:
         super().__init__()
