@@ -66,6 +66,18 @@ def pytest(
     )
 
 
+def requirements(extra: str) -> list[str]:
+    """What the package and one of its extras need, without the package."""
+    found = list(PYPROJECT["project"]["dependencies"])
+    for requirement in PYPROJECT["project"]["optional-dependencies"][extra]:
+        if requirement.startswith("fastcka["):
+            inner = requirement.removeprefix("fastcka[").removesuffix("]").split(",")
+            found += [needed for extra in inner for needed in requirements(extra)]
+        else:
+            found.append(requirement)
+    return found
+
+
 def install_package(session: nox.Session, extra: str) -> None:
     """The package with an extra: out of the wheel that FASTCKA_WHEEL names, or built from this checkout."""
     session.install(f"{os.environ.get('FASTCKA_WHEEL') or '.'}[{extra}]")
@@ -178,7 +190,7 @@ def thread_sanitizer_works(session: nox.Session) -> bool:
 @nox.session
 def hostile(session: nox.Session) -> None:
     """The tests with hostile input, on a module built with the address and undefined-behaviour sanitizers."""
-    session.install(".[test]")  # for what the tests import; the package itself comes from below
+    session.install(*requirements("test"))  # the package itself comes from below
     build_core(session, "asan", module=True)
     package = Path(session.create_tmp()) / "fastcka"  # sources and sanitized module together, as if installed
     shutil.rmtree(package, ignore_errors=True)

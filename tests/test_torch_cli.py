@@ -137,6 +137,47 @@ def test_options_are_those_of_the_function(capsys, nets):
     assert (noted["layers"], noted["pool"], noted["dtype"]) == (["0", "re:[2]"], "mean", "bfloat16")
 
 
+def test_axes_masks_heads_and_tokens(capsys, nets):
+    source = """
+def tokens():
+    class Tokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 8)
+        def forward(self, x, kept):
+            return self.layer(x)
+    torch.manual_seed(0)
+    return Tokens()
+
+def texts():
+    g = torch.Generator().manual_seed(1)
+    return [{"x": torch.randn(5, 7, 6, generator=g), "kept": torch.arange(7).expand(5, 7) < 4}]
+"""
+    with open(f"{nets}.py", "a") as file:
+        file.write(source)
+    base = ["extract", f"{nets}:tokens", f"{nets}:texts", "--layers", "layer"]
+    options = ["--pool", "tokens", "--max-tokens", "2", "--split", "layer=4", "--axes", "layer=npf"]
+    run(capsys, *base, "--out", "heads", *options, "--mask", "layer=kept")
+    module = sys.modules[nets]
+    expected = fastcka.torch.extract(
+        module.tokens(),
+        module.texts(),
+        "layer",
+        pool="tokens",
+        max_tokens=2,
+        split={"layer": 4},
+        axes={"layer": "npf"},
+        mask={"layer": "kept"},
+        progress=False,
+    )
+    store = fastcka.open_store("heads")
+    assert list(store) == [f"layer#h{h}" for h in range(4)]
+    for name, X in expected.items():
+        np.testing.assert_array_equal(store[name], X)
+    run(capsys, *base, "--out", "all", "--axes", "layer=npf", "--pool", "tokens", "--mask", "layer=none")
+    assert fastcka.open_store("all").n_samples == 5 * 7
+
+
 def test_stores_are_compared(capsys, nets):
     extract(capsys, nets)
     run(capsys, "extract", f"{nets}:other", f"{nets}:loader", "--out", "t")
@@ -217,6 +258,8 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
     [
         ("--layers conv*", "layers: no layer fits 'conv*'"),
         ("--device nowhere", "--device nowhere: RuntimeError: "),
+        ("--split 0=two", "--split 0=two: the number of heads must be an integer"),
+        ("--split 12", "'12' is not of the form PATTERN=VALUE"),
         ("--max-samples 0", "max_samples must be a positive integer, got 0"),
         ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
         (

@@ -47,6 +47,31 @@ def add_parser(commands: Commands) -> None:
     extract.add_argument(
         "--pool", default="flatten", choices=POOLS, help="how activations become rows (default: flatten)"
     )
+    extract.add_argument(
+        "--axes",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=LETTERS",
+        help="what the axes of layers are, where that is not known: n (samples), c (channels), p (positions), "
+        "f (features), such as 'blocks.*=npf'",
+    )
+    extract.add_argument(
+        "--mask",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=ENTRY",
+        help="which entry of the batches is the mask of layers, 'none' for no mask",
+    )
+    extract.add_argument(
+        "--split",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=HEADS",
+        help="split layers into so many heads, such as '*.out_proj:input=12'",
+    )
+    extract.add_argument(
+        "--max-tokens", type=int, metavar="N", help="with --pool tokens: at most N positions of each sample"
+    )
     extract.add_argument("--max-samples", type=int, metavar="N", help="stop after N samples")
     extract.add_argument("--dtype", choices=DTYPES, help="of the arrays (default: as the layers give)")
     extract.add_argument(
@@ -69,6 +94,20 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error).removeprefix("max_bytes: ")) from error
 
 
+def _entry(text: str) -> tuple[str, str]:
+    pattern, equals, value = text.rpartition("=")
+    if not (pattern and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form PATTERN=VALUE")
+    return pattern, value
+
+
+def _heads(entries: list[tuple[str, str]]) -> dict[str, int]:
+    for pattern, heads in entries:
+        if not heads.isdecimal():
+            raise ValueError(f"--split {pattern}={heads}: the number of heads must be an integer")
+    return {pattern: int(heads) for pattern, heads in entries}
+
+
 def _extract(arguments: argparse.Namespace) -> None:
     from .. import torch as activations  # first: without PyTorch, this says what to install
 
@@ -85,6 +124,10 @@ def _extract(arguments: argparse.Namespace) -> None:
                 loader,
                 arguments.layers,
                 pool=arguments.pool,
+                axes=dict(arguments.axes or ()),
+                mask={pattern: None if entry == "none" else entry for pattern, entry in arguments.mask or ()},
+                split=_heads(arguments.split or []),
+                max_tokens=arguments.max_tokens,
                 out=arguments.out,
                 max_samples=arguments.max_samples,
                 dtype=arguments.dtype,
