@@ -561,9 +561,9 @@ def test_lock_that_is_a_pipe_is_refused(tmp_path):
 X0, X1 = some_layers(4).values()
 REFUSED = {
     "rows": ({"layer0": X0, "layer1": X1[:3]}, None, "'layer0' of layers has 4 .* 'layer1' of layers has 3"),
-    "missing": ({"layer0": X0}, None, "layers lacks 'layer1', which all batches before had"),
+    "missing": ({"layer0": X0}, None, "layers lacks 'layer1', which earlier batches had"),
     "new": ({"layer0": X0, "layer1": X1, "x": X1}, None, "'x' of layers is new: .* had .*'layer0', 'layer1'"),
-    "width": ({"layer0": X0[:, :5], "layer1": X1}, None, "'layer0' of layers has 5 features, but 6 before"),
+    "width": ({"layer0": X0[:, :5], "layer1": X1}, None, "'layer0' of layers has 5 features, but earlier batches had 6"),
     "dtype": (
         {"layer0": X0, "layer1": X1.astype(float)}, None, "'layer1' of layers has dtype float64, but float32"
     ),

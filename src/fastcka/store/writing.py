@@ -211,20 +211,20 @@ def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
         return n
     known = {layer.name: layer for layer in files}
     if missing := [name for name in known if name not in batch]:
-        raise ValueError(f"layers lacks {missing[0]!r}, which all batches before had; it has {list(batch)}")
+        raise ValueError(f"layers lacks {missing[0]!r}, which earlier batches had; it has {list(batch)}")
     for name, array in batch.items():
         if name not in known:
-            raise ValueError(f"{layer_label('layers', name)} is new: the batches before had {list(known)}")
+            raise ValueError(f"{layer_label('layers', name)} is new: earlier batches had {list(known)}")
         layer, width = known[name], array.shape[1]
         if width != layer.n_features:
             raise ValueError(
-                f"{layer_label('layers', name)} has {width} features, but {layer.n_features} before"
+                                f"{layer_label('layers', name)} has {width} features, but earlier batches had {layer.n_features}"
             )
         found, before = dtype_name(array.dtype), dtype_name(layer.dtype)
         if found != before:
             raise TypeError(
-                f"{layer_label('layers', name)} has dtype {found}, but {before} before: "
-                f"convert it, the store does not"
+                                f"{layer_label('layers', name)} has dtype {found}, but earlier batches were {before}; "
+                f"convert it first"
             )
     return n
 
