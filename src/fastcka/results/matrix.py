@@ -130,7 +130,7 @@ class CKAMatrix(Comparison):
         vmin, vmax : float
             The ends of the colour scale: fixed, so that pictures can be compared. ``vmin="auto"`` starts it
             at the lowest value, rounded down to a multiple of 0.05. Values below `vmin` (an unbiased value
-            may be negative) have a colour of their own, shown at the end of the colour bar.
+            may be negative) have a separate colour, shown at the end of the colour bar.
         cmap : str
             Name of a matplotlib colour map. The default has blues below zero where `vmin` is negative.
         annotate : bool, optional

@@ -47,7 +47,7 @@ class StoreWriter:
 
     @property
     def n_samples(self) -> int:
-        """Number of samples that are committed: where to go on after reopening."""
+        """Number of committed samples: the index at which to resume."""
         return self._manifest.n_samples
 
     @property
@@ -163,12 +163,12 @@ class StoreWriter:
         try:
             self._recover()
             kept = "kept" if self.n_samples > before else "not kept"
-            state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can go on"
+            state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can continue"
         except Exception as second:
             self._lock.release()
             state = (
                 f"{before} samples were committed before; the writer is closed ({second}), "
-                f'create_store with if_exists="append" goes on'
+                f'create_store with if_exists="append" resumes'
             )
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, f"{error.strerror}: {state}", str(self._path)) from error
@@ -218,12 +218,13 @@ def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
         layer, width = known[name], array.shape[1]
         if width != layer.n_features:
             raise ValueError(
-                                f"{layer_label('layers', name)} has {width} features, but earlier batches had {layer.n_features}"
+                f"{layer_label('layers', name)} has {width} features, "
+                f"but earlier batches had {layer.n_features}"
             )
         found, before = dtype_name(array.dtype), dtype_name(layer.dtype)
         if found != before:
             raise TypeError(
-                                f"{layer_label('layers', name)} has dtype {found}, but earlier batches were {before}; "
+                f"{layer_label('layers', name)} has dtype {found}, but earlier batches were {before}; "
                 f"convert it first"
             )
     return n

@@ -26,7 +26,7 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
         is a function of the samples, and moves with the two (or four) samples that it is the distance of.
         ``RBF(sigma=...)`` is a constant.
     estimator : {"biased", "unbiased"}, default "biased"
-        As for :func:`fastcka.cka`. In small batches the biased one is high for whatever features.
+        As for :func:`fastcka.cka`. In small batches the biased estimator is high for any features.
 
     Returns
     -------
