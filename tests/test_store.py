@@ -639,7 +639,7 @@ def test_places_that_are_taken(tmp_path):
     for mode in ("error", "append", "replace"):
         with pytest.raises(FileExistsError, match="is a file; a store needs a folder"):
             fastcka.create_store(tmp_path / "file", if_exists=mode)
-        with pytest.raises(FileExistsError, match=r"other things .* 'thesis\.tex', and no store"):
+        with pytest.raises(FileExistsError, match=r"is a folder with .* 'thesis\.tex'"):
             fastcka.create_store(tmp_path / "folder", if_exists=mode)
     assert os.listdir(tmp_path / "folder") == ["thesis.tex"]
     with pytest.raises(FileNotFoundError, match="no/where"):
