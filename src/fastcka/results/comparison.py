@@ -39,7 +39,17 @@ class DegenerateWarning(UserWarning):
 
 
 class BestMatch(NamedTuple):
-    """The most similar column layer of one row layer; `column` is None where the whole row is nan."""
+    """The most similar column layer of one row layer.
+
+    Attributes
+    ----------
+    row : str
+        The row layer.
+    column : str or None
+        The column layer with the highest value; None where the whole row is nan.
+    value : float
+        That value; nan where the whole row is nan.
+    """
 
     row: str
     column: str | None

@@ -61,9 +61,9 @@ class StoreWriter:
         return dict(self._manifest.provenance)
 
     def append(self, layers: Layers, ids: Iterable[SampleId] | None = None) -> None:
-        """Append a batch of samples, to all layers at once. It is on the disk when this returns.
+        """Append a batch of samples to all layers. It is on disk when this returns.
 
-        NaN and infinity are stored as they are; the functions that compare will name them.
+        NaN and infinity are stored unchanged; the comparison will report them.
 
         Parameters
         ----------
@@ -77,10 +77,18 @@ class StoreWriter:
         Raises
         ------
         TypeError, ValueError
-            When the batch does not fit; the message names the layer, and nothing has been written.
+            If the batch does not match; the message names the layer, and nothing is written.
         OSError
-            When it could not be written (disk full). Nothing of the batch is kept then, and the writer can go
-            on; or else the message says so.
+            If the batch cannot be written (disk full). It is discarded, and the writer can continue, unless
+            the message says otherwise.
+
+        Examples
+        --------
+        >>> import os, tempfile, numpy as np, fastcka
+        >>> with fastcka.create_store(os.path.join(tempfile.mkdtemp(), "store")) as writer:
+        ...     writer.append({"fc": np.ones((2, 3))}, ids=["cat", "dog"])
+        ...     writer.n_samples
+        2
         """
         self._check_open()  # first: in a fork, a thread that is not there may have been writing
         names, arrays = as_layers(layers, "layers")
