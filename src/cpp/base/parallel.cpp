@@ -40,7 +40,7 @@ void run_plain_threads(int threads, const std::function<void(int)>& member) {
     others.reserve(static_cast<std::size_t>(threads - 1));
     try {
         for (int worker = 1; worker < threads; ++worker) others.emplace_back(member, worker);
-    } catch (const std::exception&) {  // the system gives no more threads: the threads already started share the work
+    } catch (const std::exception&) {  // no more threads: those already started share the work
     }
     member(0);
     for (std::thread& thread : others) thread.join();

@@ -41,7 +41,7 @@ class DegenerateWarning(UserWarning):
 class BestMatch(NamedTuple):
     """The most similar column layer of one row layer.
 
-    Attributes
+    Parameters
     ----------
     row : str
         The row layer.
