@@ -133,7 +133,7 @@ def with_inference(
     """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
     if not inference:
         if groups is not None:
-            raise ValueError("groups: they need inference=True")
+            raise ValueError("groups need inference=True")
         return networks, settings
     if settings.measure != "cka":
         raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
