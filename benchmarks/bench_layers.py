@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """All linear pairs of many layers: the first call of a process, later calls, the peak, and the best NumPy form.
 
-Every repeat of a case is a process of its own, because a first call happens once: it touches fresh memory. Later
-calls alternate with NumPy, which keeps all Gram matrices. The plain loop that a first call is measured against writes
-one byte to each fresh page of as many bytes as the plan holds.
+Every repeat of a case is a process of its own, because a first call happens once: it touches fresh memory.
+Later calls alternate with NumPy, which keeps all Gram matrices. The plain loop that a first call is measured
+against writes one byte to each fresh page of as many bytes as the plan holds.
 """
 
 from __future__ import annotations

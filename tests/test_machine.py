@@ -219,5 +219,5 @@ def test_max_bytes_in_words(rng):
 
 @pytest.mark.parametrize("size", ["", "many", "GB", "1XB", "-1GB", "0", "nan", "inf", "1e400GB", "1 2GB"])
 def test_max_bytes_that_is_no_size(size):
-    with pytest.raises(ValueError, match=r"max_bytes: .* is no size: write bytes, or a number with kB"):
+    with pytest.raises(ValueError, match=r"max_bytes: .* is not a size: write bytes, or a number with kB"):
         fastcka.cka([[1.0], [2.0]], [[1.0], [2.0]], max_bytes=size)

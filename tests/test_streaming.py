@@ -634,8 +634,8 @@ def test_an_edited_state_is_refused(rng, tmp_path):
     with np.load(path) as archive:
         arrays = dict(archive)
     arrays["pending_0"][0] += 1
-    np.savez(path, **arrays)  # with check sums of the container that are right
-    with pytest.raises(ValueError, match="damaged, or edited by hand: its check sum"):
+    np.savez(path, **arrays)  # with checksums of the container that are right
+    with pytest.raises(ValueError, match="damaged, or edited by hand: its checksum"):
         StreamingCKA.load(path)
 
 

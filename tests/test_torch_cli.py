@@ -218,8 +218,8 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
 @pytest.mark.parametrize(
     ("model", "loader", "words"),
     [
-        ("model", "NETS:loader", "'model' is no name of a function: write package.module:function"),
-        ("NETS:", "NETS:loader", "is no name of a function"),
+        ("model", "NETS:loader", "'model' is not a function name: write package.module:function"),
+        ("NETS:", "NETS:loader", "is not a function name"),
         ("nowhere.nets:model", "NETS:loader", "nowhere.nets:model: there is no module 'nowhere' in /"),
         ("NETS.py:model", "NETS:loader", "NETS.py:model: write the module, not its file: NETS:model"),
         ("./my/NETS.py:model", "NETS:loader", "write the module, not its file: my.NETS:model"),
@@ -230,7 +230,7 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
             "importing needs_NETS raised ModuleNotFoundError: No module named",
         ),
         ("NETS:modle", "NETS:loader", "NETS has no function 'modle'; near matches: model"),
-        ("NETS:number", "NETS:loader", "NETS:number is no function but int"),
+        ("NETS:number", "NETS:loader", "NETS:number is not a function but int"),
         ("NETS:raises", "NETS:loader", "NETS:raises raised RuntimeError: no weights"),
         ("NETS:wants", "NETS:loader", "NETS:wants raised TypeError: wants() missing 1 required"),
         ("NETS:none", "NETS:loader", "NETS:none returned NoneType, not a torch.nn.Module"),
@@ -238,7 +238,7 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
         (
             "NETS:model",
             "NETS:none",
-            "NETS:none returned does not serve: loader must be an iterable of batches",
+            "NETS:none returned cannot be used: loader must be an iterable of batches",
         ),
         ("NETS:model", "NETS:tensor", "loader is a single torch.Tensor, but an iterable of batches"),
         ("NETS:model", "NETS:dataset", "loader is a data set, which gives single samples: wrap it"),
@@ -296,7 +296,7 @@ def test_what_is_no_size_is_said_in_one_line(capsys, nets, text):
         cli.main(["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", f"--max-bytes={text}"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert f"argument --max-bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB" in error
+    assert f"argument --max-bytes: {text!r} is not a size: write bytes, or a number with kB, MB, GB" in error
     assert error.count("\n") == 1
 
 

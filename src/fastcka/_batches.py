@@ -122,7 +122,7 @@ def read_batch(
 def fitted(batch: Batch, layout: Layout) -> Batch:
     """Return a later batch in the layout that the first one laid down, or say what differs from it.
 
-    Layers of a mapping are found by name, in whatever order they come.
+    Layers of a mapping are matched by name, in any order.
     """
     if batch.layout.two_sided != layout.two_sided:
         first, this = ("one", "none") if layout.two_sided else ("none", "one")

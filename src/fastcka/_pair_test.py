@@ -236,7 +236,7 @@ def _partial_stderr(matrices: tuple[Float, Float, Float], bounds: list[int] | No
         return pairs[i, j] / np.sqrt(pairs[i, i] * pairs[j, j])
 
     xy, xg, yg = cka("x", "y"), cka("x", "g"), cka("y", "g")
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing is left: nan
+    with np.errstate(divide="ignore", invalid="ignore"):  # no remainder: nan
         values = (xy - xg * yg) / np.sqrt((1 - xg**2) * (1 - yg**2))
     h = n / sizes
     deviations = values[1:] - values[0]

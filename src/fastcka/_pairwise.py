@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All pairs of layers through the core, and what it says about a layer put in words."""
+"""All pairs of layers through the core, with its notes about layers formatted as messages."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def all_pairs(
     settings: Settings,
     progress: Report | None = None,
 ) -> Pairs:
-    """Do the same, with the reasons in words."""
+    """Do the same, with the reasons as messages."""
     result = pairwise(a, b, label, settings, progress)
     return pairs_of(result, settings, two=b is not None)
 
 
 def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
-    """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
+    """Return the core's result for all pairs of layers, with the reasons as messages."""
     networks = 2 if two else 1
     kernel = settings.kernel
     reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
@@ -90,7 +90,7 @@ def propagating(
 ) -> Pairs:
     """Run the core as `pairwise` does, on the layers that can be compared: nan for the others.
 
-    Values are looked through for NaN and infinity only after the core has found the first.
+    Values are searched for NaN and infinity only after the core has found one.
     """
     call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]

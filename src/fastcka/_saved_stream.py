@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The file of a saved stream: an archive of the arrays of its state, with its settings as the header.
 
-The check sum of the header covers the arrays. A file whose check sum is right may still have been made by
+The checksum of the header covers the arrays. A file whose checksum is right may still have been made by
 somebody else: what `StreamingCKA.save` never writes is refused, so that loading cannot fail later on, nor
 broadcast an array of another shape.
 """

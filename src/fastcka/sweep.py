@@ -432,7 +432,7 @@ def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial
 
 
 def contents(state: Mapping[str, Array]) -> list[bytes]:
-    """Return the bytes of a state, for a check sum."""
+    """Return the bytes of a state, for a checksum."""
     return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
 
 

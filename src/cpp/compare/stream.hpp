@@ -67,7 +67,7 @@ class Stream {
     }
 
   private:
-    // Samples on their way into the moments, and those that will be apart from them.
+    // Samples waiting to enter the moments, and massive samples, which stay apart.
     struct Fold {
         Addition added;
         MassiveRows massive;

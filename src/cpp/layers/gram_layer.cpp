@@ -40,7 +40,7 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
         return;
     }
 
-    // What is taken off the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
+    // The origin subtracted from the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
     // and of a polynomial kernel the map puts back what counts.
     const bool in_place = as_defined && form == Form::products;
     if (in_place) centring_.scale = 1;

@@ -26,7 +26,7 @@ constexpr index columns_per_chunk = 1024;
     throw std::invalid_argument("values so large that their sum overflows; divide them by a constant first");
 }
 
-// `means`: set to those of the rows, which are taken off first; null: nothing is.
+// `means`: set to those of the rows, which are subtracted first; null: nothing is subtracted.
 std::vector<double> norms_of_rows(const MatrixView& view, double* means, const Engine& engine) {
     std::vector<double> norms(static_cast<std::size_t>(view.rows));
     const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;

@@ -52,7 +52,7 @@ template <class T> class Panels {
 };
 
 // The feature means and the power of two that brings the largest deviation from them to about 1, so that products
-// neither overflow nor vanish whatever the units of the data.
+// neither overflow nor vanish, for any units of the data.
 struct Centring {
     std::vector<double> mean;
     std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing

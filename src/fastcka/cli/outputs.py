@@ -16,7 +16,7 @@ def check(arguments: argparse.Namespace) -> None:
     """Refuse, before any work, outputs that could not be written after it."""
     for path in (arguments.plot, arguments.csv, arguments.json, arguments.html):
         if path is not None and path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory, but a file is to be written", str(path))
+            raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", str(path))
         if path is not None and not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
     if arguments.json is not None and arguments.json.suffix.lower() != ".json":

@@ -35,11 +35,21 @@ ARRAYS = {
 
 
 class DegenerateWarning(UserWarning):
-    """A representation for which CKA is not defined, and why; its values are nan, all others are unharmed."""
+    """A representation for which CKA is not defined, and why; only its values are nan."""
 
 
 class BestMatch(NamedTuple):
-    """The most similar column layer of one row layer; `column` is None where the whole row is nan."""
+    """The most similar column layer of one row layer.
+
+    Parameters
+    ----------
+    row : str
+        The row layer.
+    column : str or None
+        The column layer with the highest value; None where the whole row is nan.
+    value : float
+        That value; nan where the whole row is nan.
+    """
 
     row: str
     column: str | None
@@ -199,7 +209,7 @@ class Comparison:
         return dataclasses.replace(self, **part)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return the fields that hold numbers of pairs or layers, by name, those that are known."""
+        """Return the known fields that hold numbers of pairs or layers, by name."""
         return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
 
     def effective_dimension(self, side: Literal["rows", "columns"] = "rows") -> NDArray[np.float64]:
