@@ -126,6 +126,9 @@ class Moments:
         double_precision: bool,
         state: dict[str, Any] | None = None,
     ) -> None: ...
+    def check(
+        self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
+    ) -> None: ...
     def update(
         self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
     ) -> None: ...
