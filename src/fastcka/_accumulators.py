@@ -253,7 +253,7 @@ class Minibatch:
         unbiased, variance = self.values().cka, self._state["null_variance"]
         with np.errstate(divide="ignore", invalid="ignore"):
             zscores = np.where(np.isnan(unbiased), np.nan, self._state["hsic"] / np.sqrt(variance))
-        # With batches as with all samples: asymptotically a sum of weighted (chi-squared_1 - 1), whose tail is
+        # With batches as with all samples, a sum of weighted (chi-squared_1 - 1), whose tail is
         # below that of a single one, of variance 2, at levels up to 0.05 (Shen et al. 2022).
         return AboveChance(unbiased, zscores, pvalues_by_chi2(np.sqrt(2) * zscores))
 
