@@ -176,6 +176,7 @@ def infer(
     standard_errors: bool,
     permutations: bool,
     groups: Sequence[int] = ...,
+    partial: Partial | None = None,  # the sums of all blocks
     progress: _Progress | None = None,
 ) -> Inference: ...
 def inference_bytes(
