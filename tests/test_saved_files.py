@@ -35,7 +35,7 @@ def craft(path, arrays, settings=(), state=()):
     np.savez(path, header=np.array(json.dumps(header)), **arrays)
 
 
-LAYOUT = {"names": [["a", "b"], ["c"]], "widths": [[3, 2], [2]], "double_precision": True}
+LAYOUT = {"names": [["a", "b"], ["c"]], "widths": [[3, 2], [2]], "double_precision": True, "labelled": False}
 SETTINGS = {
     "method": {"method": "other"},
     "method that is a list": {"method": []},

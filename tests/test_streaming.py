@@ -655,9 +655,9 @@ def test_foreign_and_newer_files_are_refused(rng, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"damaged, or not .*KeyError"):
         StreamingCKA.load(path)
     with monkeypatch.context() as later:
-        later.setattr(_saved_stream, "FORMAT_VERSION", 3)
+        later.setattr(_saved_stream, "FORMAT_VERSION", 4)
         stream.save(path)
-    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 3"):
+    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 4"):
         StreamingCKA.load(path)
     with monkeypatch.context() as earlier:
         earlier.setattr(_saved_stream, "FORMAT_VERSION", 1)

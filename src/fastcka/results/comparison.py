@@ -31,6 +31,7 @@ ARRAYS = {
     "unbiased": ("rows", "columns"),
     "stderr": ("rows", "columns"),
     "pvalues": ("rows", "columns"),
+    "zscores": ("rows", "columns"),
 }
 
 
@@ -79,6 +80,7 @@ class Comparison:
     pvalues: NDArray[np.float64] | None = None
     pvalue_method: str | None = None
     n_groups: int | None = None
+    zscores: NDArray[np.float64] | None = None
 
     if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
 
@@ -103,6 +105,7 @@ class Comparison:
             pvalues: ArrayLike | None = None,
             pvalue_method: str | None = None,
             n_groups: int | None = None,
+            zscores: ArrayLike | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

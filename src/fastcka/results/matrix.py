@@ -48,6 +48,15 @@ class CKAMatrix(Comparison):
         batches (see `StreamingCKA`), with its weights when they are not equal.
     chance : (La, Lb) float64 ndarray, optional
         The mean of each value when the samples of one side are permuted; None where it is not known.
+    unbiased, stderr : (La, Lb) float64 ndarray, optional
+        Unbiased CKA and its standard error, where the comparison was made with ``inference=True``.
+    pvalues, zscores : (La, Lb) float64 ndarray, optional
+        How often unrelated samples reach the unbiased value, and by how many standard deviations it exceeds
+        their mean; nan for a layer with itself. None with groups.
+    pvalue_method : {"moments", "chi2"}, optional
+        Where the p-values come from; see `cka_test`.
+    n_groups : int, optional
+        Groups of samples of the jackknife; None where it left out one sample at a time.
     provenance : mapping of str to what JSON can hold
         Where the values come from, as far as it is known: version, dtype of the arithmetic, widths of the
         layers, sigma of the kernels, pooling, sources, a digest of the sample ids.
