@@ -45,8 +45,10 @@ Plan plan_of(const Problem& problem) {
 }
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
-    return {partial.diagonals, problem.settings.kernel.is_centred() ? Eigen::MatrixXd(-partial.diagonals)
-                                                                    : partial.sums.root().row_sums};
+    const BlockSums& root = partial.sums.root();
+    return {partial.diagonals, problem.settings.kernel.is_centred()
+                                   ? Eigen::MatrixXd(-partial.diagonals)
+                                   : Eigen::MatrixXd(root.row_sums.values + root.column_sums.values)};
 }
 
 Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
@@ -57,8 +59,10 @@ Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
     const index entries = plan.joint ? all * all : set.rows() * set.columns() + all;
     check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
           "sums of another shape");
-    check(!gram || centred || (root.row_sums.rows() == problem.samples && root.row_sums.cols() == all),
-          "sums of another shape");
+    for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
+        check(!gram || centred ||
+                  (sums->first == 0 && sums->values.rows() == problem.samples && sums->values.cols() == all),
+              "sums of another shape");
     Eigen::VectorXd products = Eigen::VectorXd::Zero(entries);
     std::copy(root.products.begin(), root.products.end(), products.data() + root.first);
 
