@@ -46,8 +46,13 @@ Plan plan_of(const Problem& problem) {
 }
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
-    return {partial.diagonals, problem.settings.kernel.is_centred() ? Eigen::MatrixXd(-partial.diagonals)
-                                                                    : partial.sums.root().row_sums};
+    if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals};
+    const BlockSums& root = partial.sums.root();
+    for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
+        check(sums->first == 0 && sums->values.rows() == problem.samples &&
+                  sums->values.cols() == problem.layers.count(),
+              "sums of another shape");
+    return {partial.diagonals, root.row_sums.values + root.column_sums.values};
 }
 
 namespace {
@@ -62,9 +67,6 @@ class PairwiseSums {
         const BlockSums& root = partial.sums.root();
         const index entries = joint_ ? all * all : set_.rows() * set_.columns() + all;
         check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
-              "sums of another shape");
-        check(!gram_ || problem.settings.kernel.is_centred() ||
-                  (root.row_sums.rows() == problem.samples && root.row_sums.cols() == all),
               "sums of another shape");
         products_ = Eigen::VectorXd::Zero(entries);
         std::copy(root.products.begin(), root.products.end(), products_.data() + root.first);
