@@ -20,6 +20,7 @@ PARTS = (
     "linear",
     "rbf",
     "layers",
+    "out_of_core",
     "inference",
     "half",
     "threads",

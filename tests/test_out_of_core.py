@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -92,3 +95,38 @@ def test_progress_and_its_errors(rng):
 
     with pytest.raises(KeyboardInterrupt):
         fastcka.cka_matrix(a, b, max_bytes=limit, progress=stop)
+
+
+PEAK = """
+import sys
+import numpy as np
+import fastcka
+from pathlib import Path
+
+def kilobytes(entry):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(entry))
+
+kernel, limit = sys.argv[1], int(sys.argv[2])
+layers = [np.random.default_rng(l).standard_normal((3000, 3000), dtype=np.float32) for l in range(4)]
+small = [X[:300, :50] for X in layers]
+fastcka.cka_matrix(small, kernel=kernel, n_threads=2)  # code and threads are there before
+Path("/proc/self/clear_refs").write_text("5")
+before = kilobytes("VmRSS")
+fastcka.cka_matrix(layers, kernel=kernel, n_threads=2, max_bytes=limit)
+print(1024 * (kilobytes("VmHWM") - before))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="resident memory is read from /proc")
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_limit_is_kept(kernel):
+    shapes = [np.broadcast_to(np.float32(0), (3000, 3000))] * 4
+    whole = fastcka.plan(shapes, kernel=kernel, n_threads=2)
+    part = fastcka.plan(shapes, kernel=kernel, n_threads=2, max_bytes=whole.bytes // 2)
+    assert part.bytes <= whole.bytes // 2
+    assert part.reads > whole.reads
+    command = [sys.executable, "-c", PEAK, kernel, str(whole.bytes // 2)]
+    peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert peak < part.bytes + 8e6  # what Python and its arrays of results take
+    assert peak > part.bytes / 4  # the plan is no fiction

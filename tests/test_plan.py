@@ -20,7 +20,8 @@ def test_plan_reads_well():
     assert lines[1] == f"  route       {plan.route} (tiles of features x features)"
     assert f"{plan.flops / 1e9:.3g} GFLOP" in lines[2]
     assert f"({plan.bytes} bytes)" in lines[3]
-    assert lines[4] == "  threads     1"
+    assert lines[4] == "  reads       each input value about 2 times"
+    assert lines[5] == "  threads     1"
     assert f"float32, SIMD level {plan.simd_level}" in lines[5]
     assert "samples x samples" in str(fastcka.plan(layers, kernel="rbf"))
     assert str(fastcka.plan(layers, kernel=fastcka.RBF(0.5))).startswith("RBF(bandwidth=0.5) CKA of 3 pairs")

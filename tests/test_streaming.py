@@ -662,9 +662,7 @@ def test_foreign_and_newer_files_are_refused(rng, tmp_path, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr(_saved_stream, "FORMAT_VERSION", 1)
         stream.save(path)
-    with pytest.raises(
-        ValueError, match=r"foreign\.npz: written by an older fastcka .*format version 1.* start again"
-    ):
+    with pytest.raises(ValueError, match=r"foreign\.npz: written by an older fastcka .*format version 1"):
         StreamingCKA.load(path)
     stream.save(path)
     with pytest.raises(

@@ -39,6 +39,8 @@ class Plan:
         Floating-point operations, a multiply-add counted as two.
     bytes : int
         Most memory used beside the inputs.
+    reads : float
+        How often each input value is read, about: more often where `max_bytes` holds strips of samples only.
     tile, tiles : int
         Samples (or features) on a side of a tile, and the number of tiles.
     n_threads : int
@@ -59,6 +61,7 @@ class Plan:
     route: str
     flops: float
     bytes: int
+    reads: float
     tile: int
     tiles: int
     n_threads: int
@@ -81,6 +84,7 @@ class Plan:
                 f"  route       {self.route} (tiles of {vectors} x {vectors})",
                 f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
                 f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
+                f"  reads       each input value about {self.reads:.2g} times",
                 f"  threads     {self.n_threads}",
                 *([f"  inference   a second pass, {self._pvalues}"] if self.inference else []),
                 f"  arithmetic  {self.dtype}, SIMD level {self.simd_level}, panels of {self.panel_width}",
@@ -165,6 +169,7 @@ def plan(
         route=info.route,
         flops=flops,
         bytes=n_bytes,
+        reads=info.reads,
         tile=info.tile,
         tiles=info.tiles,
         n_threads=info.n_threads,

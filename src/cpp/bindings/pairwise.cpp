@@ -104,6 +104,7 @@ void bind_pairwise(py::module_& m) {
         .def_readonly("blocks", &Plan::blocks)
         .def_readonly("n_threads", &Plan::threads)
         .def_readonly("panel_width", &Plan::panel_width)
+        .def_readonly("reads", &Plan::reads)
         .def_property_readonly("double_precision",
                                [](const Plan& p) { return p.precision == Precision::float64; })
         .def_property_readonly("simd_level", [](const Plan&) { return current_level().name; });
