@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import cka_matrix, cka_models, plan
 from .._arrays import MEASURES
-from ..results import CKAMatrix, CKAModels, DegenerateWarning
+from ..results import CKAModels, DegenerateWarning
 from . import inputs, outputs
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def add_parser(commands: Commands) -> None:
     inputs.add_selection(parser)
     parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
     inputs.add_machine(parser)
+    inputs.add_dtype(parser)
     outputs.add_options(parser)
     parser.add_argument(
         "--json",
@@ -93,24 +94,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(inputs.in_words(str(error), labels)) from error
 
-    if matrix.estimator == "biased" and arguments.kernel != "precomputed":
-        inputs.warn_of_bias(opened.values(), matrix.n_samples)
-    for text in matrix.warnings:
-        print(f"fastcka: warning: nan for {inputs.in_words(text, labels)}", file=sys.stderr)
-    outputs.write(matrix, matrix, arguments)  # first: whoever reads what is printed may close it at any time
-    print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
-    if matrix.values.size == 1 and matrix.stderr is not None:
-        print(_one_pair(matrix), flush=True)
-
-
-def _one_pair(matrix: CKAMatrix) -> str:
-    """Say how sure the only value is."""
-    (low,), (high,) = (ends.ravel() for ends in matrix.confidence_interval())
-    value = (low + high) / 2
-    pvalue = (
-        "" if matrix.pvalues is None else f", p-value {matrix.pvalues.item():.3g} ({matrix.pvalue_method})"
-    )
-    return f"unbiased {value:.4f}, 95 % {low:.4f} to {high:.4f}{pvalue}"
+    outputs.report(matrix, opened.values(), labels, arguments)
 
 
 def _compare_many(

@@ -76,12 +76,16 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="of the choice of --max-samples (default 0)")
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say with what the work is done."""
-    parser.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says in which type to compute."""
     parser.add_argument(
         "--dtype", choices=["float32", "float64"], help="of the arithmetic (default: as the data)"
     )
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say with what the work is done."""
+    parser.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")
 
 

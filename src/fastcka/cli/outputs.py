@@ -6,11 +6,13 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .._files import atomic_write
 from ..results import CKAMatrix, CKAModels
+from . import inputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,3 +66,30 @@ def write(result: CKAMatrix | CKAModels, table: CKAMatrix, arguments: argparse.N
     for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
         if path is not None:
             print(f"wrote {path}", file=sys.stderr)
+
+
+def report(
+    matrix: CKAMatrix,
+    networks: Iterable[Mapping[str, Any]],
+    labels: Mapping[str, str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Say what is doubtful, write the files, print the values; `labels` name the layers by their files."""
+    if matrix.estimator == "biased" and arguments.kernel != "precomputed":
+        inputs.warn_of_bias(networks, matrix.n_samples)
+    for text in matrix.warnings:
+        print(f"fastcka: warning: nan for {inputs.in_words(text, labels)}", file=sys.stderr)
+    write(matrix, matrix, arguments)  # first: whoever reads what is printed may close it at any time
+    print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
+    if matrix.values.size == 1 and matrix.stderr is not None:
+        print(_one_pair(matrix), flush=True)
+
+
+def _one_pair(matrix: CKAMatrix) -> str:
+    """Say how sure the only value is."""
+    (low,), (high,) = (ends.ravel() for ends in matrix.confidence_interval())
+    value = (low + high) / 2
+    pvalue = (
+        "" if matrix.pvalues is None else f", p-value {matrix.pvalues.item():.3g} ({matrix.pvalue_method})"
+    )
+    return f"unbiased {value:.4f}, 95 % {low:.4f} to {high:.4f}{pvalue}"
