@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -168,7 +167,7 @@ def test_other_layers_than_dask_can_send(client):
     unknown = da.from_array(A["layer40"], chunks=(250, 40))
     with pytest.raises(ValueError, match=r"layer 'x' of layers_b.*compute_chunk_sizes"):
         cka_matrix(chunked(A), {"x": unknown[unknown[:, 0] > 0]})
-    with pytest.raises(ValueError, match=r"899 samples"):
+    with pytest.raises(ValueError, match=r"has 900 samples but layer 'y' of layers_a has 899"):
         cka_matrix({"x": unknown, "y": unknown[1:]})
     with pytest.raises(FileNotFoundError, match="lost"):
         cka_matrix("lost")
@@ -183,13 +182,25 @@ def test_errors_of_workers_come_back(client, stores):
         cka_matrix(*stores, kernel="rbf", max_bytes=1000)
 
 
-def test_a_worker_without_the_store(client, tmp_path):
-    with fastcka.create_store(tmp_path / "a") as writer:
-        writer.append(A)
-    opened = fastcka.open_store(tmp_path / "a")
-    shutil.move(tmp_path / "a", tmp_path / "moved")  # opened here, gone for the workers
-    with pytest.raises(FileNotFoundError):
-        cka_matrix(opened)
+def test_a_worker_without_the_store(client, stores):
+    """Here the path leads to the store, there to nothing."""
+
+    def hide():
+        import fastcka.dask as module
+
+        module.shown, module.open_layers = module.open_layers, lambda path: module.shown(f"{path}-lost")
+
+    def show():
+        import fastcka.dask as module
+
+        module.open_layers = module.shown
+
+    client.run(hide)
+    try:
+        with pytest.raises(FileNotFoundError, match="a-lost"):
+            cka_matrix(stores[0])
+    finally:
+        client.run(show)
 
 
 def test_degenerate_layers_are_named(client):
