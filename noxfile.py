@@ -66,6 +66,23 @@ def pytest(
     )
 
 
+def requirements(extra: str) -> list[str]:
+    """What the package and one of its extras need, without the package."""
+    found = list(PYPROJECT["project"]["dependencies"])
+    for requirement in PYPROJECT["project"]["optional-dependencies"][extra]:
+        if requirement.startswith("fastcka["):
+            inner = requirement.removeprefix("fastcka[").removesuffix("]").split(",")
+            found += [needed for extra in inner for needed in requirements(extra)]
+        else:
+            found.append(requirement)
+    return found
+
+
+def install_package(session: nox.Session, extra: str) -> None:
+    """The package with an extra: out of the wheel that FASTCKA_WHEEL names, or built from this checkout."""
+    session.install(f"{os.environ.get('FASTCKA_WHEEL') or '.'}[{extra}]")
+
+
 # --- every day -----------------------------------------------------------------------------------
 
 
@@ -97,7 +114,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The Python tests, against the installed package; arguments go to pytest."""
-    session.install(".[test]")
+    install_package(session, "test")
     pytest(session)
 
 
@@ -105,7 +122,7 @@ def install_with_torch(session: nox.Session) -> None:
     """The package and PyTorch, whose pinned version goes first: asked for later, pip may take another."""
     extra = PYPROJECT["project"]["optional-dependencies"]["test-torch"]
     session.install(*(requirement for requirement in extra if requirement.startswith("torch==")))
-    session.install(".[test-torch]")
+    install_package(session, "test-torch")
 
 
 @nox.session(python="3.11")
@@ -116,12 +133,13 @@ def torch(session: nox.Session) -> None:
     pytest(session, "--quiet", *sorted(files), env={"FASTCKA_NO_SKIPS": "1"})
 
 
-@nox.session
+@nox.session(python="3.11")
 def levels(session: nox.Session) -> None:
-    """The numeric tests at every SIMD level of this machine."""
-    session.install(".[test]")
+    """The numeric tests at every SIMD level below the highest of this machine, where all other tests run."""
+    install_package(session, "test")
     config = "from fastcka import _core; config = _core.config()"
-    found = session.run("python", "-c", f"{config}; print(*config['simd_levels'])", silent=True)
+    lower = f"{config}; print(*(level for level in config['simd_levels'] if level != config['simd_level']))"
+    found = session.run("python", "-c", lower, silent=True)
     for level in (found or "").split():
         environment = {"FASTCKA_SIMD_LEVEL": level}
         session.run("python", "-c", f"{config}; assert config['simd_level'] == '{level}'", env=environment)
@@ -172,7 +190,7 @@ def thread_sanitizer_works(session: nox.Session) -> bool:
 @nox.session
 def hostile(session: nox.Session) -> None:
     """The tests with hostile input, on a module built with the address and undefined-behaviour sanitizers."""
-    session.install(".[test]")  # for what the tests import; the package itself comes from below
+    session.install(*requirements("test"))  # the package itself comes from below
     build_core(session, "asan", module=True)
     package = Path(session.create_tmp()) / "fastcka"  # sources and sanitized module together, as if installed
     shutil.rmtree(package, ignore_errors=True)
@@ -239,14 +257,14 @@ def sdist(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["sdist"])
 def wheels(session: nox.Session) -> None:
-    """A wheel from the sdist, built without a network, checked, and tested away from the sources.
+    """A wheel from the sdist into dist/: built without a network, checked, and tested away from the sources.
 
     Such a wheel is for this machine's C library and later ones; those to publish come from cibuildwheel.
     """
     session.install(*(requirement for requirement in BUILD if "eigen" not in requirement), *group("wheels"))
-    work = Path(session.create_tmp()).resolve()
-    shutil.rmtree(work)
-    work.mkdir()
+    work = ROOT / "build" / "wheel"  # the same for each version: ccache knows most of the core by then
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     (archive,) = ROOT.glob("dist/fastcka-*.tar.gz")
     with tarfile.open(archive) as opened:
         opened.extractall(work, filter="data")
@@ -261,6 +279,7 @@ def wheels(session: nox.Session) -> None:
     session.run("auditwheel", "repair", "--wheel-dir", repaired, *built.glob("*.whl"))
     (wheel,) = repaired.glob("*.whl")
     session.run("python", "tools/check_wheel.py", wheel)
+    shutil.copy(wheel, "dist")
     session.run("twine", "check", "--strict", archive, wheel)
 
     shutil.copytree("tests", work / "suite" / "tests")

@@ -62,9 +62,9 @@ def linear(rows: Rows):
     ax.set_xticks([t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if ax.get_xlim()[0] < t < ax.get_xlim()[1]])
     ax.set_yticks(range(len(rows)), [row["name"].removeprefix("linear pair ") for row in rows])
     ax.invert_yaxis()
-    ax.set_xlabel("time over fastcka's (median, lowest to highest); right of 1, fastcka is faster")
+    ax.set_xlabel("time relative to fastcka (median, lowest to highest); right of 1, fastcka is faster")
     ax.set_title("Linear CKA of a pair")
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=3)  # beside the axes: it hides no line
     return figure
 
 
@@ -128,9 +128,9 @@ def peers(rows: Rows):
     _logarithmic(ax, "x")
     ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
-    ax.set_xlabel("time over fastcka's; right of 1, fastcka is faster")
+    ax.set_xlabel("time relative to fastcka; right of 1, fastcka is faster")
     ax.set_title("Published packages, all pairs of layers")
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=3)  # beside the axes: it hides no line
     return figure
 
 
@@ -154,7 +154,7 @@ def gains(parts: dict) -> Figure:
     _logarithmic(left, "x")
     left.grid(visible=False, axis="y")
     left.set(xlim=(begin, 2.5 * max(ratios)), title=f"Time for all pairs of {work}")
-    left.set_xlabel("time over fastcka's (log scale)")
+    left.set_xlabel("time relative to fastcka (log scale)")
     left.invert_yaxis()
 
     sweep = [row for row in parts["memory"]["rows"] if "at" in row]

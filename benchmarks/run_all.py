@@ -20,6 +20,7 @@ PARTS = (
     "linear",
     "rbf",
     "layers",
+    "inference",
     "half",
     "threads",
     "roofline",

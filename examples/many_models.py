@@ -20,6 +20,7 @@ from fastcka import demo
 
 SHAPE = (256,) * 5
 COLORS = {"seed": "#0072B2", "untrained": "#E69F00", "other": "#009E73"}  # Okabe and Ito: for all eyes
+GROUPS = {"seed": "trained, three seeds", "untrained": "untrained, three seeds"}
 
 
 def main() -> None:
@@ -71,16 +72,24 @@ def draw(models: fastcka.CKAModels) -> Figure:
     models.plot_summary(left, title="Mean best match of the layers")
     left.set(xlabel="", ylabel="")
     models.plot_dendrogram(middle)
-    middle.set_title("Clusters")
+    middle.set_title("Dendrogram")
 
     # Classical scaling: the plane that keeps most of the squared angles.
     strengths, directions = np.linalg.eigh(fastcka.center(-(models.distance() ** 2) / 2))
     places = directions[:, -2:] * np.sqrt(strengths[-2:])
+    middle_x = places[:, 1].mean()
+    legend = dict(GROUPS)  # one entry for each group
     for name, (y, x) in zip(models.models, places, strict=True):
-        right.plot(x, y, "o", color=COLORS.get(name.split()[0], COLORS["other"]))
-        right.annotate(name, (x, y), (6, 0), textcoords="offset points", va="center", fontsize="small")
-    right.set(title="Angles in a plane", aspect="equal")
-    right.margins(0.25, 0.15)
+        group = name.split()[0]
+        if group in GROUPS:  # three points that may lie on one another: named in the legend
+            right.plot(x, y, "o", color=COLORS[group], label=legend.pop(group, None))
+            continue
+        right.plot(x, y, "o", color=COLORS["other"])
+        side, shift = ("right", -6) if x > middle_x else ("left", 6)
+        right.annotate(name, (x, y), (shift, 0), textcoords="offset points", ha=side, va="center")
+    right.set(title="Distances in a plane (MDS)", aspect="equal", adjustable="datalim")
+    right.margins(0.1)
+    right.legend(loc="lower right")
     right.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     return figure
 

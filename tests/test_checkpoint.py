@@ -137,3 +137,27 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, layers):
         fastcka.cka_matrix(layers, checkpoint=path)
     with pytest.raises(ValueError, match="nan_policy"):
         fastcka.cka_matrix(layers, checkpoint=tmp_path / "new.npz", nan_policy="propagate")
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_inference_after_a_kill_has_the_same_bits(tmp_path, layers, kernel, counted):
+    np.savez(tmp_path / "layers.npz", **layers)
+    path = tmp_path / "sums.npz"
+    arguments = [str(tmp_path / "layers.npz"), "3", kernel, str(path)]
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False).returncode != 0
+    whole = fastcka.cka_matrix(layers, kernel=kernel, inference=True)
+    blocks = len(fastcka.Sweep(layers, kernel=kernel).blocks())
+    counted["products"] = 0
+    resumed = fastcka.cka_matrix(layers, kernel=kernel, inference=True, checkpoint=path)
+    assert resumed.equals(whole)
+    assert counted["products"] < blocks
+
+
+def test_a_checkpoint_of_other_groups_is_refused(tmp_path, layers):
+    path, labels = tmp_path / "sums.npz", np.arange(700) % 7
+    whole = fastcka.cka_matrix(layers, inference=True, groups=labels)
+    assert fastcka.cka_matrix(layers, inference=True, groups=labels, checkpoint=path).equals(whole)
+    with pytest.raises(ValueError, match=r"of another comparison: .*other groups"):
+        fastcka.cka_matrix(layers, inference=True, groups=labels // 2, checkpoint=path)
+    with pytest.raises(ValueError, match=r"of another comparison: .*other groups"):
+        fastcka.cka_matrix(layers, checkpoint=path)

@@ -305,8 +305,11 @@ def test_show_refuses_what_is_no_saved_result(capsys, file, words):
         ("compare x.npy y.npy --threads 0", "must be a positive integer, got 0"),
         ("compare x.npy y.npy --estimator best", "--estimator: invalid choice: 'best'"),
         ("compare x.npy y.npy --kernel rfb", "unknown kernel 'rfb'"),
-        ("compare x.npy y.npy --bandwidth 1", "--bandwidth is no option of the linear kernel"),
-        ("compare x.npy y.npy --kernel distance --sigma 1", "--sigma is no option of the distance kernel"),
+        ("compare x.npy y.npy --bandwidth 1", "--bandwidth is not an option of the linear kernel"),
+        (
+            "compare x.npy y.npy --kernel distance --sigma 1",
+            "--sigma is not an option of the distance kernel",
+        ),
         ("compare x.npy y.npy --kernel rbf --sigma -1", "sigma must be above 0, got -1.0"),
         ("compare x.npy y.npy --kernel precomputed", "layer 'x' of x.npy must be a square Gram matrix"),
         ("compare x.npy z.npy", "z.npy: no such file or directory"),

@@ -168,7 +168,7 @@ def test_an_object_that_lies_about_its_shape(shape, claimed, n):
 
 @hypothesis.given(data=st.data())
 def test_a_damaged_file_is_refused_or_read(data, tmp_path_factory):
-    """Of layers without a check sum, a changed value cannot be seen; all else is an error."""
+    """Of layers without a checksum, a changed value cannot be seen; all else is an error."""
     folder = tmp_path_factory.mktemp("damaged")
     suffix = data.draw(st.sampled_from([".npy", ".npz", ".safetensors", ".h5"]))
     path = folder / f"layers{suffix}"

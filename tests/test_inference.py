@@ -458,7 +458,7 @@ def test_degenerate_layers_have_no_test(rng):
     [
         ({"method": "moment"}, r"method.*'moments'"),
         ({"method": "chi2", "estimator": "biased"}, "method='chi2' is a test of unbiased CKA"),
-        ({"groups": np.zeros(20)}, "groups: method='moments' takes it that every order"),
+        ({"groups": np.zeros(20)}, "groups: method='moments' assumes that all orders"),
         ({"method": "chi2", "groups": np.arange(20)}, "groups: method='chi2'"),
         ({"method": "permutation", "groups": np.zeros(20)}, "groups: all samples have the same label"),
         ({"method": "permutation", "groups": np.zeros(3)}, "groups: expected a label for each of the 20"),

@@ -176,7 +176,7 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, measure="rv2", inference=True)
     with pytest.raises(ValueError, match="inference=True needs at least 6 samples, got 5"):
         fastcka.cka_matrix({"x": layers["x"][:5]}, inference=True)
-    with pytest.raises(ValueError, match="groups: only inference=True"):
+    with pytest.raises(ValueError, match="groups need inference=True"):
         fastcka.cka_matrix(layers, groups=np.arange(30))
     with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)

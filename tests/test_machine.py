@@ -184,9 +184,17 @@ def test_threads_are_left_out_where_not_all_fit_and_no_bit_changes(rng, memory):
     assert one < four
     memory((one + four) // 2)
     np.testing.assert_array_equal(fastcka.cka_matrix(layers, kernel="rbf", n_threads=4), free)
-    memory(one - 1)
+    memory(one // 8)
     with pytest.raises(MemoryError, match=f"{one} bytes"):
         fastcka.cka_matrix(layers, kernel="rbf", n_threads=4)
+
+
+def test_strips_are_packed_where_not_all_samples_fit_and_no_bit_changes(rng, memory):
+    layers = [rng.normal(size=(3000, 400)) for _ in range(3)]
+    kernel = fastcka.RBF(sigma=20.0)  # without the memory of a search for the median
+    free = fastcka.cka_matrix(layers, kernel=kernel)
+    memory(fastcka.plan(layers, kernel=kernel, n_threads=1).bytes // 2)
+    np.testing.assert_array_equal(fastcka.cka_matrix(layers, kernel=kernel), free)
 
 
 def test_small_calls_do_not_look_memory_up(rng, monkeypatch):
@@ -219,5 +227,5 @@ def test_max_bytes_in_words(rng):
 
 @pytest.mark.parametrize("size", ["", "many", "GB", "1XB", "-1GB", "0", "nan", "inf", "1e400GB", "1 2GB"])
 def test_max_bytes_that_is_no_size(size):
-    with pytest.raises(ValueError, match=r"max_bytes: .* is no size: write bytes, or a number with kB"):
+    with pytest.raises(ValueError, match=r"max_bytes: .* is not a size: write bytes, or a number with kB"):
         fastcka.cka([[1.0], [2.0]], [[1.0], [2.0]], max_bytes=size)

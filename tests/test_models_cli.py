@@ -102,7 +102,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(capsys):
         (["vit.npz"], "vit.npz is given twice"),
         (["--names", "a,b"], "--names: write 3 names"),
         (["--names", "a,,c"], "--names: write 3 names"),
-        (["--names", "a,b,a"], "two of the models would have one name"),
+        (["--names", "a,b,a"], "two models would have the same name"),
         (["--max-bytes", "1kB"], "max_bytes is 1000"),
         (["none.npz"], "none.npz"),
     ],

@@ -122,6 +122,14 @@ def test_no_level_is_shown_where_it_is_zero():
     assert [field["name"] for field in data(html)["fields"]] == ["CKA", "chance"]  # for the CSV
 
 
+def test_pairs_that_are_not_above_chance_are_marked():
+    pvalues = np.full((6, 6), 1e-9)
+    pvalues[4, 5] = 0.4
+    html = page(matrix(unbiased=np.full((6, 6), 0.5), stderr=np.full((6, 6), 0.1), pvalues=pvalues))
+    assert np.argwhere(data(html)["notAbove"]).tolist() == [[4, 5]]
+    assert data(page(matrix()))["notAbove"] is None
+
+
 def test_many_warnings_are_folded_up():
     few, many = (tuple(f"layer {k!r} is constant" for k in range(n)) for n in (5, 6))
     assert "<summary>" not in re.search(r'<ul class="warnings">.*?</ul>', page(matrix(warnings=few)))[0]

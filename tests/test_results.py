@@ -423,7 +423,7 @@ def test_edited_values_are_refused(tmp_path):
     path = tmp_path / "result.json"
     matrix().save(path)
     path.write_text(path.read_text().replace("0.9", "0.8"))
-    with pytest.raises(ValueError, match=r"result\.json: damaged, or edited by hand: .* check sum"):
+    with pytest.raises(ValueError, match=r"result\.json: damaged, or edited by hand: .* checksum"):
         CKAMatrix.load(path)
 
 

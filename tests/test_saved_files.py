@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that somebody made, not damaged: a right check sum, but contents that no stream ever had."""
+"""Files that somebody made, not damaged: a right checksum, but contents that no stream ever had."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def saved(path, method, n=50, two_sided=True):
 
 
 def craft(path, arrays, settings=(), state=()):
-    """Save again with other settings and arrays (None: without), and a check sum that is right."""
+    """Save again with other settings and arrays (None: without), and a checksum that is right."""
     arrays = {name: array for name, array in {**arrays, **dict(state)}.items() if array is not None}
     header = {**json.loads(str(arrays.pop("header"))), **dict(settings)}
     header["sha256"] = digest(header, _saved_stream._contents(arrays))
     np.savez(path, header=np.array(json.dumps(header)), **arrays)
 
 
-LAYOUT = {"names": [["a", "b"], ["c"]], "widths": [[3, 2], [2]], "double_precision": True}
+LAYOUT = {"names": [["a", "b"], ["c"]], "widths": [[3, 2], [2]], "double_precision": True, "labelled": False}
 SETTINGS = {
     "method": {"method": "other"},
     "method that is a list": {"method": []},

@@ -634,8 +634,8 @@ def test_an_edited_state_is_refused(rng, tmp_path):
     with np.load(path) as archive:
         arrays = dict(archive)
     arrays["pending_0"][0] += 1
-    np.savez(path, **arrays)  # with check sums of the container that are right
-    with pytest.raises(ValueError, match="damaged, or edited by hand: its check sum"):
+    np.savez(path, **arrays)  # with checksums of the container that are right
+    with pytest.raises(ValueError, match="damaged, or edited by hand: its checksum"):
         StreamingCKA.load(path)
 
 
@@ -655,9 +655,9 @@ def test_foreign_and_newer_files_are_refused(rng, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"damaged, or not .*KeyError"):
         StreamingCKA.load(path)
     with monkeypatch.context() as later:
-        later.setattr(_saved_stream, "FORMAT_VERSION", 3)
+        later.setattr(_saved_stream, "FORMAT_VERSION", 4)
         stream.save(path)
-    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 3"):
+    with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 4"):
         StreamingCKA.load(path)
     with monkeypatch.context() as earlier:
         earlier.setattr(_saved_stream, "FORMAT_VERSION", 1)

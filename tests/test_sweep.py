@@ -307,3 +307,20 @@ def test_crafted_states_are_refused(sweep):
     ):
         with pytest.raises((ValueError, RuntimeError)):
             restored(**changed)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cosine", "distance"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inference_follows_the_pieces(rng, kernel, dtype):
+    layers = [rng.normal(size=(500, p)).astype(dtype) for p in (5, 60, 700)]
+    others = [layers[1] + rng.normal(size=(500, 60)).astype(dtype)]
+    for groups in (None, np.arange(500) // 9):
+        sweep = fastcka.Sweep(layers, others, kernel=kernel, inference=True, groups=groups)
+        parts = [sweep.run(sweep.share(task, 3)) for task in range(3)]
+        whole = fastcka.cka_matrix(layers, others, kernel=kernel, inference=True, groups=groups)
+        assert sweep.result(parts[2] | parts[0] | parts[1]).equals(whole)
+    plain = fastcka.Sweep(layers, others, kernel=kernel)
+    with pytest.raises(ValueError, match="other groups"):
+        plain.result(parts[0] | parts[1] | parts[2])
+    small = fastcka.Sweep(layers, others, kernel=kernel, max_bytes=100_000_000, inference=True)
+    assert small.result(small.run(small.blocks())).stderr.shape == (3, 1)

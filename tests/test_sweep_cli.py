@@ -70,6 +70,10 @@ def test_processes_of_a_job_array_give_the_bits_of_one_call(kernel, options):
         assert found.equals(expected.with_models("resnet", "vit"))
         assert found.provenance["rows"]["source"] == "resnet"
         assert "samples" in found.provenance
+    found = matrix_of(*both, *parts, *options, "--inference")
+    expected = fastcka.cka_matrix(A, B, kernel=kernel, inference=True)
+    assert found.equals(expected.with_models("resnet", "vit"))
+    assert found.stderr is not None
 
 
 def test_the_plan_says_which_blocks_there_are_and_each_can_be_run_alone(capsys):

@@ -137,6 +137,47 @@ def test_options_are_those_of_the_function(capsys, nets):
     assert (noted["layers"], noted["pool"], noted["dtype"]) == (["0", "re:[2]"], "mean", "bfloat16")
 
 
+def test_axes_masks_heads_and_tokens(capsys, nets):
+    source = """
+def tokens():
+    class Tokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 8)
+        def forward(self, x, kept):
+            return self.layer(x)
+    torch.manual_seed(0)
+    return Tokens()
+
+def texts():
+    g = torch.Generator().manual_seed(1)
+    return [{"x": torch.randn(5, 7, 6, generator=g), "kept": torch.arange(7).expand(5, 7) < 4}]
+"""
+    with open(f"{nets}.py", "a") as file:
+        file.write(source)
+    base = ["extract", f"{nets}:tokens", f"{nets}:texts", "--layers", "layer"]
+    options = ["--pool", "tokens", "--max-tokens", "2", "--split", "layer=4", "--axes", "layer=npf"]
+    run(capsys, *base, "--out", "heads", *options, "--mask", "layer=kept")
+    module = sys.modules[nets]
+    expected = fastcka.torch.extract(
+        module.tokens(),
+        module.texts(),
+        "layer",
+        pool="tokens",
+        max_tokens=2,
+        split={"layer": 4},
+        axes={"layer": "npf"},
+        mask={"layer": "kept"},
+        progress=False,
+    )
+    store = fastcka.open_store("heads")
+    assert list(store) == [f"layer#h{h}" for h in range(4)]
+    for name, X in expected.items():
+        np.testing.assert_array_equal(store[name], X)
+    run(capsys, *base, "--out", "all", "--axes", "layer=npf", "--pool", "tokens", "--mask", "layer=none")
+    assert fastcka.open_store("all").n_samples == 5 * 7
+
+
 def test_stores_are_compared(capsys, nets):
     extract(capsys, nets)
     run(capsys, "extract", f"{nets}:other", f"{nets}:loader", "--out", "t")
@@ -177,8 +218,8 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
 @pytest.mark.parametrize(
     ("model", "loader", "words"),
     [
-        ("model", "NETS:loader", "'model' is no name of a function: write package.module:function"),
-        ("NETS:", "NETS:loader", "is no name of a function"),
+        ("model", "NETS:loader", "'model' is not a function name: write package.module:function"),
+        ("NETS:", "NETS:loader", "is not a function name"),
         ("nowhere.nets:model", "NETS:loader", "nowhere.nets:model: there is no module 'nowhere' in /"),
         ("NETS.py:model", "NETS:loader", "NETS.py:model: write the module, not its file: NETS:model"),
         ("./my/NETS.py:model", "NETS:loader", "write the module, not its file: my.NETS:model"),
@@ -189,7 +230,7 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
             "importing needs_NETS raised ModuleNotFoundError: No module named",
         ),
         ("NETS:modle", "NETS:loader", "NETS has no function 'modle'; near matches: model"),
-        ("NETS:number", "NETS:loader", "NETS:number is no function but int"),
+        ("NETS:number", "NETS:loader", "NETS:number is not a function but int"),
         ("NETS:raises", "NETS:loader", "NETS:raises raised RuntimeError: no weights"),
         ("NETS:wants", "NETS:loader", "NETS:wants raised TypeError: wants() missing 1 required"),
         ("NETS:none", "NETS:loader", "NETS:none returned NoneType, not a torch.nn.Module"),
@@ -197,7 +238,7 @@ def test_values_that_are_not_finite_are_a_warning_of_one_line(capsys, nets):
         (
             "NETS:model",
             "NETS:none",
-            "NETS:none returned does not serve: loader must be an iterable of batches",
+            "NETS:none returned cannot be used: loader must be an iterable of batches",
         ),
         ("NETS:model", "NETS:tensor", "loader is a single torch.Tensor, but an iterable of batches"),
         ("NETS:model", "NETS:dataset", "loader is a data set, which gives single samples: wrap it"),
@@ -217,6 +258,8 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
     [
         ("--layers conv*", "layers: no layer fits 'conv*'"),
         ("--device nowhere", "--device nowhere: RuntimeError: "),
+        ("--split 0=two", "--split 0=two: the number of heads must be an integer"),
+        ("--split 12", "'12' is not of the form PATTERN=VALUE"),
         ("--max-samples 0", "max_samples must be a positive integer, got 0"),
         ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
         (
@@ -253,7 +296,7 @@ def test_what_is_no_size_is_said_in_one_line(capsys, nets, text):
         cli.main(["extract", f"{nets}:model", f"{nets}:loader", "--out", "s", f"--max-bytes={text}"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert f"argument --max-bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB" in error
+    assert f"argument --max-bytes: {text!r} is not a size: write bytes, or a number with kB, MB, GB" in error
     assert error.count("\n") == 1
 
 

@@ -306,7 +306,7 @@ def test_compiled_parts_need_a_pytorch_that_can_run_them_as_written(compile_coun
     compiled = nn.Sequential(torch.compile(mlp(), **options))
     monkeypatch.delattr(torch.compiler, "set_stance")
     assert list(extract(torch.compile(model, **options), [x])) == ["0", "1", "2", "3"]
-    with pytest.raises(ValueError, match=r"compiled parts are seen with PyTorch 2\.6 or later, this is 2"):
+    with pytest.raises(ValueError, match=r"compiled parts need PyTorch 2\.6 or later, this is 2"):
         extract(compiled, [x])
 
 
@@ -595,7 +595,7 @@ def test_modules_of_torch_jit_are_left_out_and_named():
     with pytest.raises(ValueError, match=f"layer '1.0': {reason}"):
         extract(nn.Sequential(nn.Linear(6, 6), scripted), [x], ["0", "1.0"])
     for model in (scripted, torch.jit.trace(mlp(), x)):
-        with pytest.raises(ValueError, match=f"no layer gives activations that can be used .'0': {reason}"):
+        with pytest.raises(ValueError, match=f"no layer returns usable activations .'0': {reason}"):
             extract(model, [x])
         assert list(extract(model, [x], "output")) == ["output"]
 
@@ -646,9 +646,7 @@ def test_an_earlier_call_that_does_not_fit_is_no_harm():
 
 
 def test_when_nothing_can_be_used_the_reasons_are_given():
-    with pytest.raises(
-        ValueError, match=r"no layer gives activations that can be used .'output': it returned no"
-    ):
+    with pytest.raises(ValueError, match=r"no layer returns usable activations .'output': it returned no"):
         extract(Describe(), [samples()])
 
 

@@ -74,8 +74,8 @@ def test_a_number_of_heads_is_for_all_layers():
     ("split", "error", "message"),
     [
         (3, ValueError, "its 8 features cannot be split into 3"),
-        (0, ValueError, "split: 0 for '\\*' is no number of heads"),
-        ({"1": "x"}, ValueError, "split: 'x' for '1' is no number of heads"),
+        (0, ValueError, "split: 0 for '\\*' is not a number of heads"),
+        ({"1": "x"}, ValueError, "split: 'x' for '1' is not a number of heads"),
         ("12", TypeError, "split must be a number of heads, or a mapping"),
     ],
 )

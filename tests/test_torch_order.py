@@ -111,7 +111,7 @@ def test_extract_accepts_an_order_that_cannot_be_known(kind, tmp_path):
     unknown = unknown_loaders()[kind]
     assert fastcka.torch.extract(mlp(), unknown, progress=False).n_samples == N
     fastcka.torch.extract(mlp(), unknown, out=tmp_path / "s", max_samples=4, progress=False)
-    with pytest.raises(ValueError, match=r"cannot go on with .*whose order is not known, and without ids="):
+    with pytest.raises(ValueError, match=r"cannot resume .*whose order is not known, and without ids="):
         fastcka.torch.extract(mlp(), unknown, out=tmp_path / "s", progress=False)
 
 

@@ -14,6 +14,7 @@ from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
 from ._budget import SMALL
 from ._machine import available_bytes, size_in_words
+from ._pair_inference import pvalues_by_chi2
 from ._pairwise import naming, pairwise
 from ._settings import Settings
 from .kernels import Kernel
@@ -45,6 +46,14 @@ class Values(NamedTuple):
     notes: tuple[LayerNote, ...]
 
 
+class AboveChance(NamedTuple):
+    """Unbiased CKA of all pairs, and how far it is above what unrelated samples have."""
+
+    unbiased: NDArray[np.float64]
+    zscores: NDArray[np.float64]
+    pvalues: NDArray[np.float64]  # by the chi-squared bound
+
+
 def _notes(statuses: Sequence[Sequence[str]]) -> Iterator[LayerNote]:
     """Yield a note for every status but "", which says that all is well."""
     for network, of_layers in enumerate(statuses):
@@ -54,7 +63,10 @@ def _notes(statuses: Sequence[Sequence[str]]) -> Iterator[LayerNote]:
 
 
 class Accumulator(Protocol):
-    """The two kinds, as streaming.py sees them. A batch that is refused leaves them as they were."""
+    """The two kinds, as streaming.py sees them. A batch that is refused leaves them as they were.
+
+    `_stream_groups.Grouped` is several of one kind.
+    """
 
     @property
     def n_samples(self) -> int:
@@ -68,6 +80,12 @@ class Accumulator(Protocol):
 
     def values(self) -> Values:
         """Return CKA as of now."""
+
+    def above_chance(self) -> AboveChance:
+        """Return unbiased CKA as of now, against its distribution under permutation of the samples."""
+
+    def empty(self) -> Any:
+        """Return an accumulator of the same kind and layout that has seen nothing."""
 
     def state(self) -> dict[str, Array]:
         """Return all that is needed to continue, as arrays."""
@@ -93,6 +111,12 @@ class Exact:
     def n_samples(self) -> int:
         return self._moments.n_samples
 
+    def check(self, batch: Batch) -> None:
+        """Refuse what `update` would refuse."""
+        a, b = both(batch.sides)
+        with naming(a, b, self._layout.label):
+            self._moments.check(a, b, resolve(self._limits.n_threads))
+
     def update(self, batch: Batch) -> None:
         a, b = both(batch.sides)
         with naming(a, b, self._layout.label):
@@ -106,21 +130,35 @@ class Exact:
         statuses = [result.status_a, result.status_b][: len(self._layout.names)]
         return Values(result.cka, result.chance, tuple(_notes(statuses)))
 
+    def above_chance(self) -> AboveChance:
+        # Under permutation unbiased CKA has mean 0 and variance 2 / (n (n - 3)), whatever the data.
+        n, unbiased = self.n_samples, self._moments.result(True, resolve(self._limits.n_threads)).cka
+        return AboveChance(unbiased, unbiased * np.sqrt(n * (n - 3) / 2), pvalues_by_chi2(n * unbiased))
+
+    def empty(self) -> Exact:
+        return Exact(self._layout, self._unbiased, self._limits)
+
     def state(self) -> dict[str, Array]:
         state = self._moments.state(resolve(self._limits.n_threads))
         return {name: np.asarray(value) for name, value in state.items()}
 
 
-def exact_state_size(widths: Sequence[Sequence[int]], double_precision: bool) -> int:
-    """Return the bytes of the state of `Exact`, for the widths of one side or two."""
+def exact_state_size(
+    widths: Sequence[Sequence[int]], double_precision: bool, n_groups: int | None = None
+) -> int:
+    """Return the bytes of the state of `Exact`, for the widths of one side or two.
+
+    With groups: of all of theirs, and of those that a result merges them into.
+    """
     if (features := sum(map(sum, widths))) > 2**29:  # of which more than 2**60 bytes follow
         raise MemoryError(f"no machine holds the exact state of {features} features; {_INSTEAD}")
-    return _core.Moments.state_bytes(*both(widths), double_precision)
+    states = 1 if n_groups is None else n_groups + (n_groups - 1).bit_length() + 1
+    return states * _core.Moments.state_bytes(*both(widths), double_precision)
 
 
-def check_exact_state(layout: Layout, max_bytes: int | str | None) -> None:
+def check_exact_state(layout: Layout, max_bytes: int | str | None, n_groups: int | None = None) -> None:
     """Refuse a state that is larger than `max_bytes`, or than what this process may still use."""
-    size, limit = exact_state_size(layout.widths, layout.double_precision), byte_limit(max_bytes)
+    size, limit = exact_state_size(layout.widths, layout.double_precision, n_groups), byte_limit(max_bytes)
     if limit and size > limit:
         raise _too_large(size, f"more than max_bytes={limit}")
     if size > 2**47:  # the addresses of a process
@@ -146,7 +184,7 @@ class Minibatch:
     """Sums over batches of unbiased HSIC, of each pair and of each layer with itself."""
 
     _SUMS = ("hsic", "self_a", "self_b")
-    _ADDED = (*_SUMS, "n_samples")
+    _ADDED = (*_SUMS, "null_variance", "n_samples")
 
     def __init__(
         self,
@@ -159,7 +197,8 @@ class Minibatch:
         self._layout, self._kernel, self._weights, self._limits = layout, kernel, weights, limits
         a, b = len(layout.names[0]), len(layout.names[-1])
         if state is None:
-            state = {"hsic": np.zeros((a, b)), "n_samples": np.array(0)}
+            state = {name: np.zeros((a, b)) for name in ("hsic", "null_variance")}
+            state["n_samples"] = np.array(0)
             for side, count in (("a", a), ("b", b)):
                 state[f"self_{side}"] = np.zeros(count)
                 state[f"varies_{side}"] = np.zeros(count, dtype=bool)  # in some batch
@@ -185,6 +224,9 @@ class Minibatch:
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}
+        # Of the samples of a batch among themselves; sums of independent batches have the sum of variances.
+        variance = 2 / (n * (n - 3)) * np.outer(weight * result.self_a, weight * result.self_b)
+        state["null_variance"] = self._state["null_variance"] + variance
         state["n_samples"] = self._state["n_samples"] + n
         for side, statuses in zip("ab", (result.status_a, result.status_b), strict=True):
             status = np.array(statuses)
@@ -206,6 +248,17 @@ class Minibatch:
         ]
         cka = self._state["hsic"] / np.outer(*roots)
         return Values(cka, 0 * cka, tuple(_notes(statuses[: len(self._layout.names)])))
+
+    def above_chance(self) -> AboveChance:
+        unbiased, variance = self.values().cka, self._state["null_variance"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            zscores = np.where(np.isnan(unbiased), np.nan, self._state["hsic"] / np.sqrt(variance))
+        # With batches as with all samples, a sum of weighted (chi-squared_1 - 1), whose tail is
+        # below that of a single one, of variance 2, at levels up to 0.05 (Shen et al. 2022).
+        return AboveChance(unbiased, zscores, pvalues_by_chi2(np.sqrt(2) * zscores))
+
+    def empty(self) -> Minibatch:
+        return Minibatch(self._layout, self._kernel, self._weights, self._limits)
 
     def _status(self, side: str) -> list[str]:
         """Return the statuses of layers as of now: those of the core, for sums over batches."""

@@ -55,7 +55,7 @@ def read(
 
 
 def header_of(file: BinaryIO) -> dict[str, Any]:
-    """Return the header of a file, of whatever kind; to be called within `refusing`."""
+    """Return the header of a file of any kind; call it within `refusing`."""
     with zipfile.ZipFile(file) as archive:
         info = archive.getinfo("header.npy")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Turn what people pass into arrays that the core reads, without a copy, or say in words why that cannot be.
+"""Turn inputs into arrays that the core reads, without a copy, or raise an error that explains why not.
 
 All checks of input are here (kernel options: kernels.py), except the search for NaN and infinity, which the
 core does while it packs the data anyway.
@@ -107,7 +107,7 @@ def model_label(name: str) -> str:
 
 
 def _as_numpy(X: ArrayLike, label: str) -> Array:
-    """Return any array-like as a NumPy array of whatever shape and dtype."""
+    """Return any array-like as a NumPy array of any shape and dtype."""
     torch = sys.modules.get("torch")  # whoever passes a tensor has imported it; it is never imported here
     if torch is not None and isinstance(X, torch.Tensor):
         return _from_torch(X, torch, label)
@@ -121,7 +121,7 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
         if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
             return np.from_dlpack(X)
         array = np.asarray(X)
-    except Exception as error:  # whatever the foreign type raises: ragged lists, other devices, ...
+    except Exception as error:  # any error of the foreign type: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({_type_name(X)}) cannot be read as a NumPy array: {error}") from error
     if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
@@ -291,7 +291,7 @@ _UNITS = {"": 1, "b": 1} | {
 
 
 def as_bytes(text: str) -> int:
-    """Return a size in words as a number of bytes.
+    """Parse a size such as "4GiB" into a number of bytes.
 
     >>> as_bytes("800000"), as_bytes("1.5 GB"), as_bytes("2GiB")
     (800000, 1500000000, 2147483648)
@@ -304,7 +304,7 @@ def as_bytes(text: str) -> int:
         size = 0
     if size < 1:
         raise ValueError(
-            f"max_bytes: {text!r} is no size: write bytes, or a number with kB, MB, GB, TB, KiB, "
+            f"max_bytes: {text!r} is not a size: write bytes, or a number with kB, MB, GB, TB, KiB, "
             f"MiB, GiB or TiB"
         )
     return size

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._arrays import (
     Array,
@@ -42,6 +45,7 @@ class Layout:
     names: tuple[tuple[str, ...], ...]  # of the layers of each side
     widths: tuple[tuple[int, ...], ...]  # likewise; 0 for a Gram matrix, which is as wide as its batch
     double_precision: bool
+    labelled: bool = False  # whether batches say which group their samples belong to
 
     @property
     def two_sided(self) -> bool:
@@ -66,6 +70,8 @@ class Layout:
         if self.two_sided != other.two_sided:
             yield "number of networks", len(self.names), len(other.names)
             return
+        if self.labelled != other.labelled:
+            yield "use of groups", self.labelled, other.labelled
         for side, argument in enumerate(ARGUMENTS[: len(self.names)]):
             here, there = self.names[side], other.names[side]
             if here != there:
@@ -82,6 +88,7 @@ class Batch:
 
     layout: Layout
     sides: tuple[list[Array], ...]
+    groups: NDArray[np.integer[Any]] | None = None  # a label for each sample
 
     @property
     def n_samples(self) -> int:
@@ -90,7 +97,11 @@ class Batch:
 
 
 def read_batch(
-    batch_a: Layers | ArrayLike, batch_b: Layers | ArrayLike | None, dtype: object, fixed_widths: bool
+    batch_a: Layers | ArrayLike,
+    batch_b: Layers | ArrayLike | None,
+    dtype: object,
+    fixed_widths: bool,
+    groups: ArrayLike | int | None = None,
 ) -> Batch:
     """Read and check what `StreamingCKA.update` was given; `fixed_widths` is False for Gram matrices."""
     if batch_b is batch_a:
@@ -111,18 +122,19 @@ def read_batch(
         names,
         tuple(tuple(X.shape[1] if fixed_widths else 0 for X in side) for side in sides),
         needs_float64(arrays, dtype),
+        groups is not None,
     )
     labels = [layout.label(side, i) for side in range(len(sides)) for i in range(len(names[side]))]
     same_samples(arrays, labels.__getitem__)
     for X, label in zip(arrays, labels, strict=True):
         check_integers(X, label)
-    return Batch(layout, sides)
+    return Batch(layout, sides, None if groups is None else _labels(groups, len(arrays[0])))
 
 
 def fitted(batch: Batch, layout: Layout) -> Batch:
     """Return a later batch in the layout that the first one laid down, or say what differs from it.
 
-    Layers of a mapping are found by name, in whatever order they come.
+    Layers of a mapping are matched by name, in any order.
     """
     if batch.layout.two_sided != layout.two_sided:
         first, this = ("one", "none") if layout.two_sided else ("none", "one")
@@ -130,6 +142,9 @@ def fitted(batch: Batch, layout: Layout) -> Batch:
             f"batch_b: the first batch of this stream had {first}, this batch has {this}. Give both sides "
             f"every time to compare two networks, or batch_a alone to compare its layers with one another"
         )
+    if batch.layout.labelled != layout.labelled:
+        first, this = ("had", "has none") if layout.labelled else ("had none", "has")
+        raise ValueError(f"groups: the first batch of this stream {first}, this batch {this}")
     sides = []
     for side, (found, wanted) in enumerate(zip(batch.layout.names, layout.names, strict=True)):
         _check_names(found, wanted, ARGUMENTS[side])
@@ -146,7 +161,20 @@ def fitted(batch: Batch, layout: Layout) -> Batch:
                     f'float32 stream, which would drop digits: make it StreamingCKA(dtype="float64"), or '
                     f"narrow the batch with .astype(np.float32)"
                 )
-    return Batch(layout, tuple(sides))
+    return replace(batch, layout=layout, sides=tuple(sides))
+
+
+def _labels(groups: ArrayLike | int, n: int) -> NDArray[np.integer[Any]]:
+    """Return a label for each of n samples."""
+    labels = np.asarray(groups)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"groups: expected integers, got dtype {labels.dtype}; give each group a number")
+    if labels.shape not in ((), (n,)):
+        raise ValueError(
+            f"groups: expected one label, or one for each of the {n} samples of this batch, got shape "
+            f"{labels.shape}"
+        )
+    return np.broadcast_to(labels, (n,))
 
 
 def _layers(given: Layers | ArrayLike, argument: str) -> dict[str, ArrayLike]:

@@ -22,7 +22,8 @@ def within_memory(a: Sequence[Array], b: Sequence[Array] | None, settings: Setti
     """Return the settings of the core for a call, or raise MemoryError.
 
     Without `max_bytes`, the limit is what this process may still use. It leaves out threads where they do not
-    all fit, but never changes the route, and so not one bit of the result.
+    all fit, and by the Gram route it packs strips of samples where not all of them fit; it never changes the
+    route, and so not one bit of the result.
     """
     arrays = [*a, *(b or ())]
     widths = [X.shape[1] for X in a], None if b is None else [Y.shape[1] for Y in b]
@@ -43,10 +44,13 @@ def within_memory(a: Sequence[Array], b: Sequence[Array] | None, settings: Setti
         return unlimited
     _core.release_buffers()
     limit = available_bytes()
-    least = ask(settings.core(arrays, n_threads=1, route=plan.route)).bytes
-    if least > limit:
-        raise too_large(least)
-    return settings.core(arrays, max_bytes=limit, route=plan.route)
+    limited = settings.core(arrays, max_bytes=limit, route=plan.route)
+    try:
+        ask(limited)
+    except MemoryError:
+        one = ask(settings.core(arrays, n_threads=1, route=plan.route))
+        raise too_large(one.bytes) from None
+    return limited
 
 
 def check_memory(n_bytes: int) -> None:

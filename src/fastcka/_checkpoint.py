@@ -104,7 +104,7 @@ def _resuming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(
-            f"checkpoint: {os.fspath(path)} is of another comparison: {error}; remove it to start anew"
+            f"checkpoint: {os.fspath(path)} is of another comparison: {error}; remove it to start over"
         ) from None
 
 

@@ -22,7 +22,7 @@ def columns(table: ArrayLike) -> dict[str, ArrayLike]:
     Parameters
     ----------
     table : (n_samples, n_variables) DataFrame or array_like
-        pandas, polars, xarray, NumPy, torch and what else is indexed as ``table[:, 1:2]``. Nothing is copied,
+        pandas, polars, xarray, NumPy, torch and any type that supports ``table[:, 1:2]``. Nothing is copied,
         and each column keeps its dtype and the index of the samples.
 
     Returns
@@ -41,8 +41,8 @@ def columns(table: ArrayLike) -> dict[str, ArrayLike]:
 
     Notes
     -----
-    The work grows with the square of the number of samples, whatever the number of columns: for few variables
-    and many samples, the algorithms for single variables of the package dcor, n log n, are faster.
+    The work grows with the square of the number of samples for any number of columns. For few variables and
+    many samples, the n log n algorithms for single variables in the package dcor are faster.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def columns(table: ArrayLike) -> dict[str, ArrayLike]:
 
 
 def _reader(table: Any) -> tuple[Iterable[Any], Callable[[int], ArrayLike]]:
-    """Return the names of the columns, and what returns column j as a table of its own."""
+    """Return the names of the columns, and a function that returns column j as a table."""
     if not hasattr(table, "shape"):
         table = np.asarray(table)
     if len(table.shape) != 2:

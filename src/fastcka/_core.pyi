@@ -126,6 +126,9 @@ class Moments:
         double_precision: bool,
         state: dict[str, Any] | None = None,
     ) -> None: ...
+    def check(
+        self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
+    ) -> None: ...
     def update(
         self, layers_a: Sequence[_Array], layers_b: Sequence[_Array] | None, n_threads: int
     ) -> None: ...
@@ -173,6 +176,7 @@ def infer(
     standard_errors: bool,
     permutations: bool,
     groups: Sequence[int] = ...,
+    partial: Partial | None = None,  # the sums of all blocks
     progress: _Progress | None = None,
 ) -> Inference: ...
 def inference_bytes(

@@ -18,7 +18,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The temporary lies in the folder of `path`, so that the final rename stays on one file system and is
     atomic: a reader, or a process killed at any moment, sees the old file or the new one, never a part.
-    When the block raises, the temporary is removed and `path` is left as it was.
+    If the block raises, the temporary file is removed and `path` is unchanged.
 
     Raises
     ------
@@ -51,4 +51,4 @@ def check_regular(path: Path) -> None:
         If there is nothing.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The header of a saved file: what it is, in which version of the format, and a check sum over all of it.
+"""The header of a saved file: what it is, in which version of the format, and a checksum over all of it.
 
 A header is a JSON object. All saved files have one: results, streams and the manifest of a store.
 """
@@ -33,7 +33,7 @@ def new_header(kind: str, version: int, settings: dict[str, Any]) -> dict[str, A
 
 
 def digest(header: dict[str, Any], contents: Iterable[bytes | memoryview] = ()) -> str:
-    """Return the check sum of a header, without its own ``sha256``, and of what else is in the file."""
+    """Return the checksum of a header, without its own ``sha256``, and of what else is in the file."""
     text = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
     total = hashlib.sha256(text.encode())
     for content in contents:
@@ -64,14 +64,14 @@ def check_format(header: dict[str, Any], kind: str, version: int, oldest: int = 
     if found < oldest:
         raise Refused(
             f"written by an older fastcka ({header.get('fastcka_version')}, format version {found}; this one "
-            f"reads versions from {oldest} on): go on with that version, or start again"
+            f"reads versions from {oldest} on): continue with that version, or start over"
         )
 
 
 def checked_settings(header: dict[str, Any], sha256: str) -> dict[str, Any]:
-    """Return the settings in `header`, whose check sum must be `sha256`."""
+    """Return the settings in `header`, whose checksum must be `sha256`."""
     if header["sha256"] != sha256:
-        raise Refused("damaged, or edited by hand: its check sum does not match its contents")
+        raise Refused("damaged, or edited by hand: its checksum does not match its contents")
     return {key: value for key, value in header.items() if key not in _OWN}
 
 
@@ -82,7 +82,7 @@ def is_count(value: object) -> bool:
 
 @contextmanager
 def refusing(path: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is being understood into a ValueError that names the file."""
+    """Turn any error while a file is parsed into a ValueError that names the file."""
     try:
         yield
     except Refused as reason:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layers of one network or two, read at the door; and the result for them."""
+"""The layers of one or two networks, read on input; and the result for them."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def with_inference(
     """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
     if not inference:
         if groups is not None:
-            raise ValueError("groups: only inference=True knows what to do with them")
+            raise ValueError("groups need inference=True")
         return networks, settings
     if settings.measure != "cka":
         raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")

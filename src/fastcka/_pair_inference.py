@@ -74,6 +74,14 @@ class PairInference(NamedTuple):
     unbiased: Float
     stderr: Float
     pvalues: Float | None
+    zscores: Float | None  # exact: unbiased CKA has mean 0 and variance 2 / (n (n - 3)) under permutation
+
+    def without_diagonal(self, *, two: bool) -> PairInference:
+        """Return the same without p-value and z-score of a layer of one network with itself."""
+        for part in () if two else (self.pvalues, self.zscores):
+            if part is not None:
+                np.fill_diagonal(part, np.nan)
+        return self
 
     def at(self, kept: Sequence[Sequence[int]], shape: tuple[int, ...]) -> PairInference:
         """Return them at these rows and columns of a larger matrix, nan elsewhere."""
@@ -83,16 +91,16 @@ class PairInference(NamedTuple):
             whole[np.ix_(kept[0], kept[-1])] = part
             return whole
 
-        pvalues = None if self.pvalues is None else placed(self.pvalues)
-        return PairInference(placed(self.unbiased), placed(self.stderr), pvalues)
+        return PairInference(*(None if part is None else placed(part) for part in self))  # type: ignore[arg-type]
 
 
 def undefined(shape: tuple[int, ...], wanted: Wanted | None) -> PairInference | None:
     """Return the inference of pairs none of which could be computed."""
     if wanted is None:
         return None
-    nothing = np.full(shape, np.nan)
-    return PairInference(nothing, nothing.copy(), None if wanted.groups is not None else nothing.copy())
+    known = 4 if wanted.groups is None else 2  # groups leave no p-values and z-scores
+    parts: list[Float | None] = [np.full(shape, np.nan) for _ in range(known)]
+    return PairInference(*parts, *[None] * (4 - known))  # type: ignore[arg-type]
 
 
 def pair_inference(result: _core.Pairwise, settings: Settings, *, two: bool) -> PairInference | None:
@@ -101,16 +109,16 @@ def pair_inference(result: _core.Pairwise, settings: Settings, *, two: bool) -> 
     if wanted is None or not isinstance(result, _core.Inference):
         return None
     values, n = result.asked.cka, result.n_samples
-    pvalues = None
+    pvalues = zscores = None
     if has_moments(settings, wanted):
         known, rows = invariants(result), len(values)
         null = moments_of.unbiased(known[:rows], known[rows:] if two else known)
         pvalues = pvalues_by_moments(values, null, n)
     elif wanted.groups is None:
-        pvalues = np.where(np.isnan(values), np.nan, np.maximum(chi2_sf(n * values + 1), SMALLEST))
-    if pvalues is not None and not two:
-        np.fill_diagonal(pvalues, np.nan)
-    return PairInference(values, result.standard_errors, pvalues)
+        pvalues = pvalues_by_chi2(n * values)
+    if wanted.groups is None:
+        zscores = values * math.sqrt(n * (n - 3) / 2)
+    return PairInference(values, result.standard_errors, pvalues, zscores).without_diagonal(two=two)
 
 
 def invariants(found: _core.Inference) -> moments_of.Invariants:
@@ -118,6 +126,11 @@ def invariants(found: _core.Inference) -> moments_of.Invariants:
     return moments_of.Invariants.of(
         found.diagonals, found.squares, found.cubes, found.quadratic_forms, found.traces_of_cubes
     )
+
+
+def pvalues_by_chi2(excess: Float) -> Float:
+    """Return P(chi-squared_1 > excess + 1), at least the smallest float64; nan where it is not known."""
+    return np.where(np.isnan(excess), np.nan, np.maximum(chi2_sf(excess + 1), SMALLEST))
 
 
 def pvalues_by_moments(values: Float, null: moments_of.Moments, n: int) -> Float:

@@ -16,10 +16,9 @@ from . import _permutation_moments as moments_of
 from ._arrays import Array, needs_float64
 from ._budget import check_memory, within_memory
 from ._groups import Groups
-from ._pair_inference import invariants, pvalues_by_moments
+from ._pair_inference import invariants, pvalues_by_chi2, pvalues_by_moments
 from ._pairwise import in_words, reason, warn
 from ._settings import Settings
-from ._tails import SMALLEST, chi2_sf
 from .kernels import Correlation, Cosine, Linear
 
 Float = NDArray[np.float64]
@@ -62,7 +61,7 @@ class PairTest:
         stderr = float(found.standard_errors[0, 0]) if found.standard_errors.size else math.nan
         if method == "chi2":
             std = math.sqrt(2 / (self.n * (self.n - 3)))
-            pvalue = float(np.maximum(chi2_sf(self.n * statistic + 1), SMALLEST))
+            pvalue = float(pvalues_by_chi2(np.array(self.n * statistic)))
             return Found(statistic, pvalue, stderr, (0.0, std, math.nan))
         if math.isnan(statistic):
             return Found(statistic, math.nan, stderr, UNKNOWN)
@@ -236,7 +235,7 @@ def _partial_stderr(matrices: tuple[Float, Float, Float], bounds: list[int] | No
         return pairs[i, j] / np.sqrt(pairs[i, i] * pairs[j, j])
 
     xy, xg, yg = cka("x", "y"), cka("x", "g"), cka("y", "g")
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing is left: nan
+    with np.errstate(divide="ignore", invalid="ignore"):  # no remainder: nan
         values = (xy - xg * yg) / np.sqrt((1 - xg**2) * (1 - yg**2))
     h = n / sizes
     deviations = values[1:] - values[0]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All pairs of layers through the core, and what it says about a layer put in words."""
+"""All pairs of layers through the core, with its notes about layers formatted as messages."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from . import _core
 from ._arrays import Array, check_samples
 from ._batches import both
 from ._budget import within_memory
+from ._groups import Wanted
 from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
@@ -58,13 +59,13 @@ def all_pairs(
     settings: Settings,
     progress: Report | None = None,
 ) -> Pairs:
-    """Do the same, with the reasons in words."""
+    """Do the same, with the reasons as messages."""
     result = pairwise(a, b, label, settings, progress)
     return pairs_of(result, settings, two=b is not None)
 
 
 def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
-    """Return what the core says of all pairs of layers of one network or two, with the reasons in words."""
+    """Return the core's result for all pairs of layers, with the reasons as messages."""
     networks = 2 if two else 1
     kernel = settings.kernel
     reasons = [[reason(status, kernel) for status in side] for side in (result.status_a, result.status_b)]
@@ -90,7 +91,7 @@ def propagating(
 ) -> Pairs:
     """Run the core as `pairwise` does, on the layers that can be compared: nan for the others.
 
-    Values are looked through for NaN and infinity only after the core has found the first.
+    Values are searched for NaN and infinity only after the core has found one.
     """
     call = _checked(a, b, label, settings, progress)
     sides = [a] if b is None else [a, b]
@@ -144,12 +145,24 @@ def _checked(
     """Check what concerns several representations; return the call of the core for them, or some of them."""
     check_inputs(a, b, label, settings)
     chosen = within_memory(a, b, settings)
-    wanted = settings.inference
-    if wanted is None:
+    if settings.inference is None:
         return lambda a, b: _core.pairwise(a, b, chosen, progress)
+    return inferring(a, b, settings, chosen, None, progress)
+
+
+def inferring(
+    a: list[Array],
+    b: list[Array] | None,
+    settings: Settings,
+    chosen: _core.Settings,
+    sums: _core.Partial | None,
+    progress: Report | None = None,
+) -> Callable[[list[Array], list[Array] | None], _core.Inference]:
+    """Return the call of the core for all pairs and how sure they are; `sums`: of all blocks, if known."""
+    wanted = cast(Wanted, settings.inference)
     check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
 
-    def call(a: list[Array], b: list[Array] | None) -> _core.Pairwise:
+    def call(a: list[Array], b: list[Array] | None) -> _core.Inference:
         return _core.infer(
             a,
             b,
@@ -158,6 +171,7 @@ def _checked(
             standard_errors=True,
             permutations=has_moments(settings, wanted),
             groups=wanted.bounds,
+            partial=sums,
             progress=progress,
         )
 

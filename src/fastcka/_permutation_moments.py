@@ -81,7 +81,7 @@ class Moments(NamedTuple):
 
 
 def unbiased(x: Invariants, y: Invariants) -> Moments:
-    """Moments of unbiased CKA: mean 0 and variance 2 / (n (n - 3)), whatever the data and the kernel."""
+    """Moments of unbiased CKA: mean 0 and variance 2 / (n (n - 3)), for any data and kernel."""
     std = math.sqrt(2 / (x.n * (x.n - 3)))
     third = _third_moment(x, y)
     return Moments(np.zeros_like(third), np.where(np.isnan(third), np.nan, std), third / std**3)

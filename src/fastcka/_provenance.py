@@ -28,7 +28,7 @@ def provenance(
     ``version``, ``simd_level``, ``dtype`` of the arithmetic, and ``samples``, a digest of their ids. The
     sides, ``rows`` and ``columns``, have ``widths`` and, for a kernel with a bandwidth, ``sigma`` by layer.
     Of a store or file they have the ``source``, its path; the ``pooling`` that made its rows; and ``origin``,
-    whatever else it says of itself.
+    and any other metadata it carries.
     """
     config = _core.config()
     known: dict[str, Any] = {"version": config["version"], "simd_level": config["simd_level"]}

@@ -72,12 +72,12 @@ def _compare(first: str, a: Any, second: str, b: Any) -> None:
     if row == shared:
         longer, shorter = (first, second) if len(here) > shared else (second, first)
         more = max(here, there, key=len)[shared]
-        difference = f"{longer} goes on after the {shared} samples of {shorter}, with {more!r}"
+        difference = f"{longer} has more than the {shared} samples of {shorter}, from {more!r} on"
     else:
         difference = f"sample {row} is {here[row]!r} in {first} and {there[row]!r} in {second}"
     common = len(set(here) & set(there))
     if len(here) == len(there) == common:
-        advice = "these are the same samples in another order: bring them into one order"
+        advice = "these are the same samples in another order: sort them into one order"
     else:
         advice = (
             f"{common} ids are in both, of {len(here)} and {len(there)}: "

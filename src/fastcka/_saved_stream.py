@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The file of a saved stream: an archive of the arrays of its state, with its settings as the header.
 
-The check sum of the header covers the arrays. A file whose check sum is right may still have been made by
+The checksum of the header covers the arrays. A file whose checksum is right may still have been made by
 somebody else: what `StreamingCKA.save` never writes is refused, so that loading cannot fail later on, nor
 broadcast an array of another shape.
 """
@@ -23,7 +23,7 @@ from ._headers import Refused, checked_settings, digest, is_count, new_header, r
 from .kernels import resolve_kernel
 from .streaming import StreamingCKA
 
-FORMAT_VERSION = 2  # 1 had other arrays
+FORMAT_VERSION = 3  # 1 and 2 had other arrays
 _BLOCK = 4096  # samples that an exact stream gathers before it adds them to its moments
 _MOST_MASSIVE = 64  # samples that it keeps apart
 
@@ -55,7 +55,7 @@ def read(
         accept(header)
 
     with open(path, "rb") as file, refusing(path, "a StreamingCKA saved as .npz"):
-        header, state = _archive.read(file, "StreamingCKA", FORMAT_VERSION, check, oldest=2)
+        header, state = _archive.read(file, "StreamingCKA", FORMAT_VERSION, check, oldest=3)
         settings = checked_settings(header, digest(header, _contents(state)))
         _check_state(settings, state)
         return settings, state
@@ -86,6 +86,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
         dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
         settings["estimator"],
         weights=settings["weights"],
+        inference=settings["n_groups"] is not None,
+        n_groups=settings["n_groups"],
         dtype=settings["dtype"],
     )
     for count in ("n_samples", "n_batches"):
@@ -94,8 +96,11 @@ def _check_settings(settings: dict[str, Any]) -> None:
     if layout is None:
         return
     names, widths = layout["names"], layout["widths"]
-    if type(layout["double_precision"]) is not bool or len(names) not in (1, 2) or len(names) != len(widths):
+    flags = {type(layout[flag]) for flag in ("double_precision", "labelled")}
+    if flags != {bool} or len(names) not in (1, 2) or len(names) != len(widths):
         raise Refused("damaged: its layers make no sense")
+    if layout["labelled"] and settings["n_groups"] is None:
+        raise Refused("damaged: its samples have groups, but it has none")
     for layers, features in zip(names, widths, strict=True):
         named = all(isinstance(name, str) for name in layers) and len(set(layers)) == len(layers) > 0
         sized = all(is_count(p) and (p > 0 or kernel["name"] == "precomputed") for p in features)
@@ -105,20 +110,17 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 def _check_state(settings: dict[str, Any], state: dict[str, Array]) -> None:
     """Refuse arrays of other names, types, shapes or values than a stream of these settings has."""
+    layout, groups = settings["layout"], settings["n_groups"]
     expected: dict[str, tuple[type, tuple[int, ...]]] = {}
     n = 0
-    if settings["layout"] is not None and settings["method"] == "minibatch":
-        a, b = (len(settings["layout"]["names"][side]) for side in (0, -1))
-        expected = {"hsic": (np.float64, (a, b)), "n_samples": (np.int64, ())}
-        for side, layers in (("a", a), ("b", b)):
-            expected[f"self_{side}"] = np.float64, (layers,)
-            expected[f"varies_{side}"] = expected[f"sound_{side}"] = np.bool_, (layers,)
-        n = state["n_samples"].tolist()
-    elif settings["layout"] is not None:
-        folded, massive, pending = map(int, state["samples"].tolist())
-        expected = _exact_state(**settings["layout"], folded=folded, massive=massive, pending=pending)
-        bounded = 0 <= massive <= _MOST_MASSIVE and 0 <= pending < _BLOCK
-        n = folded + massive + pending if folded >= 0 and bounded else -1
+    for prefix in () if layout is None else [""] if groups is None else [f"{g}." for g in range(groups)]:
+        of_state = _minibatch_state if settings["method"] == "minibatch" else _exact_state
+        arrays, samples = of_state(
+            layout,
+            {name: state[prefix + name] for name in ("n_samples", "samples") if prefix + name in state},
+        )
+        expected |= {prefix + name: kind for name, kind in arrays.items()}
+        n = n + samples if min(n, samples) >= 0 else -1
     found = {name: (array.dtype.type, array.shape) for name, array in state.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
@@ -127,20 +129,31 @@ def _check_state(settings: dict[str, Any], state: dict[str, Array]) -> None:
         raise Refused(f"damaged: its arrays are of {n} samples, its settings of {settings['n_samples']}")
     if settings["method"] == "exact":
         for name, array in state.items():
-            least = 0 if name in ("scale", "shares") else -np.inf
+            least = 0 if name.rpartition(".")[2] in ("scale", "shares") else -np.inf
             if array.size and not least < array.min() <= array.max() < np.inf:  # nan is in no order
                 raise Refused(f"damaged: its array {name!r} has values that no stream has")
 
 
-def _exact_state(
-    names: list[list[str]],
-    widths: list[list[int]],
-    double_precision: bool,
-    folded: int,
-    massive: int,
-    pending: int,
-) -> dict[str, tuple[type, tuple[int, ...]]]:
-    """Return type and shape of the arrays of Stream::visit_arrays."""
+Arrays = dict[str, tuple[type, tuple[int, ...]]]  # type and shape by name
+
+
+def _minibatch_state(layout: dict[str, Any], counts: dict[str, Array]) -> tuple[Arrays, int]:
+    """Return type and shape of the arrays of Minibatch, and the number of samples."""
+    a, b = (len(layout["names"][side]) for side in (0, -1))
+    expected: Arrays = dict.fromkeys(("hsic", "null_variance"), (np.float64, (a, b)))
+    expected["n_samples"] = np.int64, ()
+    for side, layers in (("a", a), ("b", b)):
+        expected[f"self_{side}"] = np.float64, (layers,)
+        expected[f"varies_{side}"] = expected[f"sound_{side}"] = np.bool_, (layers,)
+    return expected, counts["n_samples"].tolist()
+
+
+def _exact_state(layout: dict[str, Any], counts: dict[str, Array]) -> tuple[Arrays, int]:
+    """Return type and shape of the arrays of Stream::visit_arrays, and the number of samples."""
+    names, widths = layout["names"], layout["widths"]
+    folded, massive, pending = map(int, counts["samples"].tolist())
+    bounded = 0 <= massive <= _MOST_MASSIVE and 0 <= pending < _BLOCK
+    n = folded + massive + pending if folded >= 0 and bounded else -1
     sides = [side for side, layers in enumerate(widths) for _ in layers]
     p = [width for side in widths for width in side]
     sizes = {"scale": len(p), "ss": (len(p) + 1) ** 2, "shares": massive}
@@ -149,11 +162,9 @@ def _exact_state(
     pairs = combinations_with_replacement(range(len(p)), 2)
     wanted = [(i, j) for i, j in pairs if i == j or len(names) == 1 or sides[i] != sides[j]]
     sizes |= {f"zz_{k}": p[i] * p[j] * (folded > 0) for k, (i, j) in enumerate(wanted)}
-    expected: dict[str, tuple[type, tuple[int, ...]]] = {
-        name: (np.float64, (size,)) for name, size in sizes.items()
-    }
+    expected: Arrays = {name: (np.float64, (size,)) for name, size in sizes.items()}
     expected["samples"] = np.int64, (3,)
-    dtype = np.float64 if double_precision else np.float32
+    dtype = np.float64 if layout["double_precision"] else np.float32
     for i, width in enumerate(p):
         expected |= {f"massive_{i}": (dtype, (massive * width,)), f"pending_{i}": (dtype, (pending * width,))}
-    return expected
+    return expected, n

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a caller chooses, checked at the door and then passed on as one."""
+"""The options of a call, checked on input and passed on as one value."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ MOST_EXACT = 2**53  # beyond it, float64 leaves out whole numbers
 
 
 def check_integers(array: Array, label: str) -> None:
-    """Check that 64-bit integers are among those that float64, the type of the arithmetic, holds."""
+    """Check that 64-bit integers are exact in float64, the type of the arithmetic."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
         return
     for worst in (int(array.min(initial=0)), int(array.max(initial=0))):
@@ -74,7 +74,7 @@ def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
 
 
 def first_non_finite(array: Array) -> str:
-    """Return where an array has its first NaN or infinity, in words; "" if it has none."""
+    """Describe the position of the first NaN or infinity of an array; "" if it has none."""
     for start, values in _blocks(array):
         for row, column in np.argwhere(~np.isfinite(values))[:1]:
             return f"contains {_place(values[row], start + row, column)}"

@@ -132,7 +132,7 @@ def cka_matrix(
     --------
     >>> import dask.array as da, fastcka.dask
     >>> from distributed import Client
-    >>> client = Client(processes=False, dashboard_address=None)
+    >>> client = Client(processes=False, dashboard_address=":0")
     >>> X = da.random.default_rng(0).normal(size=(600, 50), chunks=(100, 50))
     >>> matrix = fastcka.dask.cka_matrix({"x": X, "squared": X**2}, kernel="rbf")
     >>> matrix.shape

@@ -268,8 +268,8 @@ def _check_options(method: Method, estimator: Canonical, n: int, groups: object,
         raise ValueError("method='chi2' is a test of unbiased CKA, got estimator='biased'")
     if method != "permutation" and groups is not None:
         raise ValueError(
-            f"groups: method={method!r} takes it that every order of the samples is as likely, which groups "
-            "deny; use method='permutation'"
+            f"groups: method={method!r} assumes that all orders of the samples are equally likely, which "
+            "groups contradict; use method='permutation'"
         )
     if confounder is not None and (method == "chi2" or estimator == "biased"):
         what = "method='chi2'" if method == "chi2" else "estimator='biased'"

@@ -19,14 +19,14 @@ from ._arrays import positive_integer, unknown
 
 
 class Kernel:
-    """What all kernels share; not made by itself."""
+    """Base class of all kernels; not instantiated directly."""
 
     name: ClassVar[str]
     # Why a representation has no variation under this kernel, as the warning says it.
     constant: ClassVar[str] = "no variation: all samples are equal"
 
     def core(self) -> _core.Kernel:
-        """Return the kernel as the core takes it."""
+        """Return the kernel of the core."""
         return _core.Kernel(self.name, **self._options())
 
     @classmethod
@@ -97,6 +97,13 @@ class Linear(Kernel):
     References
     ----------
     Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[1.0, 0.0], [1.0, 2.0]], kernel=fastcka.Linear())
+    array([[1., 1.],
+           [1., 5.]])
     """
 
     name = "linear"
@@ -151,6 +158,11 @@ class RBF(_Bandwidth):
         to itself included, as the code of Kornblith et al. does. "offdiag": pairs of different samples. Of an
         even count, the mean of the two middle ones is the median.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not a number or out of range, or sigma comes with a bandwidth or a median.
+
     Notes
     -----
     A representation whose median distance is zero has no relative bandwidth: its values are nan, with a
@@ -183,6 +195,18 @@ class Laplacian(_Bandwidth):
         An absolute scale instead, the same for all representations; ``bandwidth`` is None then.
     median : {"all", "offdiag"}, default "all"
         The distances that the median is taken over, as for :class:`RBF`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not a number or out of range, or sigma comes with a bandwidth or a median.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[0.0], [1.0]], kernel=fastcka.Laplacian(sigma=1)).round(4)
+    array([[1.    , 0.3679],
+           [0.3679, 1.    ]])
     """
 
     name = "laplacian"
@@ -201,7 +225,19 @@ class Polynomial(Kernel):
     coef0 : float, default 1.0
         At least 0: the kernel of a negative one need not be positive semidefinite.
     gamma : float, optional
-        Above 0. None: 1 / n_features, for each representation its own.
+        Above 0. None: 1 / n_features, separately for each representation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not a number, or out of range.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[1.0, 0.0], [1.0, 2.0]], kernel=fastcka.Polynomial(degree=2, gamma=1))
+    array([[ 4.,  4.],
+           [ 4., 36.]])
     """
 
     name = "polynomial"
@@ -227,7 +263,14 @@ class Polynomial(Kernel):
 class Cosine(Kernel):
     """Cosine of the angle between two samples, seen from the origin: ``k(x, y) = <x, y> / (||x|| ||y||)``.
 
-    The features are not centred first.
+    The features are not centred first. The cosine with a zero sample is 0.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[3.0, 4.0], [0.0, 2.0]], kernel=fastcka.Cosine()).round(4)
+    array([[1. , 0.8],
+           [0.8, 1. ]])
     """
 
     name = "cosine"
@@ -241,6 +284,13 @@ class Correlation(Kernel):
     The cosine of ``x - mean(x)`` and ``y - mean(y)``, as representational similarity analysis has it.
     Neither a factor nor an offset of a sample changes it. The correlation with a sample whose values are all
     equal is 0, as the cosine with a zero sample is.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.gram([[1.0, 2.0, 3.0], [30.0, 20.0, 10.0]], kernel=fastcka.Correlation()).round(4)
+    array([[ 1., -1.],
+           [-1.,  1.]])
     """
 
     name = "correlation"
@@ -258,6 +308,15 @@ class Distance(Kernel):
     ----------
     exponent : float, default 1.0
         The exponent e, between 0 and 2, both excluded.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not a number, or out of range.
+
+    References
+    ----------
+    Székely, Rizzo and Bakirov 2007, Measuring and Testing Dependence by Correlation of Distances.
 
     Examples
     --------

@@ -42,14 +42,14 @@ def cka_models(
 ) -> CKAModels:
     """Compare every layer of every model with every layer of every model, in one sweep.
 
-    Each representation is read, and each of its kernel values computed, once, however many models there are.
+    Each representation is read once and each kernel value computed once, for any number of models.
 
     Parameters
     ----------
     models : mapping of names to layers
         At least two models. The layers of each are what :func:`cka_matrix` takes: a mapping of names to
         (n, p) array_like, a sequence of them, or an opened store. Models may have different numbers of layers
-        and other names for them. All saw the same n samples, in the same order.
+        and different layer names. All saw the same n samples, in the same order.
     measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups, progress
         As for :func:`cka_matrix`. `dtype` None makes one choice for all layers of all models.
 
@@ -57,15 +57,15 @@ def cka_models(
     -------
     CKAModels
         ``.pair("resnet", "vit")`` is the :class:`CKAMatrix` of two models, ``.summary()`` one number for each
-        pair of models. The values have the bits of ``cka_matrix`` of all layers in one mapping; two models
+        pair of models. The values equal ``cka_matrix`` of all layers in one mapping bit for bit; two models
         compared alone agree within the error bound. Pairs with a degenerate layer are nan; one
         :class:`DegenerateWarning` names layers and models.
 
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka_matrix`, naming model and layer; when there are fewer than two models, or two of the
-        same name; and when the samples that any two inputs know differ.
+        As for :func:`cka_matrix`, naming model and layer; when there are fewer than two models, or two with
+        the same name; and when the sample ids of any two inputs differ.
 
     See Also
     --------

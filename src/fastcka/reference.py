@@ -18,7 +18,7 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
 (7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
 (8)  kappa = (a + b + c) / (a - b + c), where                   condition of HSIC(X, X); of a layer with
-     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 nothing but rounding is left:
+     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 is pure rounding error:
      (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2)            it has no CKA
 (11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
 (12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008

@@ -229,8 +229,8 @@ def cka(
         The same n samples in the same order, one in each row; p and q may differ. Of float64, float32,
         float16, bfloat16 (an ml_dtypes array, a CPU torch tensor, or two opaque bytes an element as .npy
         files keep it), integers or bool, in any memory layout, read-only and memory-mapped included: NumPy,
-        torch, pandas, xarray and whatever has ``__array__`` or DLPack. Read in place; only the byte order of
-        another machine makes a copy.
+        torch, pandas, xarray and any type with ``__array__`` or DLPack. Read in place; only foreign byte
+        order requires a copy.
     kernel : str or kernel object, default "linear"
         "linear", "rbf", "laplacian", "polynomial", "cosine", "correlation", "distance", or an object with
         options such as ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n),
@@ -240,30 +240,31 @@ def cka(
         data. "unbiased", the estimator of Song et al., is around 0 for unrelated data and may be negative.
         "debiased" is another word for "unbiased". Values are never clamped.
     dtype : {None, "float32", "float64"}, default None
-        Type of the arithmetic. None: float64 when X or Y is float64, integer or bool, otherwise float32
+        Type of the arithmetic. None: float64 if X or Y is float64, integer or bool, otherwise float32
         products with float64 sums.
     n_threads : int, optional
-        Number of threads; the result has the same bits for any. None: :func:`get_num_threads`.
+        Number of threads; the result is reproducible bit for bit for any number. None:
+        :func:`get_num_threads`.
     max_bytes : int or str, optional
-        Most memory to use beside the inputs: a number of bytes, or a size such as "4GiB" or "500MB". None:
-        what this process may still use, its control groups (container, SLURM job) included.
+        Maximum memory beside the inputs: a number of bytes, or a size such as "4GiB" or "500MB". None: the
+        memory available to this process, with the limits of its control groups (container, SLURM job).
 
     Returns
     -------
     float
-        nan, with a :class:`DegenerateWarning`, when a representation has no variation, when its unbiased HSIC
-        with itself is not above zero, or when the kernel's bandwidth follows a median distance that is zero.
+        nan, with a :class:`DegenerateWarning`, if a representation has no variation, if its unbiased HSIC
+        with itself is not positive, or if a relative bandwidth has a median distance of zero.
 
     Raises
     ------
     TypeError
         When an input is not an array of real numbers in CPU memory.
     ValueError
-        When shapes do not fit, the indices of pandas or xarray objects differ, values are NaN or infinite,
-        there are fewer than 2 samples (4 for the unbiased estimator), or a kernel, estimator or option is not
-        known.
+        If shapes do not match, the indices of pandas or xarray objects differ, values are NaN or infinite,
+        there are fewer than 2 samples (4 for the unbiased estimator), or a kernel, estimator or option is
+        unknown.
     MemoryError
-        When more than `max_bytes` would be needed, or more than there is; nothing has been computed then.
+        If more than `max_bytes`, or more than the available memory, is needed; nothing is computed then.
 
     See Also
     --------
@@ -315,8 +316,7 @@ def cka_matrix(
 ) -> CKAMatrix:
     """Compare every layer of one network with every layer of another, or of the same one, in one pass.
 
-    Each representation is read and each of its kernel values computed once, however many pairs it takes part
-    in.
+    Each representation is read once and each kernel value computed once, for any number of pairs.
 
     Parameters
     ----------
@@ -336,38 +336,38 @@ def cka_matrix(
         As for :func:`cka`. A bandwidth is resolved for each layer; `dtype` None makes one choice for all
         layers.
     nan_policy : {"raise", "propagate"}, default "raise"
-        What a layer with NaN or infinity does. "raise": the call fails with a ValueError that names it.
-        "propagate": its pairs are nan and it is named among the degenerate layers, the others unharmed.
+        How to treat a layer with NaN or infinity. "raise": raise a ValueError that names it. "propagate":
+        its pairs are nan and it is listed among the degenerate layers; other layers are not affected.
     inference : bool, default False
-        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`,
+        Also compute standard errors, p-values and confidence intervals: `stderr`, `pvalues` and
         `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
-        as `unbiased`, beside what it shows. One more pass over the Gram matrices. p-values come from the
+        as `unbiased`. One more pass over the Gram matrices. p-values come from the
         exact moments under permutation for linear kernels (cosine and correlation among them), and from the
         chi-squared bound for others (see :func:`cka_test`, which has moments for any kernel).
     groups : (n,) array_like, optional
         With ``inference=True``, a label for each sample: samples of one group depend on each other, so
-        standard errors leave out one group at a time. There are no p-values then.
+        standard errors delete one group at a time. There are no p-values then.
     checkpoint : path, optional
-        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block where
-        one takes longer. A call that is killed and repeated with the same arguments resumes from it, and its
-        result has the same bits. A file of other layers, values or settings is refused.
+        A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block if
+        one takes longer. Repeat a killed call with the same arguments to resume from it; the result is the
+        same bit for bit. A file of other layers, values or settings is rejected.
+        The second pass of ``inference=True`` is not in it: a call killed there begins that pass again.
     progress : bool or function, optional
-        None: a bar on standard error (tqdm, where installed) after two seconds, where that is a terminal.
-        True: at once, wherever it goes. False: none. A function is called with (done, total) from time to
-        time.
+        None: a bar on standard error (tqdm, if installed) after two seconds, if that is a terminal.
+        True: at once, on any output. False: none. A function is called with (done, total) periodically.
 
     Returns
     -------
     CKAMatrix
-        ``.values[i, j]`` compares row i with column j. Pairs with a degenerate layer are nan, the others
-        unharmed; one :class:`DegenerateWarning` names the layers, and the result keeps the reasons.
+        ``.values[i, j]`` compares row i with column j. Only pairs with a degenerate layer are nan; one
+        :class:`DegenerateWarning` names the layers, and the result keeps the reasons.
 
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`, naming the layer; for an `estimator` of another measure than CKA; when there is no
-        layer or two have the same name; and when both know their samples (indices of pandas and xarray, ids
-        of stores), but not the same in the same order.
+        As for :func:`cka`, naming the layer; for an `estimator` with a measure other than CKA; if there are
+        no layers or two have the same name; and if sample ids (indices of pandas and xarray, ids of stores)
+        differ, or are in a different order.
 
     Examples
     --------
@@ -382,13 +382,11 @@ def cka_matrix(
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     if checkpoint is None:
         return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
-    if inference:
-        raise ValueError("checkpoint: the second pass of inference=True cannot resume; leave one of them out")
     if check_nan_policy(nan_policy) != "raise":
         raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
     from ._checkpoint import pairs_with_checkpoint  # few calls have one
 
-    networks = Networks.read(layers_a, layers_b)
+    networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
     with progress_report(progress, "cka_matrix") as report:
         pairs = pairs_with_checkpoint(networks, settings, checkpoint, report)
     return warned(*networks.matrix(pairs, settings))
@@ -403,7 +401,7 @@ def compare_layers(
     inference: bool = False,
     groups: ArrayLike | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
-    """Do the work of `cka_matrix` for callers that say in words of their own why layers have no CKA."""
+    """Do the work of `cka_matrix` for callers that format the reasons of degenerate layers themselves."""
     networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
     compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
     with progress_report(progress, "cka_matrix") as report:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CKA of a stream of batches: exactly, from moments of the features, or by the mini-batch estimator.
 
-Batches are checked in _batches.py, what is kept of them is in _accumulators.py, files are in
-_saved_stream.py.
+Batches are checked in _batches.py, what is kept of them is in _accumulators.py, and for each of some groups
+of samples in _stream_groups.py; files are in _saved_stream.py.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from ._arrays import (
 )
 from ._batches import ARGUMENTS, Layout, fitted, read_batch
 from ._pairwise import Reasons, reason, warn
+from ._stream_groups import DEFAULT_GROUPS, Grouped, states_of
 from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
@@ -74,6 +75,14 @@ class StreamingCKA:
         need more digits is refused.
     n_threads : int, optional
         As for :func:`cka`.
+    inference : bool, default False
+        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`, `zscores` and
+        `confidence_interval` of the result, always those of unbiased CKA, which the result has as `unbiased`.
+        The price: "exact" keeps a state for each group, 32 times the memory (:meth:`state_bytes` says how
+        much), and :meth:`result` merges them about 160 times. See Notes.
+    n_groups : int, optional
+        With ``inference=True``, the groups of samples that the jackknife leaves out, one at a time; at least
+        2. None: 32. Fewer take less memory and give standard errors that scatter more.
     max_bytes : int or str, optional
         Most memory to use beside the batches, as for :func:`cka`: for "exact" a bound on the state
         (:meth:`state_bytes`), checked before the first batch is added; for "minibatch" a bound on the work on
@@ -108,6 +117,15 @@ class StreamingCKA:
     batch size, not with n squared. It takes the batches to be random: of sorted data, what differs between
     batches is lost. One batch gives the unbiased CKA of :func:`cka`.
 
+    **Inference.** Standard errors come from the jackknife that leaves out one group at a time (Busing et
+    al. 1999). The samples of an exact stream are dealt to the groups in turn, mini-batches go to the group
+    with the fewest samples; where samples depend on each other, label them in :meth:`update`, and samples
+    of one label stay in one group. p-values are those of the chi-squared bound (see :func:`cka_test`),
+    z-scores of the exact mean 0 and variance under permutation: of all samples, 2 / (n (n - 3)), for
+    "exact"; of the samples within each batch for "minibatch". With labels there are neither. Values agree
+    with those of a stream without inference within rounding, and do not depend on the batch sizes of an
+    exact stream by one bit.
+
     **Threads.** All methods may be called from several threads; one at a time does its work.
 
     References
@@ -138,10 +156,13 @@ class StreamingCKA:
         estimator: Estimator | None = None,
         *,
         weights: Weights = "equal",
+        inference: bool = False,
+        n_groups: int | None = None,
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
     ) -> None:
+        self._n_groups = _checked_groups(inference, n_groups)
         self._kernel = resolve_kernel(kernel)
         self._estimator = _check_method(method, self._kernel, estimator, weights)
         self._method, self._weights = method, weights
@@ -152,7 +173,7 @@ class StreamingCKA:
         self._limits = Limits(n_threads, max_bytes)
         self._lock = threading.Lock()
         self._layout: Layout | None = None  # until the first batch
-        self._accumulator: Accumulator | None = None
+        self._accumulator: Accumulator | Grouped | None = None
         self._n_batches = 0
 
     @property
@@ -171,11 +192,18 @@ class StreamingCKA:
             f"n_samples={self.n_samples}, n_batches={self._n_batches})"
         )
 
-    def update(self, batch_a: Layers | ArrayLike, batch_b: Layers | ArrayLike | None = None) -> None:
+    def update(
+        self,
+        batch_a: Layers | ArrayLike,
+        batch_b: Layers | ArrayLike | None = None,
+        *,
+        groups: ArrayLike | int | None = None,
+    ) -> None:
         """Add a batch. One that is refused changes nothing.
 
-        After Ctrl-C (KeyboardInterrupt) a prefix of the batch has been added, as many samples as `n_samples`
-        says; if there are any, the batch counts in `n_batches`. The stream stays valid.
+        After Ctrl-C (KeyboardInterrupt) a prefix of the batch has been added (with inference: of the part of
+        each of some groups), as many samples as `n_samples` says; if there are any, the batch counts in
+        `n_batches`. The stream stays valid.
 
         Parameters
         ----------
@@ -186,6 +214,10 @@ class StreamingCKA:
         batch_b : the same, optional
             The layers of the other network, of the same samples. None, or the very same object: the layers of
             `batch_a` are compared with one another.
+        groups : int or (n,) array_like of int, optional
+            With ``inference=True``, for samples that depend on each other (tokens of a text, frames of a
+            video): the number of the group of each sample, or of all of this batch, as "minibatch" needs it.
+            Numbers that are equal modulo `n_groups` are one group. Every batch has them, or none.
 
         Raises
         ------
@@ -195,7 +227,10 @@ class StreamingCKA:
         MemoryError
             When more than `max_bytes` would be needed.
         """
-        batch = read_batch(batch_a, batch_b, self._dtype, not isinstance(self._kernel, Precomputed))
+        if groups is not None and self._n_groups is None:
+            raise ValueError("groups: only inference=True knows what to do with them")
+        fixed_widths = not isinstance(self._kernel, Precomputed)
+        batch = read_batch(batch_a, batch_b, self._dtype, fixed_widths, groups)
         with self._lock:
             if self._layout is not None:
                 batch = fitted(batch, self._layout)
@@ -252,7 +287,8 @@ class StreamingCKA:
         Raises
         ------
         ValueError
-            When there are too few samples: 2, or 4 for the unbiased estimator.
+            When there are too few samples: 2, or 4 for the unbiased estimator; with inference 6, of which 4
+            are outside the largest group.
         """
         matrix, reasons = self._compared()
         degenerate = [
@@ -271,11 +307,16 @@ class StreamingCKA:
                     f"the {self._estimator} estimator needs at least {fewest} samples, this stream has seen "
                     f"{self.n_samples}: give it more with update"
                 )
-            values, chance, notes = self._accumulator.values()
             layout, n_samples = self._layout, self.n_samples
+            inferred = None
+            if isinstance(self._accumulator, Grouped):
+                inferred = self._accumulator.inferred(labelled=layout.labelled, two=layout.two_sided)
+                found = inferred.values
+            else:
+                found = self._accumulator.values()
         matrix = CKAMatrix(
-            values=values,
-            chance=chance,
+            values=found.cka,
+            chance=found.chance,
             rows=layout.names[0],
             columns=layout.names[-1],
             kernel=str(self._kernel),
@@ -284,15 +325,22 @@ class StreamingCKA:
             models=("A", "B") if layout.two_sided else ("A", "A"),
             method=self._described_method(),
             provenance=layout.provenance(),
+            **({} if inferred is None else inferred.inference._asdict()),
+            pvalue_method=None if inferred is None or layout.labelled else "chi2",
+            n_groups=None if inferred is None else inferred.n_groups,
         )
         return matrix, {
             (network, layout.names[network][layer]): reason(status, self._kernel)
-            for network, layer, status in notes
+            for network, layer, status in found.notes
         }
 
     @staticmethod
     def state_bytes(
-        widths_a: Sequence[int], widths_b: Sequence[int] | None = None, *, dtype: object = "float32"
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None = None,
+        *,
+        dtype: object = "float32",
+        n_groups: int | None = None,
     ) -> int:
         """Return the memory that ``StreamingCKA("exact")`` takes for layers of these widths, for any n.
 
@@ -304,6 +352,9 @@ class StreamingCKA:
             Of the other network. None: the layers are compared with one another.
         dtype : {"float32", "float64"}, default "float32"
             Type of the arithmetic. Sums are float64 in any case.
+        n_groups : int, optional
+            Of a stream with ``inference=True`` (32 by default): one state for each group, and those that a
+            result merges them into, 6 for 32 groups. None: of a stream without.
 
         Returns
         -------
@@ -322,6 +373,8 @@ class StreamingCKA:
         >>> import fastcka
         >>> fastcka.StreamingCKA.state_bytes([768] * 24)  # 24 layers of a transformer
         2078441472
+        >>> fastcka.StreamingCKA.state_bytes([64] * 12, n_groups=32)  # 12 pooled layers, with inference
+        2020466688
         """
         sides = {"widths_a": widths_a} if widths_b is None else {"widths_a": widths_a, "widths_b": widths_b}
         for name, widths in sides.items():
@@ -329,7 +382,8 @@ class StreamingCKA:
                 raise ValueError(f"{name} is empty: at least one layer is needed")
             for i, width in enumerate(widths):
                 positive_integer(width, f"{name}[{i}]", 2**31 - 1)
-        return exact_state_size(list(sides.values()), needs_float64((), dtype))
+        groups = None if n_groups is None else _checked_groups(True, n_groups)
+        return exact_state_size(list(sides.values()), needs_float64((), dtype), groups)
 
     # Files --------------------------------------------------------------------------------------------------
 
@@ -354,6 +408,7 @@ class StreamingCKA:
                 "estimator": self._estimator,
                 "weights": self._weights,
                 "dtype": self._dtype,
+                "n_groups": self._n_groups,
                 "n_samples": self.n_samples,
                 "n_batches": self._n_batches,
                 "layout": None if self._layout is None else dataclasses.asdict(self._layout),
@@ -384,7 +439,7 @@ class StreamingCKA:
 
         def accept(settings: dict[str, Any]) -> None:
             if settings["method"] == "exact" and settings["layout"] is not None:
-                check_exact_state(_layout(settings["layout"]), max_bytes)
+                check_exact_state(_layout(settings["layout"]), max_bytes, settings["n_groups"])
 
         settings, state = _saved_stream.read(path, accept)
         kernel = settings["kernel"]
@@ -393,6 +448,8 @@ class StreamingCKA:
             dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
             settings["estimator"],
             weights=settings["weights"],
+            inference=settings["n_groups"] is not None,
+            n_groups=settings["n_groups"],
             dtype=settings["dtype"],
             n_threads=n_threads,
             max_bytes=max_bytes,
@@ -405,8 +462,16 @@ class StreamingCKA:
 
     # Inside -------------------------------------------------------------------------------------------------
 
-    def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator:
+    def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator | Grouped:
         """Return the accumulator for batches of this layout, empty or with a saved state."""
+        if self._n_groups is None:
+            return self._of_one_group(layout, state)
+        if self._method == "exact":
+            check_exact_state(layout, self._limits.max_bytes, self._n_groups)
+        states = [None] * self._n_groups if state is None else states_of(state, self._n_groups)
+        return Grouped([self._of_one_group(layout, one) for one in states])
+
+    def _of_one_group(self, layout: Layout, state: dict[str, Array] | None) -> Exact | Minibatch:
         if self._method == "exact":
             return Exact(layout, self._estimator == "unbiased", self._limits, state)
         return Minibatch(layout, self._kernel, self._weights, self._limits, state)
@@ -421,7 +486,7 @@ class StreamingCKA:
 
     def _differences(self, other: StreamingCKA) -> Iterator[tuple[str, object, object]]:
         """Yield (what, here, there) for all that keeps two streams from being merged."""
-        for name in ("method", "kernel", "estimator", "weights"):
+        for name in ("method", "kernel", "estimator", "weights", "n_groups"):
             if (here := getattr(self, f"_{name}")) != (there := getattr(other, f"_{name}")):
                 yield name, here, there
         types = self._precision(), other._precision()
@@ -444,7 +509,20 @@ class StreamingCKA:
 def _layout(saved: dict[str, Any]) -> Layout:
     """Return the layout that was saved as JSON, which has no tuples."""
     names, widths = (tuple(tuple(side) for side in saved[key]) for key in ("names", "widths"))
-    return Layout(names, widths, saved["double_precision"])
+    return Layout(names, widths, saved["double_precision"], saved["labelled"])
+
+
+def _checked_groups(inference: bool, n_groups: object) -> int | None:
+    """Return the number of groups; None: no inference."""
+    if not inference:
+        if n_groups is not None:
+            raise ValueError("n_groups: only inference=True knows what to do with them")
+        return None
+    if n_groups is None:
+        return DEFAULT_GROUPS
+    if (count := positive_integer(n_groups, "n_groups", 2**16)) < 2:
+        raise ValueError("n_groups: one group cannot be left out, got 1")
+    return count
 
 
 def _check_method(method: object, kernel: Kernel, estimator: object, weights: object) -> Canonical:

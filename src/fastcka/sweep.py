@@ -21,11 +21,11 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from . import _archive, _core
-from ._arrays import Array, Estimator, Layers, unknown
+from ._arrays import Array, ArrayLike, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._headers import Refused, checked_settings, digest, new_header, refusing
-from ._networks import Networks, warned
-from ._pairwise import Pairs, check_inputs, naming, pairs_of
+from ._networks import Networks, warned, with_inference
+from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
 from ._progress import Report, progress_report
 from ._settings import Settings
 from .kernels import KernelLike
@@ -164,6 +164,9 @@ class Sweep:
     ----------
     layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
+    inference, groups
+        As for :func:`cka_matrix`. The second pass is no stage: `result` makes it, in one process, which reads
+        all layers. Without groups, partials are those of a sweep without inference.
 
     Attributes
     ----------
@@ -204,9 +207,11 @@ class Sweep:
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
+        inference: bool = False,
+        groups: ArrayLike | None = None,
     ) -> None:
         settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
-        self._start(Networks.read(layers_a, layers_b), settings)
+        self._start(*with_inference(Networks.read(layers_a, layers_b), settings, inference, groups))
 
     @classmethod
     def of(cls, networks: Networks, settings: Settings) -> Sweep:
@@ -335,12 +340,13 @@ class Sweep:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
         settings = replace(self._chosen, dtype="float64") if exact else self._chosen
-        core = _core.finish(
-            self.n_samples,
-            *self._networks.widths,
-            settings.core(self._networks.all),
-            cast(_core.Partial, partial._sums),
-        )
+        sums, networks = cast(_core.Partial, partial._sums), self._networks
+        if self._chosen.inference is None:
+            core = _core.finish(self.n_samples, *networks.widths, settings.core(networks.all), sums)
+        else:
+            call = inferring(networks.a, networks.b, settings, settings.core(networks.all), sums)
+            with naming(networks.a, networks.b, networks.label):
+                core = call(networks.a, networks.b)
         return pairs_of(core, self._chosen, two=self._networks.b is not None)
 
     def check(self, partial: Partial, stage: Stage) -> None:
@@ -359,9 +365,19 @@ class Sweep:
             "widths": [X.shape[1] for X in self._networks.all],
             "kernel": str(self._chosen.kernel),
             "dtype": "float64" if plan.double_precision else "float32",
+            "groups": self._groups,
             "simd_level": plan.simd_level,
             "blocks": blocks,  # follows from all of these, which say better what differs
         }
+
+    @cached_property
+    def _groups(self) -> str | None:
+        """A digest of the groups in whose order the samples lie."""
+        wanted = self._chosen.inference
+        if wanted is None or wanted.groups is None:
+            return None
+        order = np.append(wanted.groups.order, wanted.bounds).astype("<i8")
+        return hashlib.sha256(order.tobytes()).hexdigest()
 
     def _known(self, given: Partial | None) -> Partial:
         """Return the complete statistics, made here unless they are given."""
@@ -398,6 +414,7 @@ _DIFFERENCES = {
     "kernel": "another kernel",
     "dtype": "another dtype",
     "double_precision": "another dtype",
+    "groups": "other groups",
     "statistics": "statistics of other data",
 }
 
@@ -432,7 +449,7 @@ def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial
 
 
 def contents(state: Mapping[str, Array]) -> list[bytes]:
-    """Return the bytes of a state, for a check sum."""
+    """Return the bytes of a state, for a checksum."""
     return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
 
 

@@ -54,16 +54,16 @@ TEST(estimators_are_those_of_the_papers) {
     for (index n : {4, 5, 30}) {
         const std::vector<Matrix> a{random_gram(n, random), random_gram(n, random)};
         const std::vector<Matrix> b{random_gram(n, random), a[0], random_gram(n, random)};
-        const Margins margins_a = margins_of(a), margins_b = margins_of(b);
+        const Terms terms(margins_of({a[0], a[1], b[0], b[1], b[2]}));
         Matrix products(2, 3);
-        Eigen::VectorXd self(2);
+        Eigen::VectorXd self = Eigen::VectorXd::Zero(5);
         for (index i = 0; i < 2; ++i) {
             const Matrix& k = a[static_cast<std::size_t>(i)];
             self(i) = off_diagonal_product(k, k);
             for (index j = 0; j < 3; ++j)
                 products(i, j) = off_diagonal_product(k, b[static_cast<std::size_t>(j)]);
         }
-        const PairSums pairs = pair_sums(products, margins_a, margins_b), selves = self_sums(self, margins_a);
+        const PairSums pairs = pair_sums(products, terms, {0, 2}, {2, 3}), selves = self_sums(self, terms);
         for (bool unbiased : {false, true}) {
             const auto estimator = unbiased ? unbiased_hsic : biased_hsic;
             const Estimates estimates = estimator(pairs, static_cast<double>(n)),
@@ -87,11 +87,11 @@ TEST(alignment_divides_by_the_roots) {
     Random random(42);
     const std::vector<Matrix> a{random_gram(20, random)}, b{random_gram(20, random)};
     for (bool unbiased : {false, true}) {
+        const Terms terms(margins_of({a[0], b[0]}));
         const Sums sums{
-            20,
-            pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), margins_of(a), margins_of(b)),
+            20, pair_sums(Matrix::Constant(1, 1, off_diagonal_product(a[0], b[0])), terms, {0, 1}, {1, 1}),
             self_sums(Eigen::Vector2d(off_diagonal_product(a[0], a[0]), off_diagonal_product(b[0], b[0])),
-                      margins_of({a[0], b[0]}))};
+                      terms)};
         const Alignment out = alignment_of(
             sums, LayerSet({1, 1}, 1), {{Status::fine, 2, not_given}, {Status::fine, 1e200, not_given}},
             formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased), Precision::float64);
@@ -116,8 +116,8 @@ TEST(alignment_marks_degenerate_layers) {
     const index n = 10;
     const auto sums_of = [&](double rounding) {
         const Matrix gram = Matrix::Ones(n, n);
-        PairSums sums =
-            self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(gram, gram)), margins_of({gram}));
+        PairSums sums = self_sums(Eigen::VectorXd::Constant(1, off_diagonal_product(gram, gram)),
+                                  Terms(margins_of({gram})));
         sums.products += rounding;
         return sums;
     };

@@ -134,7 +134,7 @@ TEST(tile_products_of_any_length) {
                 const index values = range.blocks(width) * width * width;
                 const Buffer<T> tile(values);
                 const Buffer<double> wide(values);
-                gram_products(panels, range, tile.data(), wide.data(), engine, 0);
+                gram_products(panels, panels, range, tile.data(), wide.data(), engine, 0);
                 check_tile(tile.data(), range, width, [&](index i, index j) { return products(i, j); });
             }
             // Part of the coordinates, from a whole block on.
@@ -188,7 +188,7 @@ TEST(long_float_sums_keep_their_digits) {
         const Panels<float> panels = packed<float>(stored, true, engine);
         const Buffer<float> tile(width * width);
         const Buffer<double> wide(width * width);
-        gram_products(panels, {0, 2, 0, 2, false}, tile.data(), wide.data(), engine, 0);
+        gram_products(panels, panels, {0, 2, 0, 2, false}, tile.data(), wide.data(), engine, 0);
         const double expected = stored.values.row(0).dot(stored.values.row(1));
         CHECK_CLOSE(tile.data()[1], expected, 1e-6 * expected);  // a float32 chain is 1e-4 off
     }

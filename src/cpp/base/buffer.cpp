@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-// Large blocks are mappings of their own: taken from malloc, they would leave huge pages behind in its heap, of which every
+// Large blocks are separate mappings: from malloc, they would leave huge pages behind in its heap, of which every
 // small allocation then touches a whole one. A sanitizer watches only what malloc gives.
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 #define FASTCKA_MAPS_LARGE_BLOCKS

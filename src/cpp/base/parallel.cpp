@@ -40,7 +40,7 @@ void run_plain_threads(int threads, const std::function<void(int)>& member) {
     others.reserve(static_cast<std::size_t>(threads - 1));
     try {
         for (int worker = 1; worker < threads; ++worker) others.emplace_back(member, worker);
-    } catch (const std::exception&) {  // the system gives no more threads: those that started share the work
+    } catch (const std::exception&) {  // no more threads: those already started share the work
     }
     member(0);
     for (std::thread& thread : others) thread.join();
@@ -148,7 +148,7 @@ void Team::take_tasks(int worker) {
     }
 }
 
-// The caller has no task left, but others may be in long ones: it goes on looking for the observer.
+// The caller has no task left, but other threads may be in long ones: it keeps polling the observer.
 void Team::wait_for_others() {
     for (int look = 0; busy_ > 0; ++look) {
         if (look < looks_before_sleep)

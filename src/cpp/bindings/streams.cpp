@@ -76,6 +76,13 @@ void bind_streams(py::module_& m) {
              py::arg("widths_a"), py::arg("widths_b"), py::arg("double_precision"),
              py::arg("state") = py::none())
         .def(
+            "check",
+            [](SharedStream& shared, const Arrays& a, const std::optional<Arrays>& b, int n_threads) {
+                const Layers batch = b ? Layers(views_of(a), views_of(*b)) : Layers(views_of(a));
+                shared.apart([&](Stream& stream) { stream.check(batch, n_threads, interruptible); });
+            },
+            py::arg("layers_a"), py::arg("layers_b"), py::arg("n_threads"))
+        .def(
             "update",
             [](SharedStream& shared, const Arrays& a, const std::optional<Arrays>& b, int n_threads) {
                 const Layers batch = b ? Layers(views_of(a), views_of(*b)) : Layers(views_of(a));

@@ -108,16 +108,19 @@ Statistics statistics_from(const LayerSet& set, const py::dict& state) {
 // --- sums of blocks
 
 py::dict state_of(const Partial& partial) {
-    Integers levels, numbers, first, products, open;
-    Numbers product_values, row_sums, open_values;
+    Integers levels, numbers, first, products, samples, open;
+    Numbers product_values, sample_values, open_values;
     for (const auto& [node, sums] : partial.sums.nodes()) {
         levels.push_back(node.level);
         numbers.push_back(node.number);
         first.push_back(sums.first);
         products.push_back(static_cast<index>(sums.products.size()));
         product_values.insert(product_values.end(), sums.products.begin(), sums.products.end());
-        for (index i = 0; i < sums.row_sums.rows(); ++i)
-            for (index l = 0; l < sums.row_sums.cols(); ++l) row_sums.push_back(sums.row_sums(i, l));
+        for (const SampleValues* each : {&sums.row_sums, &sums.column_sums}) {
+            samples.insert(samples.end(), {each->first, each->values.rows()});
+            for (index i = 0; i < each->values.rows(); ++i)
+                for (index l = 0; l < each->values.cols(); ++l) sample_values.push_back(each->values(i, l));
+        }
         if (const auto& tile = sums.open)
             open.insert(open.end(), {tile->entry, tile->rows, tile->width, tile->symmetric, tile->triangle,
                                      tile->present, tile->segments, tile->values.size()});
@@ -141,7 +144,8 @@ py::dict state_of(const Partial& partial) {
     state["first"] = array_from(first);
     state["products"] = array_from(products);
     state["product_values"] = array_from(product_values);
-    state["row_sums"] = array_from(row_sums);
+    state["samples"] = array_from(samples);
+    state["sample_values"] = array_from(sample_values);
     state["open"] = array_from(open);
     state["open_values"] = array_from(open_values);
     state["diagonals"] = array_of(partial.diagonals);
@@ -157,11 +161,10 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
     check(blocks > 0, "blocks");
     Partial partial(blocks, samples, all);
     Reader<index> levels(state, "levels"), numbers(state, "numbers"), first(state, "first"),
-        products(state, "products"), open(state, "open");
-    Reader<double> product_values(state, "product_values"), row_sums(state, "row_sums"),
+        products(state, "products"), of_samples(state, "samples"), open(state, "open");
+    Reader<double> product_values(state, "product_values"), sample_values(state, "sample_values"),
         open_values(state, "open_values");
     const index nodes = levels.size();
-    const bool has_row_sums = row_sums.size() > 0;  // a centred kernel has none
     for (index k = 0; k < nodes; ++k) {
         const SumTree<BlockSums>::Node node{levels.one(), numbers.one()};
         check(partial.sums.free(node), "levels");
@@ -171,7 +174,12 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
         check(sums.first >= 0 && sums.first + count <= all * all + all, "products");
         const double* const values = product_values.next(count);
         sums.products.assign(values, values + count);
-        if (has_row_sums) sums.row_sums = matrix_from(row_sums.next(samples * all), samples, all);
+        for (SampleValues* each : {&sums.row_sums, &sums.column_sums}) {
+            each->first = of_samples.one();
+            const index rows = of_samples.one();
+            check(each->first >= 0 && rows >= 0 && each->first + rows <= samples, "samples");
+            if (rows > 0) each->values = matrix_from(sample_values.next(rows * all), rows, all);
+        }
         const index* const tile = open.next(8);
         if (tile[7] > 0) {
             const index width = tile[2], size = tile[7];
@@ -186,8 +194,8 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
         }
         partial.sums.add(node, std::move(sums));
     }
-    levels.end(), numbers.end(), first.end(), products.end(), open.end();
-    product_values.end(), row_sums.end(), open_values.end();
+    levels.end(), numbers.end(), first.end(), products.end(), of_samples.end(), open.end();
+    product_values.end(), sample_values.end(), open_values.end();
 
     const auto diagonals = state["diagonals"].cast<Vector<double>>();
     check(diagonals.ndim() == 2 && diagonals.shape(0) == samples && diagonals.shape(1) == all, "diagonals");

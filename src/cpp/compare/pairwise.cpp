@@ -5,6 +5,7 @@
 #include "simd/dispatch.hpp"
 #include "simd/tuning.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -45,53 +46,92 @@ Plan plan_of(const Problem& problem) {
 }
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
-    return {partial.diagonals, problem.settings.kernel.is_centred() ? Eigen::MatrixXd(-partial.diagonals)
-                                                                    : partial.sums.root().row_sums};
+    if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals};
+    const BlockSums& root = partial.sums.root();
+    for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
+        check(sums->first == 0 && sums->values.rows() == problem.samples &&
+                  sums->values.cols() == problem.layers.count(),
+              "sums of another shape");
+    return {partial.diagonals, root.row_sums.values + root.column_sums.values};
 }
 
-Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
-    const LayerSet& set = problem.layers;
-    const index all = set.count();
-    const bool gram = plan.route == Route::gram, centred = problem.settings.kernel.is_centred();
-    const BlockSums& root = partial.sums.root();
-    const index entries = plan.joint ? all * all : set.rows() * set.columns() + all;
-    check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
-          "sums of another shape");
-    check(!gram || centred || (root.row_sums.rows() == problem.samples && root.row_sums.cols() == all),
-          "sums of another shape");
-    Eigen::VectorXd products = Eigen::VectorXd::Zero(entries);
-    std::copy(root.products.begin(), root.products.end(), products.data() + root.first);
+namespace {
 
-    using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    Eigen::MatrixXd pairs;
-    Eigen::VectorXd selves;
-    if (plan.joint) {
-        const Eigen::MatrixXd both =
-            Eigen::Map<const RowMajor>(products.data(), all, all).selfadjointView<Eigen::Upper>();
-        pairs = both.block(0, set.first_column(), set.rows(), set.columns());
-        selves = both.diagonal();
-    } else {
-        pairs = Eigen::Map<const RowMajor>(products.data(), set.rows(), set.columns());
-        selves = products.tail(all);
+// The sums of all pairs, out of those of all blocks.
+class PairwiseSums {
+  public:
+    PairwiseSums(const Problem& problem, const Plan& plan, const Partial& partial)
+        : set_(problem.layers), gram_(plan.route == Route::gram), joint_(plan.joint),
+          terms_(margins_of(problem, partial)) {
+        const index all = set_.count();
+        const BlockSums& root = partial.sums.root();
+        const index entries = joint_ ? all * all : set_.rows() * set_.columns() + all;
+        check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
+              "sums of another shape");
+        products_ = Eigen::VectorXd::Zero(entries);
+        std::copy(root.products.begin(), root.products.end(), products_.data() + root.first);
+        if (gram_) products_ *= 2;  // tiles hold what is above the diagonal
     }
-    const Margins margins = margins_of(problem, partial);
-    const auto of = [&](index first, index count) {
-        return Margins{margins.diagonal.middleCols(first, count), margins.row_sums.middleCols(first, count)};
-    };
-    const Margins rows = of(0, set.rows()), columns = of(set.first_column(), set.columns());
-    const double n = static_cast<double>(problem.samples);
-    if (gram)  // tiles hold what is above the diagonal
-        return {n, pair_sums(2 * pairs, rows, columns), self_sums(2 * selves, margins)};
-    return {n, pair_sums_of_full(pairs, rows, columns), self_sums_of_full(selves, margins)};
+
+    // The first `rows` layers with columns [first, first + count) of the result.
+    PairSums columns(index rows, index first, index count, Spreads spreads) const {
+        const index from = set_.first_column() + first;
+        Eigen::MatrixXd products(rows, count);
+        for (index i = 0; i < rows; ++i)
+            for (index j = 0; j < count; ++j) products(i, j) = product(i, from + j);
+        return sums(pair_sums(products, terms_, {0, rows}, {from, count}, spreads));
+    }
+
+    PairSums selves() const {
+        Eigen::VectorXd products(set_.count());
+        for (index l = 0; l < set_.count(); ++l)
+            products(l) = joint_ ? product(l, l) : products_(set_.rows() * set_.columns() + l);
+        return sums(self_sums(products, terms_));
+    }
+
+  private:
+    // Row by row: of all layers the upper half, or the rows of the result.
+    double product(index i, index j) const {
+        if (!joint_) return products_(i * set_.columns() + j - set_.first_column());
+        return products_(std::min(i, j) * set_.count() + std::max(i, j));
+    }
+
+    PairSums sums(PairSums sums) const { return gram_ ? sums : without_diagonal(std::move(sums)); }
+
+    const LayerSet& set_;
+    bool gram_, joint_;
+    Terms terms_;
+    Eigen::VectorXd products_;
+};
+
+}  // namespace
+
+Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
+    const PairwiseSums sums(problem, plan, partial);
+    const LayerSet& set = problem.layers;
+    return {static_cast<double>(problem.samples), sums.columns(set.rows(), 0, set.columns(), Spreads::made),
+            sums.selves()};
 }
 
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
     check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
           "sums of another shape");
-    return {alignment_of(sums_of(problem, plan, partial), problem.layers, partial.layers,
-                         formula_of(problem.settings.measure, problem.settings.estimator), plan.precision),
-            plan};
+    const LayerSet& set = problem.layers;
+    const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
+    const PairwiseSums sums(problem, plan, partial);
+    AlignmentBuilder builder(sums.selves(), static_cast<double>(problem.samples), set, partial.layers,
+                             formula, plan.precision);
+    const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
+    const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
+    Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
+    team.for_each(tasks, [&](index task, int) {
+        const index first = task * finished_columns;
+        const index last = std::min(set.columns(), first + finished_columns);
+        const index rows = set.one_network() ? last : set.rows();
+        builder.set_columns(first, sums.columns(rows, first, last - first, spreads));
+    });
+    return {std::move(builder).finish(), plan};
 }
 
 namespace {

@@ -94,23 +94,32 @@ void Stream::set_counts(Counts counts) {
     pending_.set_count(counts.pending);
 }
 
-void Stream::update(const Layers& batch, int threads, const Observer& observer) {
+void Stream::check(const Layers& batch, const Engine& engine) const {
     const LayerSet set = batch.set();
     const bool same_rows = std::all_of(batch.views.begin(), batch.views.end(),
                                        [&](const MatrixView& view) { return view.rows == batch.samples(); });
     if (set.widths() != set_.widths() || set.split() != set_.split() || !same_rows)
         throw std::invalid_argument("a batch does not have the layers of the stream");
+    engine.team.for_each(set_.count(), [&](index layer, int) {
+        batch.at(layer, [&](index, const MatrixView& view) {
+            const bool good = precision_ == Precision::float64
+                                  ? engine.operations<double>().copy_rows(view, nullptr)
+                                  : engine.operations<float>().copy_rows(view, nullptr);
+            if (!good) report_bad_value(view, precision_, engine);
+        });
+    });
+}
+
+void Stream::check(const Layers& batch, int threads, const Observer& observer) const {
+    Team team(threads, observer);
+    team.together([&] { check(batch, Engine{current_level(), team}); });
+}
+
+void Stream::update(const Layers& batch, int threads, const Observer& observer) {
     Team team(threads, observer);
     const Engine engine{current_level(), team};
     team.together([&] {
-        team.for_each(set_.count(), [&](index layer, int) {
-            batch.at(layer, [&](index, const MatrixView& view) {
-                const bool good = precision_ == Precision::float64
-                                      ? engine.operations<double>().copy_rows(view, nullptr)
-                                      : engine.operations<float>().copy_rows(view, nullptr);
-                if (!good) report_bad_value(view, precision_, engine);
-            });
-        });
+        check(batch, engine);
         settle(engine);
         absorb(batch.views, engine);
     });

@@ -26,8 +26,9 @@ class Stream {
     static index state_bytes(const LayerSet& set, Precision precision);
 
     index samples() const { return counts().folded + counts().massive + counts().pending; }
-    // Throws NonFinite or UnusableLayer, or std::invalid_argument for other layers, before anything is changed. When the
-    // observer throws, a prefix of the batch has been absorbed (see samples()); the state stays valid.
+    // Throws NonFinite or UnusableLayer, or std::invalid_argument for other layers.
+    void check(const Layers& batch, int threads, const Observer& observer = {}) const;
+    // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see samples()); the state stays valid.
     void update(const Layers& batch, int threads, const Observer& observer = {});
     // Adds the samples of another stream of the same layers and precision. Not interruptible: a half-merged state would be
     // invalid.
@@ -67,7 +68,7 @@ class Stream {
     }
 
   private:
-    // Samples on their way into the moments, and those that will be apart from them.
+    // Samples waiting to enter the moments, and massive samples, which stay apart.
     struct Fold {
         Addition added;
         MassiveRows massive;
@@ -79,6 +80,7 @@ class Stream {
     Fold begin_few(const Engine& engine) const;
     void finish(Fold& fold, const Engine& engine);
 
+    void check(const Layers& batch, const Engine& engine) const;
     void absorb(const std::vector<MatrixView>& batch, const Engine& engine);
     void settle(const Engine& engine);
     void merge_moments(const Stream& other, const Engine& engine);

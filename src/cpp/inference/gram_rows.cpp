@@ -6,8 +6,9 @@
 namespace fastcka {
 namespace {
 
-constexpr index columns_at_a_time =
-    1024;  // about: 48 rows of float32 and float64 values stay in the L2 cache
+// Of a tile, about: some panels of rows meet each panel of columns, which comes from memory, while it is in the L1 cache,
+// and the tile and its panels stay in L2.
+constexpr index columns_at_a_time = 256;
 
 template <class T>
 GramLayer<T> resolved(const MatrixView& view, const Kernel& kernel, const LayerNote& note,
@@ -23,7 +24,7 @@ template <class T>
 GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins& margins,
                       const std::vector<LayerNote>& notes, Centred centred, const Engine& engine)
     : engine_(engine), samples_(layers.samples()), width_(engine.operations<T>().panel_width),
-      chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
+      height_(panels_of_rows * width_), chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
     const double n = static_cast<double>(samples_);
     layers.for_each([&](index l, const MatrixView& view) {
         const LayerNote& note = notes[static_cast<std::size_t>(l)];
@@ -53,11 +54,12 @@ void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Sc
     const GramLayer<T>& from = layers_[static_cast<std::size_t>(layer)];
     const Terms& terms = terms_[static_cast<std::size_t>(layer)];
     const index begin = chunk * chunk_, end = std::min(begin + chunk_, samples_);
-    const index rows = std::min(width_, samples_ - first), padded = std::min(begin + chunk_, stride());
-    for (index i = 0; i < width_; ++i)
-        if (i >= rows || terms.degenerate)
+    const index rows = std::min(height_, samples_ - first), padded = std::min(begin + chunk_, stride());
+    if (terms.degenerate) {
+        for (index i = 0; i < rows; ++i)
             std::fill(strip + i * stride() + begin, strip + i * stride() + padded, T(0));
-    if (terms.degenerate) return;
+        return;
+    }
 
     const TileRange range{first, rows, begin, end - begin, false};
     T* const tile = scratch.tile.data();
@@ -66,8 +68,8 @@ void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Sc
         const T* const block = tile + number * width_ * width_;
         const index columns = std::min(width_, samples_ - column);
         const T* const of_columns = terms.row.data() + column;
-        for (index i = 0; i < rows; ++i) {
-            T* const out = strip + i * stride() + column;
+        for (index i = 0; i < std::min(width_, first + rows - row); ++i) {
+            T* const out = strip + (row - first + i) * stride() + column;
             const T* const in = block + i * width_;
             const T of_row = terms.row[static_cast<std::size_t>(row + i)];
             for (index j = 0; j < columns; ++j) out[j] = in[j] - of_row - of_columns[j];

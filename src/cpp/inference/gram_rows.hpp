@@ -9,6 +9,8 @@
 
 namespace fastcka {
 
+inline constexpr index panels_of_rows = 4;  // in a strip
+
 // W is Kc = H K H, or Ku: hollow, that is with zeros on its diagonal, and with rows that sum to zero.
 enum class Centred { doubly, hollow };
 
@@ -20,7 +22,7 @@ template <class T> class GramRows {
 
     index samples() const { return samples_; }
     index layers() const { return static_cast<index>(layers_.size()); }
-    index height() const { return width_; }                                     // rows of a strip
+    index height() const { return height_; }                                    // rows of a strip
     index stride() const { return (samples_ + width_ - 1) / width_ * width_; }  // values from row to row
     index chunks() const { return (samples_ + chunk_ - 1) / chunk_; }
 
@@ -28,9 +30,10 @@ template <class T> class GramRows {
         Buffer<T> tile;
         Buffer<double> wide;
     };
-    Scratch scratch() const { return {Buffer<T>(width_ * chunk_), Buffer<double>(width_ * chunk_)}; }
+    Scratch scratch() const { return {Buffer<T>(height_ * chunk_), Buffer<double>(height_ * chunk_)}; }
 
-    // One chunk of the columns of W in rows [first, first + height) of a layer; zeros beyond the last sample.
+    // One chunk of the columns of W in rows [first, first + height) of a layer, as many as there are; zeros in columns
+    // beyond the last sample.
     void fill(index layer, index first, index chunk, T* strip, const Scratch& scratch, int worker) const;
 
   private:
@@ -41,7 +44,7 @@ template <class T> class GramRows {
     };
 
     const Engine& engine_;
-    index samples_, width_, chunk_;
+    index samples_, width_, height_, chunk_;
     std::vector<GramLayer<T>> layers_;
     std::vector<Terms> terms_;
 };

@@ -137,7 +137,7 @@ template <class T> class SecondPass {
     double trace_by_samples(index layer) {
         const index stride = rows_.stride(), height = rows_.height();
         const Buffer<T> matrix(size_product(stride, stride));
-        const index strips = stride / height;
+        const index strips = (n_ + height - 1) / height;
         engine_.team.for_each(strips * rows_.chunks(), [&](index task, int worker) {
             const index first = task / rows_.chunks() * height;
             rows_.fill(layer, first, task % rows_.chunks(), matrix.data() + first * stride,
@@ -197,9 +197,8 @@ void second_pass(const Layers& layers, const Swept& swept, const Questions& ques
     });
 }
 
-Inference of_precision(const Layers& layers, const Settings& settings, const Questions& questions,
-                       const Observer& observer) {
-    Swept swept = sweep_all(layers, settings, observer);
+Inference of_swept(const Layers& layers, const Swept& swept, const Questions& questions,
+                   const Observer& observer) {
     Inference out{finish(swept.problem, swept.plan, swept.partial), {}, swept.problem.samples, {}, {}};
     Problem asked = swept.problem;
     asked.settings.estimator = questions.estimator;
@@ -214,12 +213,17 @@ Inference of_precision(const Layers& layers, const Settings& settings, const Que
 
 Inference infer(const Layers& layers, const Settings& settings, const Questions& questions,
                 const Observer& observer) {
+    return infer(layers, settings, sweep_all(layers, settings, observer), questions, observer);
+}
+
+Inference infer(const Layers& layers, const Settings& settings, const Swept& swept,
+                const Questions& questions, const Observer& observer) {
     try {
-        return of_precision(layers, settings, questions, observer);
+        return of_swept(layers, swept, questions, observer);
     } catch (const NeedsDouble&) {  // the sums did not, but Gram matrices do
         Settings exact = settings;
         exact.precision = Precision::float64;
-        return of_precision(layers, exact, questions, observer);
+        return of_swept(layers, sweep_all(layers, exact, observer), questions, observer);
     }
 }
 
@@ -265,8 +269,8 @@ index inference_bytes(const Problem& problem, const Questions& questions) {
         most = std::max(most, of_cube);
     }
     const index pairs = problem.layers.rows() * problem.layers.columns();
-    return panels + layers * (width * stride * element + 12 * 8 * n) + pairs * 8 * 16 +
-           (questions.permutations ? most : 0);
+    const index strip = panels_of_rows * width * stride * element;
+    return panels + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 + (questions.permutations ? most : 0);
 }
 
 }  // namespace fastcka

@@ -35,6 +35,9 @@ struct Inference : Pairwise {
 
 Inference infer(const Layers& layers, const Settings& settings, const Questions& questions,
                 const Observer& observer = {});
+// The same after the sums of all blocks.
+Inference infer(const Layers& layers, const Settings& settings, const Swept& swept,
+                const Questions& questions, const Observer& observer = {});
 
 // Ku of one layer, up to a factor, row by row, and its diagonal of Kc.
 template <class T>

@@ -24,7 +24,7 @@ struct Bandwidth {
 };
 
 // factor * (exp(reference - t) - 1) if centred, otherwise exp(reference - t), with t = rate * argument(squared distance).
-// Centring removes any constant, so the kernel at the mean distance is left out where most values are close to it: what
+// Centring removes any constant, so the kernel at the mean distance is subtracted where most values are close to it: what
 // remains keeps its digits when all Gram values are nearly equal.
 struct ExponentialMap {
     double rate = 0;

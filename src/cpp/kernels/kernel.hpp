@@ -55,7 +55,7 @@ class Kernel {
     bool is_linear() const { return traits().form == Form::products; }
     // Gram matrices are given.
     bool is_given() const { return traits().form == Form::given; }
-    // Gram matrices of centred features, or centred at the door: every full row sums to zero already.
+    // Gram matrices of centred features, or centred on input: every full row sums to zero already.
     bool is_centred() const { return is_linear() || is_given(); }
 
     // Null: it is another.

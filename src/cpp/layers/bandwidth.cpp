@@ -96,8 +96,19 @@ template <class T> class DistanceSelection {
 
     // look(scratch, key) for every pair of samples i < j.
     template <class Look> void for_each_key(Look&& look) {
+        walk(grid_.across(), tiles_.held_alone(), [&](Span rows, Span columns) {
+            tiles_.hold(rows, columns, engine_);
+            std::vector<index> numbers;
+            for (index row = rows.first; row < rows.last; ++row)
+                for (index column = std::max(row, columns.first); column < columns.last; ++column)
+                    numbers.push_back(grid_.number(row, column));
+            for_each_key_of(numbers, look);
+        });
+    }
+    template <class Look> void for_each_key_of(const std::vector<index>& numbers, Look&& look) {
         const index width = engine_.operations<T>().panel_width, n = tiles_.samples();
-        engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
+        engine_.team.for_each(static_cast<index>(numbers.size()), [&](index task, int worker) {
+            const index number = numbers[static_cast<std::size_t>(task)];
             Scratch& mine = scratch(worker);
             const TileRange range = grid_[number];
             const T* tile = mine.tile.data();

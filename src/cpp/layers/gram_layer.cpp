@@ -25,10 +25,10 @@ double mean_of(const std::vector<double>& values) {
 
 template <class T>
 GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_defined, const Centring* known,
-                        const Engine& engine)
+                        const Engine& engine, const Strips& strips)
     : kernel_(kernel) {
     const auto [form, rows_as] = kernel.traits();
-    const std::optional<RowScaling> scaling = row_scaling(view, rows_as, engine);
+    std::optional<RowScaling> scaling = row_scaling(view, rows_as, engine);
     const RowScaling* const rows = scaling ? &*scaling : nullptr;
     centring_ = known != nullptr ? *known : centring_of(view, rows, engine);
     if (centring_.largest == 0) note.status = Status::constant;
@@ -40,7 +40,7 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
         return;
     }
 
-    // What is taken off the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
+    // The origin subtracted from the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
     // and of a polynomial kernel the map puts back what counts.
     const bool in_place = as_defined && form == Form::products;
     if (in_place) centring_.scale = 1;
@@ -56,12 +56,13 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
     if (form == Form::about_the_origin)
         for (double value : origin.mean) direction.push_back(value * origin.scale);
     SampleSums sums;
-    Panels<T> panels =
-        pack<T>(view, true, in_place ? nullptr : &origin, rows, std::move(direction), sums, engine);
+    SampleSource source{view, {}, std::move(scaling), std::move(direction)};
+    if (!in_place) source.origin = origin;
+    PanelTiles<T> tiles(std::move(source), form, strips, sums, engine);
     if (sizeof(T) == 4 && !as_defined &&
         (has_massive_sample(sums) || (form != Form::products && has_repeated_sample(sums))))
         throw NeedsDouble{};
-    tiles_ = PanelTiles<T>(std::move(panels), form, sums, engine);
+    tiles_ = std::move(tiles);
     squared_norms_ = std::move(sums.squared);
 
     double offset = 0,

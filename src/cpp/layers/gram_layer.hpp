@@ -17,7 +17,7 @@ template <class T> class GramLayer {
     // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: the
     // kernel itself, for gram(), and not up to what centring removes. `known`: means and scale, or null.
     GramLayer(const MatrixView& view, const Kernel& kernel, bool as_defined, const Centring* known,
-              const Engine& engine);
+              const Engine& engine, const Strips& strips = {});
 
     LayerNote note;
 
@@ -28,6 +28,14 @@ template <class T> class GramLayer {
         return squared_norms_;
     }  // packed; of a given one: none
     PanelTiles<T>& panel_tiles() { return std::get<PanelTiles<T>>(tiles_); }
+
+    // See PanelTiles; a Gram matrix that was given is read where it is.
+    void hold(Span rows, Span columns, const Engine& engine) {
+        if (auto* tiles = std::get_if<PanelTiles<T>>(&tiles_)) tiles->hold(rows, columns, engine);
+    }
+    void release() {
+        if (auto* tiles = std::get_if<PanelTiles<T>>(&tiles_)) tiles->release();
+    }
 
     // Resolves the kernel for a bandwidth, in the units of the data.
     void set_sigma(double sigma);

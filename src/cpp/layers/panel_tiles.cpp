@@ -7,12 +7,11 @@ namespace fastcka {
 namespace {
 
 // Squared norms from the same arithmetic as the inner products: equal samples are then at distance exactly zero.
-template <class T> Buffer<T> self_products(const Panels<T>& panels, const Engine& engine) {
+template <class T> void self_products(const Panels<T>& panels, T* products, const Engine& engine) {
     const auto& operations = engine.operations<T>();
     const index width = panels.width();
-    Buffer<T> products(panels.count() * width);
     engine.team.for_each(panels.count(), [&](index panel, int) {
-        T* out = products.data() + panel * width;
+        T* out = products + panel * width;
         std::vector<double> wide(static_cast<std::size_t>(width));
         const index last = panels.coordinates();
         const bool carries = sizeof(T) == 4 && last > carry_interval;
@@ -26,29 +25,123 @@ template <class T> Buffer<T> self_products(const Panels<T>& panels, const Engine
         }
         if (carries) operations.narrow(wide.data(), width, out);
     });
-    return products;
 }
 
-template <class T> Buffer<T> in_panels(const std::vector<double>& values, const Panels<T>& panels) {
-    Buffer<T> out(panels.count() * panels.width());
-    std::fill_n(out.data(), panels.count() * panels.width(), T(0));
-    std::transform(values.begin(), values.end(), out.data(), [](double x) { return static_cast<T>(x); });
-    return out;
+// Samples [first, first + count).
+MatrixView rows_of(const MatrixView& view, index first, index count) {
+    MatrixView rows = view;
+    rows.data = view.at(first, 0);
+    rows.rows = count;
+    return rows;
 }
 
 }  // namespace
 
 template <class T>
-PanelTiles<T>::PanelTiles(Panels<T> panels, Form form, const SampleSums& sums, const Engine& engine)
-    : panels_(std::move(panels)) {
-    if (form == Form::distances) terms_ = self_products(panels_, engine);
-    if (form == Form::about_the_origin) terms_ = in_panels(sums.projections, panels_);
+PanelTiles<T>::PanelTiles(SampleSource source, Form form, const Strips& strips, SampleSums& sums,
+                          const Engine& engine)
+    : samples_(source.view.rows), width_(engine.operations<T>().panel_width),
+      strip_(strips.samples > 0 ? strips.samples : samples_),
+      most_held_(strips.samples > 0 ? strips.held : 0), source_(std::move(source)),
+      strips_(static_cast<std::size_t>((samples_ + strip_ - 1) / strip_)) {
+    const bool projects = !source_.direction.empty();
+    sums.squared.assign(static_cast<std::size_t>(samples_), 0.0);
+    sums.projections.assign(projects ? static_cast<std::size_t>(samples_) : 0, 0.0);
+    source_.direction.resize(static_cast<std::size_t>(projects ? source_.view.columns + width_ : 0), 0.0);
+    if (form == Form::distances || form == Form::about_the_origin) {
+        const index padded = (samples_ + width_ - 1) / width_ * width_;
+        terms_ = Buffer<T>(padded);
+        std::fill_n(terms_.data(), padded, T(0));
+    }
+    const auto all = static_cast<index>(strips_.size());
+    const index together = most_held_ > 0 ? most_held_ : all;
+    for (index first = 0; first < all; first += together) {
+        const Span group{first, std::min(all, first + together)};
+        hold(group, group, &sums, engine);
+        for (index strip = group.first; strip < group.last; ++strip) add_terms(form, strip, sums, engine);
+    }
+    if (most_held_ == 0) source_ = {};
+}
+
+template <class T>
+void PanelTiles<T>::add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine) {
+    const Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
+    T* const terms = terms_.data() + strip * strip_;
+    if (form == Form::distances) self_products(panels, terms, engine);
+    if (form == Form::about_the_origin)
+        std::transform(sums.projections.begin() + strip * strip_,
+                       sums.projections.begin() + strip * strip_ + panels.vectors(), terms,
+                       [](double x) { return static_cast<T>(x); });
+}
+
+template <class T> void PanelTiles<T>::hold(Span rows, Span columns, SampleSums* sums, const Engine& engine) {
+    if (source_.view.data == nullptr) return;  // all samples are packed
+    struct Missing {
+        Packing<T> job;
+        index panels;
+    };
+    std::vector<Missing> missing;
+    std::vector<index> numbers;
+    for (index strip = 0; strip < static_cast<index>(strips_.size()); ++strip) {
+        Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
+        const bool wanted = rows.has(strip) || columns.has(strip), there = panels.data() != nullptr;
+        if (wanted && !there) numbers.push_back(strip);
+        if (!wanted && there) spare_.push_back(std::exchange(panels, {}));
+    }
+    for (index strip : numbers) {
+        Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
+        const index first = strip * strip_, count = std::min(strip_, samples_ - first);
+        if (spare_.empty()) {
+            panels = Panels<T>(std::min(strip_, samples_), source_.view.columns, width_);
+        } else {
+            panels = std::move(spare_.back());
+            spare_.pop_back();
+        }
+        panels.set_vectors(count);
+        Packing<T> job =
+            packing_of(rows_of(source_.view, first, count), true, source_.origin ? &*source_.origin : nullptr,
+                       source_.rows ? source_.rows->factors(first) : RowFactors{},
+                       source_.direction.empty() ? nullptr : source_.direction.data(), panels, sums);
+        if (sums != nullptr) {
+            job.squared_norms += first;
+            job.projections += job.direction != nullptr ? first : 0;
+        }
+        missing.push_back({job, panels.count()});
+    }
+    // A task owns its samples, since it adds to their norms.
+    const index each = (strip_ + width_ - 1) / width_, coordinates = source_.view.columns;
+    engine.team.for_each(static_cast<index>(missing.size()) * each, [&](index task, int worker) {
+        const Missing& strip = missing[static_cast<std::size_t>(task / each)];
+        if (const index panel = task % each; panel < strip.panels)
+            pack_panel(strip.job, panel, coordinates, engine, worker);
+    });
+}
+
+template <class T> Held PanelTiles<T>::held_alone() const {
+    if (most_held_ == 0 || most_held_ >= static_cast<index>(strips_.size())) return {};
+    return {most_held_ - 1, 1};
+}
+
+template <class T> void PanelTiles<T>::release() {
+    if (most_held_ == 0) return;
+    for (Panels<T>& strip : strips_) strip = {};
+    spare_.clear();
+}
+
+template <class T>
+void PanelTiles<T>::products(const TileRange& range, T* tile, double* wide, const Engine& engine,
+                             int worker) const {
+    const Side left = side(range.first_row), right = side(range.first_column);
+    gram_products(left.panels, right.panels,
+                  {range.first_row - left.first, range.rows, range.first_column - right.first, range.columns,
+                   range.triangle},
+                  tile, wide, engine, worker);
 }
 
 template <class T>
 template <class Visit>
 void PanelTiles<T>::for_each_block(const TileRange& range, T* tile, Visit&& visit) const {
-    const index width = panels_.width(), n = samples();
+    const index width = width_, n = samples();
     range.for_each_block(width, [&](index number, index row, index column) {
         visit(tile + number * width * width, row, column, std::min(width, n - row),
               std::min(width, n - column));
@@ -59,7 +152,8 @@ template <class T>
 void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map,
                          const Engine& engine) const {
     const auto& operations = engine.operations<T>();
-    const index width = panels_.width(), last = panels_.coordinates();
+    const Side left = side(row), right = side(column);
+    const index width = width_, last = left.panels.coordinates();
     const index columns = std::min(width, samples() - column);
     alignas(64) T line[most_panel_width];
     std::vector<double> distances(static_cast<std::size_t>(width));
@@ -72,8 +166,8 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
         if (!near && self < 0) continue;
         std::fill(distances.begin(), distances.end(), 0.0);
         for (index k = 0; near && k < last; k += coordinate_block)
-            operations.squared_differences(panels_.operand(k, row, width).panels, i,
-                                           panels_.operand(k, column, width).panels,
+            operations.squared_differences(left.panels.operand(k, row - left.first, width).panels, i,
+                                           right.panels.operand(k, column - right.first, width).panels,
                                            Panels<T>::block_size(k, last), distances.data());
         std::transform(distances.begin(), distances.end(), line, [](double x) { return static_cast<T>(x); });
         if (map != nullptr) operations.apply_to_distances(*map, 1, columns, line);
@@ -85,7 +179,7 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
 template <class T>
 void PanelTiles<T>::fill_distances(const TileRange& range, T* tile, double* wide, const Engine& engine,
                                    int worker) const {
-    gram_products(panels_, range, tile, wide, engine, worker);
+    products(range, tile, wide, engine, worker);
     for_each_block(range, tile, [&](T* block, index row, index column, index rows, index columns) {
         if (engine.operations<T>().squared_distances(terms_.data() + row, terms_.data() + column, rows,
                                                      columns, block))
@@ -99,8 +193,7 @@ void PanelTiles<T>::fill(const TileGrid& grid, index number, T* tile, double* wi
     const auto& operations = engine.operations<T>();
     const TileRange range = grid[number];
     if (kept_.data() != nullptr) {
-        const index width = panels_.width();
-        std::copy_n(kept_.data() + number * grid.tile_values(width), range.blocks(width) * width * width,
+        std::copy_n(kept_.data() + number * grid.tile_values(width_), range.blocks(width_) * width_ * width_,
                     tile);
         return for_each_block(range, tile, [&](T* block, index, index, index rows, index columns) {
             operations.apply_to_distances(map_, rows, columns, block);
@@ -112,7 +205,7 @@ void PanelTiles<T>::fill(const TileGrid& grid, index number, T* tile, double* wi
 template <class T>
 void PanelTiles<T>::fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine,
                                int worker) const {
-    gram_products(panels_, range, tile, wide, engine, worker);
+    products(range, tile, wide, engine, worker);
     if (terms_.data() == nullptr) return;
     const auto& operations = engine.operations<T>();
     for_each_block(range, tile, [&](T* block, index row, index column, index rows, index columns) {

@@ -6,14 +6,36 @@
 
 namespace fastcka {
 
+// What is needed to pack any samples of a layer.
+struct SampleSource {
+    MatrixView view;
+    std::optional<Centring> origin;
+    std::optional<RowScaling> rows;
+    std::vector<double> direction;  // of projections; empty: none
+};
+
+// Samples are packed strip by strip, one strip for each row of tiles of a grid, and only some strips are in memory.
+struct Strips {
+    index samples = 0;  // in each; 0: all samples are packed at once
+    index held = 0;     // strips of this layer that fit into memory while no other layer has any
+};
+
 template <class T> class PanelTiles {
   public:
     PanelTiles() = default;
-    // `sums`: what packing found out about the samples.
-    PanelTiles(Panels<T> panels, Form form, const SampleSums& sums, const Engine& engine);
+    // Packs all samples once, to learn their `sums`; in strips, nothing stays in memory for certain.
+    PanelTiles(SampleSource source, Form form, const Strips& strips, SampleSums& sums, const Engine& engine);
 
-    index samples() const { return panels_.vectors(); }
+    index samples() const { return samples_; }
     void set_map(const KernelMap& map) { map_ = map; }
+
+    // Packs the strips of these rows and columns of tiles that are not in memory, and forgets all others. Does nothing
+    // where all samples are packed. Tiles are filled out of strips that are held.
+    void hold(Span rows, Span columns, const Engine& engine) { hold(rows, columns, nullptr, engine); }
+    // As many as fit while no other layer has any.
+    Held held_alone() const;
+    // Gives all memory of strips back.
+    void release();
 
     // Gram values of one tile, block by block. `wide` is a worker's memory for one tile.
     void fill(const TileGrid& grid, index number, T* tile, double* wide, const Engine& engine,
@@ -32,6 +54,20 @@ template <class T> class PanelTiles {
     const T* kept_distances() const { return kept_.data(); }
 
   private:
+    void hold(Span rows, Span columns, SampleSums* sums, const Engine& engine);
+    void add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine);
+
+    // Samples of a range that is within one strip, in its panels.
+    struct Side {
+        const Panels<T>& panels;
+        index first;  // sample of the strip
+    };
+    Side side(index sample) const {
+        const index strip = sample / strip_;
+        return {strips_[static_cast<std::size_t>(strip)], strip * strip_};
+    }
+    void products(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
+
     // Near pairs of a block, which are marked by NaN: their squared distances by direct differences, and with `map` their
     // Gram values.
     void mend(T* block, index row, index column, const KernelMap* map, const Engine& engine) const;
@@ -39,7 +75,11 @@ template <class T> class PanelTiles {
     // visit(block, row, column, rows, columns)
     template <class Visit> void for_each_block(const TileRange& range, T* tile, Visit&& visit) const;
 
-    Panels<T> panels_;
+    index samples_ = 0, width_ = 1;
+    index strip_ = 1, most_held_ = 0;  // samples in a strip; strips that fit, 0: all
+    SampleSource source_{};            // of strips that are not held
+    std::vector<Panels<T>> strips_;    // empty where they are not held
+    std::vector<Panels<T>> spare_;     // memory of strips that were
     Buffer<T> terms_;  // what the map needs of each sample, zero beyond the last; empty if nothing
     Buffer<T> kept_;
     KernelMap map_;

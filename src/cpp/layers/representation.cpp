@@ -26,7 +26,7 @@ constexpr index columns_per_chunk = 1024;
     throw std::invalid_argument("values so large that their sum overflows; divide them by a constant first");
 }
 
-// `means`: set to those of the rows, which are taken off first; null: nothing is.
+// `means`: set to those of the rows, which are subtracted first; null: nothing is subtracted.
 std::vector<double> norms_of_rows(const MatrixView& view, double* means, const Engine& engine) {
     std::vector<double> norms(static_cast<std::size_t>(view.rows));
     const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
@@ -132,6 +132,27 @@ bool has_massive_sample(const SampleSums& norms) {
 }
 
 template <class T>
+Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+                      RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums) {
+    const double scale = centring ? centring->scale : 1.0;
+    // Differences, scaled values and the scale itself must stay within the range of float.
+    const bool in_range = !centring || (centring->largest < 1e37 && scale < 1e37 && scale > 1e-37);
+    return {
+        .view = view,
+        .vectors_are_samples = vectors_are_samples,
+        .through_double = !reads_as_float(view.element) || rows.scale != nullptr || !in_range,
+        .rows = rows,
+        .mean = centring ? centring->mean.data() : nullptr,
+        .mean_low = centring && !centring->mean_low.empty() ? centring->mean_low.data() : nullptr,
+        .scale = scale,
+        .panels = panels.data(),
+        .squared_norms = sums != nullptr ? sums->squared.data() : nullptr,
+        .direction = sums != nullptr ? direction : nullptr,
+        .projections = sums != nullptr ? sums->projections.data() : nullptr,
+    };
+}
+
+template <class T>
 Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums,
                const Engine& engine) {
@@ -142,46 +163,30 @@ Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring*
     direction.resize(static_cast<std::size_t>(p + operations.panel_width), 0.0);
     sums.squared.assign(static_cast<std::size_t>(n), 0.0);
     sums.projections.assign(projects ? static_cast<std::size_t>(n) : 0, 0.0);
-
-    const double scale = centring ? centring->scale : 1.0;
-    // Differences, scaled values and the scale itself must stay within the range of float.
-    const bool in_range = !centring || (centring->largest < 1e37 && scale < 1e37 && scale > 1e-37);
-    const Packing<T> job{
-        .view = view,
-        .vectors_are_samples = vectors_are_samples,
-        .through_double = !reads_as_float(view.element) || rows != nullptr || !in_range,
-        .rows = rows != nullptr ? rows->factors() : RowFactors{},
-        .mean = centring ? centring->mean.data() : nullptr,
-        .mean_low = centring && !centring->mean_low.empty() ? centring->mean_low.data() : nullptr,
-        .scale = scale,
-        .panels = panels.data(),
-        .squared_norms = sums.squared.data(),
-        .direction = projects ? direction.data() : nullptr,
-        .projections = sums.projections.data(),
-    };
-    const index blocks = (panels.coordinates() + coordinate_block - 1) / coordinate_block;
-    const auto pack_one = [&](index panel, index block) {
-        const index first = block * coordinate_block;
-        operations.pack(job, panel, first, Panels<T>::block_size(first, panels.coordinates()));
-    };
+    const Packing<T> job =
+        packing_of(view, vectors_are_samples, centring, rows != nullptr ? rows->factors() : RowFactors{},
+                   projects ? direction.data() : nullptr, panels, &sums);
     // A task owns its samples, since it adds to their norms.
     if (vectors_are_samples)
         engine.team.for_each(panels.count(), [&](index panel, int worker) {
-            for (index block = 0; block < blocks; ++block) {
-                pack_one(panel, block);
-                engine.team.poll(worker);
-            }
+            pack_panel(job, panel, panels.coordinates(), engine, worker);
         });
     else
-        engine.team.for_each(blocks, [&](index block, int worker) {
-            for (index panel = 0; panel < panels.count(); ++panel) {
-                pack_one(panel, block);
-                engine.team.poll(worker);
-            }
-        });
+        engine.team.for_each(
+            (panels.coordinates() + coordinate_block - 1) / coordinate_block, [&](index block, int worker) {
+                const index first = block * coordinate_block;
+                for (index panel = 0; panel < panels.count(); ++panel) {
+                    operations.pack(job, panel, first, Panels<T>::block_size(first, panels.coordinates()));
+                    engine.team.poll(worker);
+                }
+            });
     return panels;
 }
 
+template Packing<float> packing_of(const MatrixView&, bool, const Centring*, RowFactors, const double*,
+                                   const Panels<float>&, SampleSums*);
+template Packing<double> packing_of(const MatrixView&, bool, const Centring*, RowFactors, const double*,
+                                    const Panels<double>&, SampleSums*);
 template Panels<float> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,
                             SampleSums&, const Engine&);
 template Panels<double> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,

@@ -31,6 +31,11 @@ template <class T> class Panels {
     // Fewer coordinates than there is room for: the same memory, laid out for them.
     index capacity() const { return capacity_; }
     void set_coordinates(index coordinates) { coordinates_ = coordinates; }
+    // The same of vectors.
+    void set_vectors(index vectors) {
+        vectors_ = vectors;
+        panels_ = (vectors + width_ - 1) / width_;
+    }
 
     static index block_size(index first_coordinate, index last_coordinate) {
         return std::min(coordinate_block, last_coordinate - first_coordinate);
@@ -52,7 +57,7 @@ template <class T> class Panels {
 };
 
 // The feature means and the power of two that brings the largest deviation from them to about 1, so that products
-// neither overflow nor vanish whatever the units of the data.
+// neither overflow nor vanish, for any units of the data.
 struct Centring {
     std::vector<double> mean;
     std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing
@@ -69,7 +74,8 @@ struct Engine {
 // How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
 struct RowScaling {
     std::vector<double> shift, scale;
-    RowFactors factors() const { return {shift.data(), scale.data()}; }
+    // Of the samples from `first` on.
+    RowFactors factors(index first = 0) const { return {shift.data() + first, scale.data() + first}; }
 };
 
 // Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has
@@ -94,6 +100,21 @@ bool has_massive_sample(const SampleSums& norms);
 // Whether a sample comes so often that the rounding of its float32 distances to others does not average out. Samples of
 // one norm are taken for the same.
 bool has_repeated_sample(const SampleSums& norms);
+
+// What packs samples into `panels`, panel by panel. `direction`: a value for each feature, zeros up to a whole panel, or
+// null. `sums`: an entry for each sample, zero at first; or null, where they are known.
+template <class T>
+Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+                      RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums);
+
+// All coordinates of one panel.
+template <class T>
+void pack_panel(const Packing<T>& job, index panel, index coordinates, const Engine& engine, int worker) {
+    for (index first = 0; first < coordinates; first += coordinate_block) {
+        engine.operations<T>().pack(job, panel, first, Panels<T>::block_size(first, coordinates));
+        engine.team.poll(worker);
+    }
+}
 
 // `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
 template <class T>

@@ -4,6 +4,9 @@
 
 #include "layers/representation.hpp"
 
+#include <algorithm>
+#include <vector>
+
 namespace fastcka {
 
 // Vectors [first_row, + rows) against [first_column, + columns). A triangle has the same vectors on both sides.
@@ -32,7 +35,10 @@ class TileGrid {
     TileGrid(index vectors, index side)
         : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
 
+    index across() const { return across_; }
+    index side() const { return side_; }
     index tiles() const { return across_ * (across_ + 1) / 2; }
+    index number(index row, index column) const { return row * across_ - row * (row - 1) / 2 + column - row; }
     // Values of a whole tile in blocks of width x width.
     index tile_values(index width) const {
         const index panels = (std::min(side_, vectors_) + width - 1) / width;
@@ -51,6 +57,59 @@ class TileGrid {
     }
     index vectors_, side_, across_;
 };
+
+// Some of the rows or columns of tiles of a grid, one after the other.
+struct Span {
+    index first, last;  // last: one beyond
+    index count() const { return last - first; }
+    bool has(index number) const { return first <= number && number < last; }
+};
+
+// The upper half of a grid of tiles in blocks: runs of at most `length` tiles of one row, row by row.
+class TileRuns {
+  public:
+    struct Run {
+        index row;
+        Span columns;
+    };
+
+    TileRuns(const TileGrid& grid, index length) : across_(grid.across()), length_(length) {
+        for (index row = 0; row < across_; ++row) first_.push_back(first_.back() + in_row(row));
+    }
+
+    index count() const { return first_.back(); }
+    index first_of_row(index row) const { return first_[static_cast<std::size_t>(row)]; }
+    // The run that holds a tile.
+    index number(index row, index column) const { return first_of_row(row) + (column - row) / length_; }
+    Run operator[](index number) const {
+        const auto next = std::upper_bound(first_.begin(), first_.end(), number);
+        const index row = next - first_.begin() - 1, column = row + (number - first_of_row(row)) * length_;
+        return {row, {column, std::min(across_, column + length_)}};
+    }
+
+  private:
+    index in_row(index row) const { return (across_ - row + length_ - 1) / length_; }
+
+    index across_, length_;
+    std::vector<index> first_{0};  // runs before each row
+};
+
+// How many rows and columns of tiles of a grid have their samples in memory at a time.
+struct Held {
+    index rows = 0, columns = 0;  // rows 0: all of them
+};
+
+// The order of tiles that reads least: a group of rows is held, and all columns are walked past it. visit(rows, columns)
+// comes once for every two groups; the tiles of a row come from left to right.
+template <class Visit> void walk(index across, const Held& held, Visit&& visit) {
+    const index rows = held.rows == 0 ? across : held.rows;
+    for (index row = 0; row < across; row += rows) {
+        const Span group{row, std::min(across, row + rows)};
+        visit(group, group);
+        for (index column = group.last; column < across; column += held.columns)
+            visit(group, Span{column, std::min(across, column + held.columns)});
+    }
+}
 
 // Inner products over coordinates [first, last) into `tile`. Returns true when they were too many for float32 sums and
 // lie in `wide` instead.
@@ -75,11 +134,11 @@ bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRang
 
 // The tile of Gram values' inner products, always in `tile`.
 template <class T>
-void gram_products(const Panels<T>& panels, const TileRange& range, T* tile, double* wide,
-                   const Engine& engine, int worker) {
-    if (tile_products(panels, panels, range, 0, panels.coordinates(), tile, wide, engine, worker))
-        engine.operations<T>().narrow(wide, range.blocks(panels.width()) * panels.width() * panels.width(),
-                                      tile);
+void gram_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, T* tile,
+                   double* wide, const Engine& engine, int worker) {
+    const index width = left.width();
+    if (tile_products(left, right, range, 0, left.coordinates(), tile, wide, engine, worker))
+        engine.operations<T>().narrow(wide, range.blocks(width) * width * width, tile);
 }
 
 }  // namespace fastcka

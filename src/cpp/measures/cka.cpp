@@ -44,36 +44,69 @@ Eigen::VectorXd roots(const Estimates& self, const Notes& notes) {
     return root;
 }
 
+// Blocks of a size that fits in the cache with their transpose.
+void copy_upper_to_lower(Eigen::MatrixXd& matrix) {
+    constexpr index side = 64;
+    const index n = matrix.rows();
+    for (index i = 0; i < n; i += side)
+        for (index j = i; j < n; j += side) {
+            const index rows = std::min(side, n - i), columns = std::min(side, n - j);
+            if (i == j)
+                matrix.block(i, i, rows, rows) =
+                    Eigen::MatrixXd(matrix.block(i, i, rows, rows).selfadjointView<Eigen::Upper>());
+            else
+                matrix.block(j, i, columns, rows) = matrix.block(i, j, rows, columns).transpose();
+        }
+}
+
 }  // namespace
+
+AlignmentBuilder::AlignmentBuilder(const PairSums& selves, double samples, LayerSet set,
+                                   std::vector<LayerNote> layers, const Formula& formula, Precision precision)
+    : samples_(samples), formula_(formula) {
+    out_.set = std::move(set);
+    out_.cka.resize(out_.set.rows(), out_.set.columns());
+    out_.chance = out_.hsic = out_.cka;
+    const Estimates self = formula.inner_product(selves, samples);
+    mark_degenerate(self, formula, precision, layers);
+    roots_ = roots(self, layers);
+    out_.effective_dimensions = selves.traces.matrix() / ((samples - 1) * (samples - 1));
+    out_.effective_dimensions.array() /= biased_hsic(selves, samples).value;
+    for (std::size_t l = 0; l < layers.size(); ++l)
+        if (layers[l].status != Status::fine) out_.effective_dimensions(static_cast<index>(l)) = not_given;
+    out_.self = in_units(self, layers);
+    out_.layers = std::move(layers);
+}
+
+void AlignmentBuilder::set_columns(index first, const PairSums& pairs) {
+    const index rows = pairs.products.rows(), columns = pairs.products.cols();
+    const auto in_place = [&](Eigen::MatrixXd& all) { return all.block(0, first, rows, columns); };
+    // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
+    // leave the range of float64.
+    const Eigen::ArrayXXd of_pairs =
+        (roots_.head(rows) * roots_.segment(out_.set.first_column() + first, columns).transpose()).array();
+    const Eigen::ArrayXXd hsic = formula_.inner_product(pairs, samples_).value;
+    in_place(out_.cka) = (hsic / of_pairs).matrix();
+    in_place(out_.chance) = (formula_.chance(samples_) * pairs.traces / of_pairs).matrix();
+    for (index j = 0; j < columns; ++j)
+        for (index i = 0; i < rows; ++i)
+            out_.hsic(i, first + j) =
+                in_units(hsic(i, j), out_.layers[static_cast<std::size_t>(i)],
+                         out_.layers[static_cast<std::size_t>(out_.set.first_column() + first + j)]);
+}
+
+Alignment AlignmentBuilder::finish() && {
+    if (out_.set.one_network())
+        for (Eigen::MatrixXd* all : {&out_.cka, &out_.chance, &out_.hsic})
+            copy_upper_to_lower(*all);  // equal to the last bit
+    return std::move(out_);
+}
 
 Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
                        const Formula& formula, Precision precision) {
-    const double n = sums.samples;
-    Alignment out;
-    out.set = set;
-    out.hsic = formula.inner_product(sums.pairs, n).value.matrix();
-    if (set.one_network())
-        out.hsic = Eigen::MatrixXd(out.hsic.selfadjointView<Eigen::Upper>());  // equal to the last bit
-    const Estimates self = formula.inner_product(sums.selves, n);
-    mark_degenerate(self, formula, precision, layers);
-
-    // CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); the roots are taken apart, since the product of two self-HSICs may
-    // leave the range of float64.
-    const Eigen::VectorXd root = roots(self, layers);
-    const Eigen::MatrixXd of_pairs = root.head(set.rows()) * root.tail(set.columns()).transpose();
-    out.cka = (out.hsic.array() / of_pairs.array()).matrix();
-    out.chance = (formula.chance(n) * sums.pairs.traces / of_pairs.array()).matrix();
-    out.effective_dimensions = sums.selves.traces.matrix() / ((n - 1) * (n - 1));
-    out.effective_dimensions.array() /= biased_hsic(sums.selves, n).value;
-    for (std::size_t l = 0; l < layers.size(); ++l)
-        if (layers[l].status != Status::fine) out.effective_dimensions(static_cast<index>(l)) = not_given;
-    for (index j = 0; j < set.columns(); ++j)
-        for (index i = 0; i < set.rows(); ++i)
-            out.hsic(i, j) = in_units(out.hsic(i, j), layers[static_cast<std::size_t>(i)],
-                                      layers[static_cast<std::size_t>(set.first_column() + j)]);
-    out.self = in_units(self, layers);
-    out.layers = std::move(layers);
-    return out;
+    AlignmentBuilder builder(sums.selves, sums.samples, set, std::move(layers), formula, precision);
+    builder.set_columns(0, sums.pairs);
+    return std::move(builder).finish();
 }
 
 }  // namespace fastcka

@@ -20,7 +20,25 @@ struct Alignment {
     std::vector<LayerNote> layers;
 };
 
-// `precision`: that of the arithmetic which the sums come from.
+// Makes an Alignment of sums that come some columns at a time: those of thousands of layers are many times their result.
+class AlignmentBuilder {
+  public:
+    // `precision`: that of the arithmetic which the sums come from.
+    AlignmentBuilder(const PairSums& selves, double samples, LayerSet set, std::vector<LayerNote> layers,
+                     const Formula& formula, Precision precision);
+
+    // Columns from `first` on; of one network the rows below the last of them are not needed. Threads may set columns side
+    // by side.
+    void set_columns(index first, const PairSums& pairs);
+    Alignment finish() &&;
+
+  private:
+    double samples_;
+    const Formula& formula_;
+    Eigen::VectorXd roots_;  // of the inner product of each layer with itself; NaN for a degenerate one
+    Alignment out_;
+};
+
 Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
                        const Formula& formula, Precision precision);
 

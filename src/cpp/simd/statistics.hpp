@@ -62,7 +62,7 @@ struct SampleBlock {
         if (!along_features) std::fill(std::begin(values), std::end(values), 0.0);  // some may stay unread
     }
 
-    // `rows_to_come`: these, and those that will be read after them.
+    // `rows_to_come`: these rows, and the rows read after them.
     void read(index first_row, index rows, index first_column, index columns, index rows_to_come) {
         if (along_features)
             for (index i = 0; i < rows; ++i) {

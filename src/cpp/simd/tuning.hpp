@@ -44,6 +44,9 @@ inline constexpr index pair_slab_bytes = 32 << 20;
 inline constexpr index pair_carry_interval = 1024;
 inline constexpr index pair_tasks = 32;
 
+// Columns of the result that are finished at a time: of 2000 layers, what that takes stays in the cache of a core.
+inline constexpr index finished_columns = 64;
+
 // Samples in a chunk of which feature sums are made apart, at least, and chunks at most: enough for many threads, and few
 // sums to keep.
 inline constexpr index least_rows_per_chunk = 128, most_row_chunks = 64;

@@ -24,6 +24,20 @@ double OpenTile::sum_of_squares() const {
     return symmetric ? 2 * sum : sum;
 }
 
+void SampleValues::add(const SampleValues& other) {
+    if (values.cols() != other.values.cols()) throw std::invalid_argument("sums of another shape");
+    if (first <= other.first && other.last() <= last()) {
+        values.middleRows(other.first - first, other.values.rows()) += other.values;
+        return;
+    }
+    SampleValues both;
+    both.first = std::min(first, other.first);
+    both.values.setZero(std::max(last(), other.last()) - both.first, values.cols());
+    both.values.middleRows(first - both.first, values.rows()) = values;
+    both.values.middleRows(other.first - both.first, other.values.rows()) += other.values;
+    *this = std::move(both);
+}
+
 void BlockSums::add(index entry, double product) {
     if (products.empty()) first = entry;
     const auto at = static_cast<std::size_t>(entry - first);
@@ -41,7 +55,6 @@ void BlockSums::merge(const BlockSums& right) {
     const auto check = [](bool fits) {
         if (!fits) throw std::invalid_argument("sums of another shape");
     };
-    check(row_sums.rows() == right.row_sums.rows() && row_sums.cols() == right.row_sums.cols());
     check(open.has_value() == right.open.has_value());
     if (open) {
         check(open->entry == right.open->entry && open->values.size() == right.open->values.size());
@@ -55,7 +68,8 @@ void BlockSums::merge(const BlockSums& right) {
     const auto offset = static_cast<std::size_t>(right.first - first);
     products.resize(std::max(products.size(), offset + right.products.size()), 0.0);
     for (std::size_t i = 0; i < right.products.size(); ++i) products[offset + i] += right.products[i];
-    row_sums += right.row_sums;
+    row_sums.add(right.row_sums);
+    column_sums.add(right.column_sums);
 }
 
 }  // namespace fastcka

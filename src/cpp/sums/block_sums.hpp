@@ -45,12 +45,23 @@ struct OpenTile {
     double sum_of_squares() const;
 };
 
+// A sum for each of some consecutive samples and each layer.
+struct SampleValues {
+    index first = 0;         // sample
+    Eigen::MatrixXd values;  // samples x layers
+
+    index last() const { return first + values.rows(); }
+    // Adds those of other samples or the same. Throws std::invalid_argument where the layers differ.
+    void add(const SampleValues& other);
+};
+
 struct BlockSums {
     index first = 0;  // the entry of the first of the products
     std::vector<double>
         products;  // Gram route: sum_{i < j} K_ij L_ij; feature route: |X'Y|^2; an entry for each pair
-    Eigen::MatrixXd
-        row_sums;  // Gram route: sum_{j != i} K_ij, samples x layers; empty where the rows of K sum to 0
+    // Gram route: of the samples of its rows sum_{j > i} K_ij, of those of its columns sum_{i < j} K_ij, over its own
+    // tiles; empty where the rows of K sum to 0.
+    SampleValues row_sums, column_sums;
     std::optional<OpenTile> open;  // feature route; there are no products then
 
     // Adds the sums of the blocks that follow. Throws std::invalid_argument where shapes differ.

@@ -5,16 +5,28 @@
 
 #include <cmath>
 #include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 
 namespace fastcka {
 namespace {
 
+// How a layer is packed while no other one is.
+template <class T> Strips strips_of(const Plan& plan, const MatrixView& view) {
+    if (plan.held.rows == 0) return {};
+    const index each = acquired_bytes(plan.tile * view.columns * static_cast<index>(sizeof(T)));
+    return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
+}
+
 // `known`: what is known of it already; null otherwise. `keep`: its squared distances, for its tiles.
 template <class T>
 GramLayer<T> make_layer(const MatrixView& view, const Kernel& kernel, const LayerStatistics* known, bool keep,
-                        const TileGrid& grid, const Engine& engine) {
-    GramLayer<T> layer(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine);
+                        const Plan& plan, const Engine& engine) {
+    const TileGrid grid(view.rows, plan.tile);
+    GramLayer<T> layer(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine,
+                       strips_of<T>(plan, view));
     if (!kernel.needs_median()) return layer;
     if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
         layer.set_sigma(1.0);
@@ -51,7 +63,7 @@ template <class T> class GramBlocks {
     GramBlocks(const Sweep& sweep, index first, index last, const Statistics* known)
         : engine_(sweep.engine), plan_(sweep.plan), centred_(sweep.kernel.is_centred()),
           n_(sweep.layers.samples()), first_(first), last_(last), grid_(n_, plan_.tile),
-          tile_values_(grid_.tile_values(engine_.operations<T>().panel_width)),
+          runs_(grid_, plan_.run), tile_values_(grid_.tile_values(engine_.operations<T>().panel_width)),
           layers_(static_cast<std::size_t>(sweep.layers.count())), split_(sweep.layers.split),
           workspaces_(static_cast<std::size_t>(engine_.team.threads())),
           partial_(plan_.blocks, n_, sweep.layers.count()) {
@@ -60,23 +72,28 @@ template <class T> class GramBlocks {
             form_layer_by_layer(sweep, known);
         else
             sweep.layers.for_each([&](index l, const MatrixView& view) {
-                layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers, grid_,
+                layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers, plan_,
                                          engine_);
+                if (plan_.held.rows == 0) return;
+                layer(l).release();  // for the next
+                release_buffers();
             });
     }
 
     Partial run() {
-        if (plan_.shared_block)
-            share_blocks();
-        else
-            engine_.team.for_each_observed(last_ - first_, [&](index task, int worker) {
-                const index block = first_ + task;
-                BlockSums sums = no_sums();
-                Workspace<T>& mine = workspace(worker, layers_.size());
-                for (index number = first_tile(block); number < first_tile(block + 1); ++number)
-                    fold(number, mine, sums, worker);
-                partial_.sums.add(block, std::move(sums));
-            });
+        if (plan_.shared_block) pairs_.emplace(layer_block(), tile_values_, engine_);
+        if (!plan_.whole_tile) engine_.team.expect(observed_tasks());
+        walk(grid_.across(), plan_.held, [&](Span rows, Span columns) {
+            const std::vector<Part> parts = parts_of(rows, columns);
+            if (parts.empty()) return;
+            for (GramLayer<T>& each : layers_) each.hold(rows, columns, engine_);
+            if (plan_.shared_block)
+                for (const Part& part : parts) share(part);
+            else
+                engine_.team.for_each_observed(static_cast<index>(parts.size()), [&](index task, int worker) {
+                    fold(parts[static_cast<std::size_t>(task)], worker);
+                });
+        });
         for (index l = 0; l < layers(); ++l) {
             const GramLayer<T>& of = layer(l);
             partial_.layers[static_cast<std::size_t>(l)] = of.note;
@@ -103,7 +120,7 @@ template <class T> class GramBlocks {
             try {
                 sweep.layers.at(l, [&](index, const MatrixView& view) {
                     layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers,
-                                             grid_, engine);
+                                             plan_, engine);
                 });
             } catch (const std::invalid_argument&) {  // to be reported in the order of the layers
                 failures[static_cast<std::size_t>(l)] = std::current_exception();
@@ -117,47 +134,87 @@ template <class T> class GramBlocks {
             if (failure) std::rethrow_exception(failure);
     }
 
-    // Many layers: the team makes whole tiles of one block of the grid, each thread those of some layers, and then all
-    // products of pairs of layers over that block.
-    void share_blocks() {
-        const index width = engine_.operations<T>().panel_width;
-        PairProducts<T> pairs(layer_block(), tile_values_, engine_);
-        if (!plan_.whole_tile) engine_.team.expect((first_tile(last_) - first_tile(first_)) * layers());
-        for (index block = first_; block < last_; ++block) {
-            BlockSums sums = no_sums();
-            for (index number = first_tile(block); number < first_tile(block + 1); ++number) {
-                const TileRange range = grid_[number];
-                const index length = range.blocks(width) * width * width;
-                const auto add_layer = [&](index l, int worker) {
-                    Workspace<T>& mine = workspace(worker, 0);
-                    if (!plan_.whole_tile)
-                        layer(l).fill(grid_, number, shared_tile(l), mine.wide.data(),
-                                      partial_.diagonals.col(l).data(), engine_, worker);
-                    if (!centred_) add_row_sums(range, shared_tile(l), mine, sums.row_sums.col(l).data());
-                    if (!plan_.joint)
-                        sums.products[static_cast<std::size_t>(layer_block().entries() + l)] +=
-                            engine_.operations<T>().sum_of_squares(shared_tile(l), length);
-                };
-                if (plan_.whole_tile)  // forming the tiles was the main loop
-                    engine_.team.for_each(layers(), add_layer);
-                else
-                    engine_.team.for_each_observed(layers(), add_layer);
-                pairs.add(block_.data(), tile_values_, length);
+    // Tiles of one block whose samples are in memory.
+    struct Part {
+        index block, row;
+        Span columns;
+    };
+    std::vector<Part> parts_of(Span rows, Span columns) const {
+        std::vector<Part> parts;
+        for (index row = rows.first; row < rows.last; ++row)
+            for (index column = std::max(row, columns.first); column < columns.last;) {
+                const index block = runs_.number(row, column);
+                const index last = std::min(columns.last, runs_[block].columns.last);
+                if (first_ <= block && block < last_) parts.push_back({block, row, {column, last}});
+                column = last;
             }
-            pairs.finish(sums.products.data());
-            partial_.sums.add(block, std::move(sums));
-        }
+        return parts;
+    }
+    index observed_tasks() const {
+        index parts = 0;
+        walk(grid_.across(), plan_.held,
+             [&](Span rows, Span columns) { parts += static_cast<index>(parts_of(rows, columns).size()); });
+        return plan_.shared_block ? parts * layers() : parts;
+    }
+
+    // Many layers: the team makes whole tiles of one block of the grid, each thread those of some layers, and then all
+    // products of pairs of layers over that block, which is one tile.
+    void share(const Part& part) {
+        const index width = engine_.operations<T>().panel_width;
+        const index number = grid_.number(part.row, part.columns.first);
+        const TileRange range = grid_[number];
+        const index length = range.blocks(width) * width * width;
+        BlockSums sums = no_sums(part.block);
+        const auto add_layer = [&](index l, int worker) {
+            Workspace<T>& mine = workspace(worker, 0);
+            if (!plan_.whole_tile)
+                layer(l).fill(grid_, number, shared_tile(l), mine.wide.data(),
+                              partial_.diagonals.col(l).data(), engine_, worker);
+            if (!centred_) add_row_sums(range, l, shared_tile(l), mine, sums);
+            if (!plan_.joint)
+                sums.products[static_cast<std::size_t>(layer_block().entries() + l)] +=
+                    engine_.operations<T>().sum_of_squares(shared_tile(l), length);
+        };
+        if (plan_.whole_tile)  // forming the tiles was the main loop
+            engine_.team.for_each(layers(), add_layer);
+        else
+            engine_.team.for_each_observed(layers(), add_layer);
+        pairs_->add(block_.data(), tile_values_, length);
+        pairs_->finish(sums.products.data());
+        partial_.sums.add(part.block, std::move(sums));
+    }
+
+    // The tiles of a block come from left to right, but others may come between them.
+    void fold(const Part& part, int worker) {
+        const Span all = runs_[part.block].columns;
+        BlockSums sums = part.columns.first == all.first ? no_sums(part.block) : take_open(part.block);
+        Workspace<T>& mine = workspace(worker, layers_.size());
+        for (index column = part.columns.first; column < part.columns.last; ++column)
+            fold(grid_.number(part.row, column), mine, sums, worker);
+        if (part.columns.last == all.last) return partial_.sums.add(part.block, std::move(sums));
+        const std::lock_guard lock(open_mutex_);
+        open_.emplace(part.block, std::move(sums));
+    }
+    BlockSums take_open(index block) {
+        const std::lock_guard lock(open_mutex_);
+        return std::move(open_.extract(block).mapped());
     }
 
     LayerBlock layer_block() const { return {layers(), plan_.joint ? 0 : split_}; }
     T* shared_tile(index layer) const { return block_.data() + layer * tile_values_; }
-    index first_tile(index block) const { return block * grid_.tiles() / plan_.blocks; }
 
-    BlockSums no_sums() const {
+    BlockSums no_sums(index block) const {
         const index entries = layer_block().entries() + (plan_.joint ? 0 : layers());
         BlockSums sums;
         sums.products.assign(static_cast<std::size_t>(entries), 0.0);
-        if (!centred_) sums.row_sums.setZero(n_, layers());
+        if (centred_) return sums;
+        const auto [row, columns] = runs_[block];
+        const auto zeros = [&](Span strips) {
+            const index first = strips.first * plan_.tile, last = std::min(n_, strips.last * plan_.tile);
+            return SampleValues{first, Eigen::MatrixXd::Zero(last - first, layers())};
+        };
+        sums.row_sums = zeros({row, row + 1});
+        sums.column_sums = zeros(columns);
         return sums;
     }
 
@@ -176,8 +233,7 @@ template <class T> class GramBlocks {
             const auto at = static_cast<std::size_t>(l);
             layers_[at].fill(grid_, number, workspace.tiles[at].data(), workspace.wide.data(),
                              partial_.diagonals.col(l).data(), engine_, worker);
-            if (!centred_)
-                add_row_sums(range, workspace.pointers[at], workspace, sums.row_sums.col(l).data());
+            if (!centred_) add_row_sums(range, l, workspace.pointers[at], workspace, sums);
         }
         const index length = range.blocks(width) * width * width;
         const index all = layers(), a = split_;
@@ -195,7 +251,8 @@ template <class T> class GramBlocks {
         }
     }
 
-    void add_row_sums(const TileRange& range, const T* tile, Workspace<T>& workspace, double* sums) {
+    void add_row_sums(const TileRange& range, index l, const T* tile, Workspace<T>& workspace,
+                      BlockSums& sums) {
         const auto& operations = engine_.operations<T>();
         const index width = operations.panel_width;
         workspace.row.assign(static_cast<std::size_t>(range.row_panels(width) * width), 0.0);
@@ -204,10 +261,12 @@ template <class T> class GramBlocks {
             operations.block_sums(tile + block * width * width, workspace.row.data() + row - range.first_row,
                                   workspace.column.data() + column - range.first_column);
         });
-        for (index i = 0; i < range.rows; ++i)
-            sums[range.first_row + i] += workspace.row[static_cast<std::size_t>(i)];
-        for (index j = 0; j < range.columns; ++j)
-            sums[range.first_column + j] += workspace.column[static_cast<std::size_t>(j)];
+        const auto add = [l](SampleValues& to, index first, index count, const std::vector<double>& values) {
+            to.values.col(l).segment(first - to.first, count) +=
+                Eigen::Map<const Eigen::VectorXd>(values.data(), count);
+        };
+        add(sums.row_sums, range.first_row, range.rows, workspace.row);
+        add(sums.column_sums, range.first_column, range.columns, workspace.column);
     }
 
     const Engine& engine_;
@@ -215,10 +274,14 @@ template <class T> class GramBlocks {
     bool centred_;
     index n_, first_, last_;
     TileGrid grid_;
+    TileRuns runs_;  // the blocks
     index tile_values_;
     std::vector<GramLayer<T>> layers_;
     index split_;
     Buffer<T> block_;  // a tile of every layer, which the team shares; or empty
+    std::optional<PairProducts<T>> pairs_;
+    std::mutex open_mutex_;
+    std::map<index, BlockSums> open_;                        // blocks with tiles to come
     std::vector<std::unique_ptr<Workspace<T>>> workspaces_;  // per thread
     Partial partial_;
 };
@@ -228,8 +291,7 @@ template <class T> class GramBlocks {
 template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer) {
     LayerStatistics statistics;
     sweep.layers.at(layer, [&](index, const MatrixView& view) {
-        const TileGrid grid(view.rows, sweep.plan.tile);
-        GramLayer<T> made = make_layer<T>(view, sweep.kernel, nullptr, false, grid, sweep.engine);
+        GramLayer<T> made = make_layer<T>(view, sweep.kernel, nullptr, false, sweep.plan, sweep.engine);
         statistics = {made.centring(), sweep.kernel.needs_median() ? made.note.sigma : not_given, false};
     });
     return statistics;

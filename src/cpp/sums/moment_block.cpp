@@ -86,7 +86,8 @@ const double* MomentBlock<T>::form(const FeatureTile& tile, const TileMemory<T>&
 template <class T>
 void MomentBlock<T>::add_products(const FeatureTile& tile, const double* formed, bool overwrite,
                                   double* target, index stride) const {
-    const auto& [left, right, range] = tile;
+    const index left = tile.left, right = tile.right;  // no bindings: clang 14 has them in no lambda
+    const TileRange& range = tile.range;
     const auto l = static_cast<std::size_t>(left), r = static_cast<std::size_t>(right);
     const double unit = factor_[l] * factor_[r], n = static_cast<double>(samples());
     const index width = panels_[l].width();

@@ -95,6 +95,55 @@ PairProductsSize pair_products_size(const LayerBlock& pairs, index values, const
             PairProducts<double>::tile_side(pairs, s.width)};
 }
 
+// How often all samples are packed while all pairs of `rows` strips meet.
+double packings(index rows, const Held& held) {
+    double strips = 0;
+    walk(rows, held, [&](Span group, Span columns) {
+        strips += static_cast<double>(columns.first == group.first ? group.count() : columns.count());
+    });
+    return strips / static_cast<double>(rows);
+}
+
+struct StripCosts {
+    double multiply_adds;
+    index tasks, shared, per_thread;  // bytes of what all threads use, and of what each has
+    index strip, row;  // bytes of the panels of a strip of all layers, and of the sums of a row of tiles
+    index rows;        // of tiles
+};
+
+// Where the panels of all samples do not fit: as many strips of samples as do. `bytes` beyond max_bytes: none do.
+void plan_strips(const Problem& problem, const Sizes& s, const StripCosts& costs, Plan& plan) {
+    const index max_bytes = problem.settings.max_bytes;
+    const auto bytes = [&](const Held& held, index threads) {
+        return costs.shared + threads * costs.per_thread + (held.rows + held.columns) * costs.strip +
+               held.rows * costs.row;
+    };
+    plan.held = {1, 1};
+    // Threads may take half of the room, strips the rest.
+    const index room = (max_bytes - bytes(plan.held, 0)) / 2;
+    choose_threads(problem, costs.multiply_adds, costs.tasks, max_bytes - room, costs.per_thread, plan);
+    const index more = (max_bytes - bytes(plan.held, plan.threads)) / (costs.strip + costs.row);
+    plan.held.rows = std::clamp<index>(1 + more, 1, costs.rows);
+    // Each thread has a tile of its own, so there should be several for each.
+    while (!plan.shared_block && plan.held.rows * plan.held.columns < 4 * plan.threads &&
+           plan.held.rows > 4 * plan.held.columns) {
+        plan.held.rows -= plan.held.columns;
+        plan.held.columns *= 2;
+    }
+    plan.bytes = bytes(plan.held, plan.threads);
+    plan.held_bytes = (plan.held.rows + plan.held.columns) * costs.strip;
+    plan.reads += packings(costs.rows, plan.held);
+    if (!problem.settings.kernel.needs_median()) return;
+    double values = 0, again = 0;  // a search looks at all distances about three times
+    for (index p : s.features) {
+        const index held = plan.held_bytes / acquired_bytes(plan.tile * p * s.element);
+        values += static_cast<double>(p);
+        if (held < costs.rows)
+            again += 3 * static_cast<double>(p) * packings(costs.rows, {std::max<index>(held - 1, 1), 1});
+    }
+    plan.reads += again / values;
+}
+
 Plan plan_gram(const Problem& problem, const Sizes& s) {
     const index tile_limit = static_cast<index>(
         std::sqrt(static_cast<double>(tile_bytes_per_thread) / static_cast<double>(s.layers * s.element)));
@@ -112,28 +161,37 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     plan.joint = problem.layers.one_network() || s.layers == 2;
     const LayerBlock pairs_of_layers{s.layers, plan.joint ? 0 : problem.layers.split()};
     const index entries = plan.joint ? s.layers * s.layers : s.pairs;
-    plan.blocks =
-        std::min(plan.tiles, plan.shared_block ? least_partials
-                                               : std::max(least_partials, partial_bytes / (8 * entries)));
+    const TileGrid grid(s.n, plan.tile);
+    plan.run = plan.shared_block
+                   ? 1
+                   : ceil_divide(plan.tiles, std::max(least_partials, partial_bytes / (8 * entries)));
+    plan.blocks = TileRuns(grid, plan.run).count();
 
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
-    index panels = 0, largest_panels = 0;
+    index panels = 0, largest_panels = 0, strip = 0;  // strip: a row of tiles of all layers
     if (!problem.settings.kernel.is_given())
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
             const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
             panels += of_layer;
             largest_panels = std::max(largest_panels, of_layer);
+            strip += acquired_bytes(plan.tile * p * s.element);
         }
     plan.flops = 2 * multiply_adds;
 
-    const index tile_values = TileGrid(s.n, plan.tile).tile_values(s.width);
-    const index sums_bytes = 8 * (entries + (problem.settings.kernel.is_centred() ? 0 : s.n * s.layers));
-    // Sums of blocks wait for their sibling; each thread makes those of one.
-    index per_thread = tile_values * 8 + 4 * 8 * plan.tile + (plan.shared_block ? 0 : sums_bytes);
-    index shared = (most_waiting(plan.blocks) + 2) * sums_bytes +
-                   (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
+    const index tile_values = grid.tile_values(s.width), rows = grid.across();
+    // A block has sums for the samples of its row and of its columns of tiles. Sums of blocks wait for their sibling: within
+    // a row those of at most all its columns, and of several rows one for every power of two.
+    const bool centred = problem.settings.kernel.is_centred();
+    const auto sums_bytes = [&](index samples) { return 8 * (entries + (centred ? 0 : samples * s.layers)); };
+    const index waiting_row = most_waiting(rows) * sums_bytes(plan.tile) + sums_bytes(s.n);
+    const index waiting = waiting_row + (most_waiting(rows) + 4) * sums_bytes(2 * s.n);
+    // Each thread makes the sums of one block, and merges them.
+    index per_thread = tile_values * 8 + 4 * 8 * plan.tile +
+                       (plan.shared_block ? 0 : 2 * sums_bytes((plan.run + 1) * plan.tile));
+    index shared =
+        waiting + (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
     if (plan.shared_block) {
         const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
         shared += acquired_bytes(s.layers * tile_values * s.element) + bytes;
@@ -141,10 +199,7 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     } else {
         per_thread += s.layers * tile_values * s.element;
     }
-    if (plan.whole_tile)
-        per_thread += largest_panels + s.feature_vectors_bytes();
-    else
-        shared += panels;
+    if (plan.whole_tile) per_thread += largest_panels + s.feature_vectors_bytes();
     const index all_tiles_of_one = plan.tiles * tile_values * s.element;
     if (problem.settings.kernel.needs_median()) {
         // What is collected grows to twice its size, and is copied once.
@@ -156,11 +211,18 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
             shared += median_histogram_bytes + collected;
     }
     const index tasks = plan.shared_block ? s.layers : plan.blocks;
-    choose_threads(problem, multiply_adds, tasks, shared, per_thread, plan);
+    plan.reads = problem.settings.kernel.traits().rows == Rows::as_given ? 2 : 3;  // means, panels; norms
+    if (problem.settings.kernel.is_given()) plan.reads = 1 + 0.5;
+    const index packed = plan.whole_tile ? 0 : panels, max_bytes = problem.settings.max_bytes;
+    if (max_bytes > 0 && shared + packed + per_thread > max_bytes && packed > 0 && rows > 1) {
+        plan_strips(problem, s, {multiply_adds, tasks, shared, per_thread, strip, waiting_row, rows}, plan);
+        return plan;
+    }
+    choose_threads(problem, multiply_adds, tasks, shared + packed, per_thread, plan);
     if (problem.settings.kernel.needs_median()) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
-        if (problem.settings.max_bytes > 0) room = std::min(room, problem.settings.max_bytes - plan.bytes);
+        if (max_bytes > 0) room = std::min(room, max_bytes - plan.bytes);
         plan.kept_layers =
             std::clamp<index>(static_cast<index>(static_cast<double>(room) / one), 0, s.layers);
         plan.bytes += static_cast<index>(static_cast<double>(plan.kept_layers) * one);
@@ -182,6 +244,7 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
         std::min(ceil_divide(wanted_tiles, plan.tiles), s.n / carry_interval), 1, wanted_tiles))));
     plan.blocks = plan.segments > 1 ? plan.tiles * plan.segments : std::min(plan.tiles, most_feature_blocks);
     plan.joint = true;
+    plan.reads = problem.settings.kernel.traits().rows == Rows::as_given ? 2 : 3;
 
     const double n = static_cast<double>(s.n);
     double multiply_adds = 0;
@@ -218,7 +281,7 @@ Plan make_plan(const Problem& problem, index panel_width) {
         return problem.settings.max_bytes == 0 || plan.bytes <= problem.settings.max_bytes;
     };
     const auto refuse = [&](const Plan& plan) -> Plan {
-        throw OverBudget("this needs " + std::to_string(plan.bytes) +
+        throw OverBudget("this needs at least " + std::to_string(plan.bytes) +
                          " bytes beside its inputs, but max_bytes is " +
                          std::to_string(problem.settings.max_bytes));
     };

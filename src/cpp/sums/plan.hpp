@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layers/layer_set.hpp"
+#include "layers/tiles.hpp"
 #include "sums/settings.hpp"
 
 namespace fastcka {
@@ -21,11 +22,15 @@ struct Plan {
     index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
     index segments;     // feature route: parts of the samples that are summed apart and added in order
     index blocks;       // of tiles, or tiles and segments: what sums are made of apart and added along a tree
+    index run;          // Gram route: tiles in a block, at most
     bool joint;         // products of all layers with all, although only pairs of two networks are wanted
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
     bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
     bool
         whole_tile;  // ... which covers all samples: the panels of a layer are forgotten once its tile is made
+    Held held;       // Gram route: rows and columns of tiles whose samples are packed at a time
+    index held_bytes;  // ... and what their panels take
+    double reads;      // of all values, about: how often each is read
     int threads;
     index panel_width;
     Precision precision;

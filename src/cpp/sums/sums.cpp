@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sums/sums.hpp"
 
+#include <utility>
+
 namespace fastcka {
 
 using Eigen::MatrixXd;
@@ -12,64 +14,60 @@ MatrixXd centred_diagonals(const Margins& k) {
     return (k.diagonal - 2 * means).rowwise() + grand;
 }
 
-namespace {
-
-MatrixXd without_means(const MatrixXd& values) {
-    return values.rowwise() - Eigen::RowVectorXd(values.colwise().mean());
+Terms::Terms(Margins margins) : diagonal(std::move(margins.diagonal)), row_sums(std::move(margins.row_sums)) {
+    full = row_sums + diagonal;
+    centred = (full.array() == 0).all();
+    spread = centred_diagonals({diagonal, row_sums});
+    totals = row_sums.colwise().sum();
+    full_totals = full.colwise().sum();
+    traces = spread.colwise().sum();
+    spread.rowwise() -= Eigen::RowVectorXd(spread.colwise().mean());
 }
 
-}  // namespace
-
-PairSums pair_sums(const MatrixXd& products, const Margins& k, const Margins& l) {
-    const MatrixXd k_full = k.row_sums + k.diagonal, l_full = l.row_sums + l.diagonal;
-    const auto totals = [](const MatrixXd& a, const MatrixXd& b) -> MatrixXd {
-        return a.colwise().sum().transpose() * b.colwise().sum();
+PairSums pair_sums(const MatrixXd& products, const Terms& terms, LayerRange rows, LayerRange columns,
+                   Spreads spreads) {
+    const auto product = [&](const MatrixXd& of) -> Eigen::ArrayXXd {
+        return (of.middleCols(rows.first, rows.count).transpose() *
+                of.middleCols(columns.first, columns.count))
+            .array();
     };
-    const MatrixXd k_centred = centred_diagonals(k), l_centred = centred_diagonals(l);
+    const auto outer = [&](const Eigen::RowVectorXd& of) -> Eigen::ArrayXXd {
+        return (of.segment(rows.first, rows.count).transpose() * of.segment(columns.first, columns.count))
+            .array();
+    };
+    const Eigen::ArrayXXd zero = Eigen::ArrayXXd::Zero(rows.count, columns.count);
+    const Eigen::ArrayXXd diagonals = product(terms.diagonal);
     return {
         .products = products.array(),
-        .diagonals = (k.diagonal.transpose() * l.diagonal).array(),
-        .rows = (k.row_sums.transpose() * l.row_sums).array(),
-        .totals = totals(k.row_sums, l.row_sums).array(),
-        .full_rows = (k_full.transpose() * l_full).array(),
-        .full_totals = totals(k_full, l_full).array(),
+        .diagonals = diagonals,
+        .rows = terms.centred ? diagonals : product(terms.row_sums),
+        .totals = outer(terms.totals),
+        .full_rows = terms.centred ? zero : product(terms.full),
+        .full_totals = terms.centred ? zero : outer(terms.full_totals),
         .magnitudes = products.array().abs(),
-        .spreads = (without_means(k_centred).transpose() * without_means(l_centred)).array(),
-        .traces = totals(k_centred, l_centred).array(),
+        .spreads = spreads == Spreads::made ? product(terms.spread) : zero,
+        .traces = outer(terms.traces),
     };
 }
 
-PairSums self_sums(const Eigen::VectorXd& products, const Margins& k) {
-    const MatrixXd full = k.row_sums + k.diagonal, centred = centred_diagonals(k);
+PairSums self_sums(const Eigen::VectorXd& products, const Terms& terms) {
     return {
         .products = products.array(),
-        .diagonals = k.diagonal.colwise().squaredNorm().transpose().array(),
-        .rows = k.row_sums.colwise().squaredNorm().transpose().array(),
-        .totals = k.row_sums.colwise().sum().transpose().array().square(),
-        .full_rows = full.colwise().squaredNorm().transpose().array(),
-        .full_totals = full.colwise().sum().transpose().array().square(),
+        .diagonals = terms.diagonal.colwise().squaredNorm().transpose().array(),
+        .rows = terms.row_sums.colwise().squaredNorm().transpose().array(),
+        .totals = terms.totals.transpose().array().square(),
+        .full_rows = terms.full.colwise().squaredNorm().transpose().array(),
+        .full_totals = terms.full_totals.transpose().array().square(),
         .magnitudes = products.array().abs(),
-        .spreads = without_means(centred).colwise().squaredNorm().transpose().array(),
-        .traces = centred.colwise().sum().transpose().array().square(),
+        .spreads = terms.spread.colwise().squaredNorm().transpose().array(),
+        .traces = terms.traces.transpose().array().square(),
     };
 }
-
-namespace {
 
 PairSums without_diagonal(PairSums full) {
     full.magnitudes += full.diagonals.abs();
     full.products -= full.diagonals;
     return full;
-}
-
-}  // namespace
-
-PairSums pair_sums_of_full(const MatrixXd& full_products, const Margins& k, const Margins& l) {
-    return without_diagonal(pair_sums(full_products, k, l));
-}
-
-PairSums self_sums_of_full(const Eigen::VectorXd& full_products, const Margins& k) {
-    return without_diagonal(self_sums(full_products, k));
 }
 
 }  // namespace fastcka

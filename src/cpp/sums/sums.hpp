@@ -37,11 +37,29 @@ struct Margins {
 // diag(H K H), samples x layers.
 Eigen::MatrixXd centred_diagonals(const Margins& k);
 
-// The sums of all layers of k with all layers of l, and of each layer of k with itself, given their `products`.
-PairSums pair_sums(const Eigen::MatrixXd& products, const Margins& k, const Margins& l);
-PairSums self_sums(const Eigen::VectorXd& products, const Margins& k);
+// What the sums of pairs are products of, made once for all pairs; a column per layer.
+struct Terms {
+    explicit Terms(Margins margins);
+
+    Eigen::MatrixXd diagonal, row_sums;              // as in Margins
+    Eigen::MatrixXd full;                            // sum_j K_ij
+    Eigen::MatrixXd spread;                          // diag(H K H) less its mean
+    Eigen::RowVectorXd totals, full_totals, traces;  // sums of `row_sums` and `full`; tr(H K H)
+    bool centred;                                    // `full` is zero
+};
+
+struct LayerRange {
+    index first, count;
+};
+
+// Which sums: those of the measure in question, RSA alone asks for `spreads`.
+enum class Spreads { skipped, made };
+
+// The sums of some layers with some others, and of each layer with itself, given their `products`.
+PairSums pair_sums(const Eigen::MatrixXd& products, const Terms& terms, LayerRange rows, LayerRange columns,
+                   Spreads spreads = Spreads::made);
+PairSums self_sums(const Eigen::VectorXd& products, const Terms& terms);
 // The same of products that include the diagonal, which is taken off: ||X'Y||^2 = <K, L>.
-PairSums pair_sums_of_full(const Eigen::MatrixXd& full_products, const Margins& k, const Margins& l);
-PairSums self_sums_of_full(const Eigen::VectorXd& full_products, const Margins& k);
+PairSums without_diagonal(PairSums full);
 
 }  // namespace fastcka

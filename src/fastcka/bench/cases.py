@@ -16,7 +16,7 @@ from .timing import Call, Case
 
 # Most that values may differ. A NumPy sum over an n x n matrix of float32 loses digits, ours does not.
 AGREEMENT = {"float32": 5e-3, "float64": 1e-9}
-# A form that does more than this many times the operations of the other one is left out.
+# A form with more than this many times the operations of the other one is skipped.
 HOPELESS = 1.5
 
 

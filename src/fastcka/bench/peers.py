@@ -55,7 +55,7 @@ def load() -> tuple[list[Peer], dict[str, str]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of other people's code
                 found += adapter()
-        except Exception as error:  # whatever goes wrong while other people's code is imported
+        except Exception as error:  # any error while other people's code is imported
             missing[name] = f"{type(error).__name__}: {error}"
     return found, missing
 
@@ -149,7 +149,7 @@ def _repsim() -> list[Peer]:
 
 
 def _thingsvision() -> list[Peer]:
-    # The package itself imports TensorFlow and more, to extract features; its CKA is a folder of its own.
+    # The package itself imports TensorFlow and more, to extract features; its CKA is a separate folder.
     name = "thingsvision_cka"
     package_spec = importlib.util.find_spec("thingsvision")
     if package_spec is None or not package_spec.submodule_search_locations:

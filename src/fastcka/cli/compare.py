@@ -41,11 +41,7 @@ def add_parser(commands: Commands) -> None:
         "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
     )
     inputs.add_estimator(parser)
-    parser.add_argument(
-        "--inference",
-        action="store_true",
-        help="standard errors and p-values, too: cells that are not above chance are marked",
-    )
+    inputs.add_inference(parser)
     parser.add_argument("--names", metavar="A,B", help="of the networks (default: from the files)")
     inputs.add_selection(parser)
     parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")

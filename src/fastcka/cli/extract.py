@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POOLS = ("flatten", "mean", "gap", "cls", "last", "tokens")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-_SAID = (ValueError, TypeError, OSError, MemoryError)  # errors that the command says in their own words
+_SAID = (ValueError, TypeError, OSError, MemoryError)  # errors printed without a prefix
 
 
 def add_parser(commands: Commands) -> None:
@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
         "extract",
         help="write the activations of a PyTorch model into a store",
         description="Run a PyTorch model over a data loader, and write the activations of its layers into a "
-        "store, which `fastcka compare` reads. A run that was cut short goes on when it is started again.",
+        "store, which `fastcka compare` reads. Run the same command again to resume an interrupted run.",
         epilog="MODEL and LOADER: package.module:function, found from the current directory or installed, "
         "called without arguments. Patterns of layers: names, globs, re:expression; quote them.",
     )
@@ -47,15 +47,40 @@ def add_parser(commands: Commands) -> None:
     extract.add_argument(
         "--pool", default="flatten", choices=POOLS, help="how activations become rows (default: flatten)"
     )
+    extract.add_argument(
+        "--axes",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=LETTERS",
+        help="what the axes of layers are, where that is not known: n (samples), c (channels), "
+        "p (positions), f (features), such as 'blocks.*=npf'",
+    )
+    extract.add_argument(
+        "--mask",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=ENTRY",
+        help="which entry of the batches is the mask of layers, 'none' for no mask",
+    )
+    extract.add_argument(
+        "--split",
+        nargs="+",
+        type=_entry,
+        metavar="PATTERN=HEADS",
+        help="split layers into so many heads, such as '*.out_proj:input=12'",
+    )
+    extract.add_argument(
+        "--max-tokens", type=int, metavar="N", help="with --pool tokens: at most N positions of each sample"
+    )
     extract.add_argument("--max-samples", type=int, metavar="N", help="stop after N samples")
-    extract.add_argument("--dtype", choices=DTYPES, help="of the arrays (default: as the layers give)")
+    extract.add_argument("--dtype", choices=DTYPES, help="dtype of the arrays (default: that of each layer)")
     extract.add_argument(
         "--ids",
         metavar="NAME",
         help="entry of the batches (dicts) that names the samples",
     )
     extract.add_argument(
-        "--max-bytes", type=_size, metavar="SIZE", help="most that the store may take: 800000, 500MB, 2GiB"
+        "--max-bytes", type=_size, metavar="SIZE", help="maximum size of the store: 800000, 500MB, 2GiB"
     )
     extract.add_argument(
         "--device", metavar="DEV", help="cpu, cuda, ...: move the model and its inputs there"
@@ -67,6 +92,20 @@ def _size(text: str) -> int:
         return as_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("max_bytes: ")) from error
+
+
+def _entry(text: str) -> tuple[str, str]:
+    pattern, equals, value = text.rpartition("=")
+    if not (pattern and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form PATTERN=VALUE")
+    return pattern, value
+
+
+def _heads(entries: list[tuple[str, str]]) -> dict[str, int]:
+    for pattern, heads in entries:
+        if not heads.isdecimal():
+            raise ValueError(f"--split {pattern}={heads}: the number of heads must be an integer")
+    return {pattern: int(heads) for pattern, heads in entries}
 
 
 def _extract(arguments: argparse.Namespace) -> None:
@@ -85,6 +124,10 @@ def _extract(arguments: argparse.Namespace) -> None:
                 loader,
                 arguments.layers,
                 pool=arguments.pool,
+                axes=dict(arguments.axes or ()),
+                mask={pattern: None if entry == "none" else entry for pattern, entry in arguments.mask or ()},
+                split=_heads(arguments.split or []),
+                max_tokens=arguments.max_tokens,
                 out=arguments.out,
                 max_samples=arguments.max_samples,
                 dtype=arguments.dtype,
@@ -92,13 +135,13 @@ def _extract(arguments: argparse.Namespace) -> None:
                 ids=arguments.ids,
                 max_bytes=arguments.max_bytes,
                 device=arguments.device,
-                # So that a run with another loader does not go on with this store.
+                # So that a run with another loader cannot resume this store.
                 provenance={"model": arguments.model, "loader": arguments.loader},
             )
     except (Exception, SystemExit) as error:
         if isinstance(error, _SAID) and not isinstance(error, BrokenPipeError):  # nothing was printed yet
             raise
-        # Whatever the code of a model or a loader raises.
+        # Any exception from the code of a model or a loader.
         raise ValueError(f"while the model ran: {_named(error)}") from error
     assert isinstance(store, Store)  # what `out` gives
     print("\n".join(_report(store)))
@@ -126,7 +169,7 @@ def _loader(arguments: argparse.Namespace) -> Any:
     try:
         check_loader(loader, "loader")
     except TypeError as error:
-        raise ValueError(f"what {arguments.loader} returned does not serve: {error}") from error
+        raise ValueError(f"what {arguments.loader} returned cannot be used: {error}") from error
     return loader
 
 
@@ -142,7 +185,7 @@ def _called(name: str) -> Any:
 def _function(name: str) -> Callable[[], Any]:
     module_name, _, function_name = name.partition(":")
     if not (module_name and function_name):
-        raise ValueError(f"{name!r} is no name of a function: write package.module:function")
+        raise ValueError(f"{name!r} is not a function name: write package.module:function")
     try:
         module = import_module(module_name)
     except (Exception, SystemExit) as error:
@@ -160,7 +203,7 @@ def _function(name: str) -> Callable[[], Any]:
         advice = f"; near matches: {', '.join(near)}" if near else ""
         raise ValueError(f"{name}: {module_name} has no function {function_name!r}{advice}")
     if not callable(function):
-        raise ValueError(f"{name} is no function but {type(function).__name__}")
+        raise ValueError(f"{name} is not a function but {type(function).__name__}")
     return function  # type: ignore[no-any-return]
 
 

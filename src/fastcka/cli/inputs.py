@@ -59,6 +59,15 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inference(parser: argparse.ArgumentParser) -> None:
+    """Add the option for standard errors and p-values."""
+    parser.add_argument(
+        "--inference",
+        action="store_true",
+        help="standard errors and p-values, too: cells that are not above chance are marked",
+    )
+
+
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose layers and samples; `networks` reads them."""
     parser.add_argument(
@@ -127,7 +136,7 @@ def warn_of_bias(networks: Iterable[Mapping[str, Any]], n_samples: int) -> None:
 
 
 def _layers(path: Path, patterns: Sequence[str] | None) -> Mapping[str, Any]:
-    """Open layers, those that match."""
+    """Open the layers that match."""
     layers = open_layers(path)
     if patterns is None:
         return layers
@@ -145,7 +154,7 @@ def kernel_of(arguments: argparse.Namespace) -> Kernel:
     given = {name: getattr(arguments, name) for name in _KERNEL_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - set(kernel.options()):
-        raise ValueError(f"--{name} is no option of the {arguments.kernel} kernel")
+        raise ValueError(f"--{name} is not an option of the {arguments.kernel} kernel")
     return type(kernel)(**given)
 
 
@@ -154,23 +163,21 @@ def model_names(paths: Sequence[Path], names: str | None) -> list[str]:
     if names is not None:
         given = names.split(",")
         if len(given) != len(paths) or not all(given):
-            raise ValueError(
-                f"--names: write {len(paths)} names with a comma between two of them, got {names!r}"
-            )
+            raise ValueError(f"--names: write {len(paths)} names separated by commas, got {names!r}")
         if len(paths) > 2 and len(set(given)) < len(given):
-            raise ValueError(f"--names: two of the models would have one name, got {names!r}")
+            raise ValueError(f"--names: two models would have the same name, got {names!r}")
         return given
     if len(paths) == 2 and paths[0] == paths[1]:
         return [path.stem for path in paths]
     stems = [path.stem for path in paths]
     for path in paths:
         if paths.count(path) > 1:
-            raise ValueError(f"{path} is given twice: each of more than two models must be another")
+            raise ValueError(f"{path} is given twice: more than two models must all be different")
     return [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
 
 
 def labels(layers: Mapping[str, Any], argument: str, path: Path) -> dict[str, str]:
-    """Map the words by which the library refers to each layer to those that name its file."""
+    """Map the library's name of each layer to the name of its file."""
     return {layer_label(argument, name): layer_label(str(path), name) for name in layers}
 
 

@@ -29,7 +29,7 @@ def check(arguments: argparse.Namespace, option: str, *suffixes: str) -> None:
     """
     for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
         if path is not None and path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory, but a file is to be written", str(path))
+            raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", str(path))
         if path is not None and not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
     if arguments.saved is not None and arguments.saved.suffix.lower() not in suffixes:

@@ -17,7 +17,7 @@ class Choice:
     """`most` of the samples, the same ones of every layer.
 
     They have the smallest hashes of the seed and their id, or the number of their row where there are no ids.
-    So stores that hold the same ids give the same samples, in whatever order, and fewer samples are among
+    So stores with the same ids yield the same samples in any order, and fewer samples are among
     more of the same seed.
     """
 

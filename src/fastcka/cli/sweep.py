@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _core
-from .._networks import Networks
+from .._networks import Networks, with_inference
 from .._settings import Settings
 from ..results import DegenerateWarning
 from ..sweep import Partial, Stage, Sweep
@@ -90,7 +90,8 @@ def add_parser(commands: Commands) -> None:
     result = parts.add_parser(
         "result",
         help="turn the products into the result",
-        description="Merge partials of the products and print the result. Layers are opened, not read.",
+        description="Merge partials of the products and print the result. Layers are opened and not read, but "
+        "for --inference, which takes a second pass in this process.",
     )
     result.set_defaults(run=_result)
     result.add_argument("a", metavar="A", type=Path, help="as in `fastcka sweep run`")
@@ -99,6 +100,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_options(result)
     inputs.add_estimator(result)
+    inputs.add_inference(result)
     result.add_argument("--names", metavar="A,B", help="of the networks (default: from the files)")
     outputs.add_options(result)
     result.add_argument(
@@ -167,6 +169,9 @@ class _Inputs(NamedTuple):
             labels |= inputs.labels(opened[path], argument, path)
         with _naming(labels):
             networks = Networks.read(opened[a], None if b is None else opened[b])
+            networks, settings = with_inference(
+                networks, settings, getattr(arguments, "inference", False), None
+            )
         return cls(opened, labels, drawn, networks, settings)
 
 

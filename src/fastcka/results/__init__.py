@@ -3,7 +3,7 @@
 
 labels.py       names of layers and networks that can be told apart in little room
 comparison.py   `Comparison`: values and settings, and what can be read from them
-provenance.py   where the values come from, in words
+provenance.py   where the values come from, as text
 table.py        the values as text, no wider than the terminal
 containers.py   pandas, xarray and CSV
 matrix.py       `CKAMatrix`: a `Comparison` that prints, draws, converts and saves itself

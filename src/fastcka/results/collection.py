@@ -153,7 +153,7 @@ class Collection:
             - "max": the highest value.
             - a function is given each `pair` as a CKAMatrix, in both orders, and returns a number.
 
-            The names leave layers that are nan out, and are nan where nothing is left.
+            The named summaries ignore layers that are nan, and are nan if all layers are.
 
         Returns
         -------

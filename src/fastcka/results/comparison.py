@@ -31,15 +31,26 @@ ARRAYS = {
     "unbiased": ("rows", "columns"),
     "stderr": ("rows", "columns"),
     "pvalues": ("rows", "columns"),
+    "zscores": ("rows", "columns"),
 }
 
 
 class DegenerateWarning(UserWarning):
-    """A representation for which CKA is not defined, and why; its values are nan, all others are unharmed."""
+    """A representation for which CKA is not defined, and why; only its values are nan."""
 
 
 class BestMatch(NamedTuple):
-    """The most similar column layer of one row layer; `column` is None where the whole row is nan."""
+    """The most similar column layer of one row layer.
+
+    Parameters
+    ----------
+    row : str
+        The row layer.
+    column : str or None
+        The column layer with the highest value; None where the whole row is nan.
+    value : float
+        That value; nan where the whole row is nan.
+    """
 
     row: str
     column: str | None
@@ -69,6 +80,7 @@ class Comparison:
     pvalues: NDArray[np.float64] | None = None
     pvalue_method: str | None = None
     n_groups: int | None = None
+    zscores: NDArray[np.float64] | None = None
 
     if TYPE_CHECKING:  # what it takes, where that is more than what it keeps
 
@@ -93,6 +105,7 @@ class Comparison:
             pvalues: ArrayLike | None = None,
             pvalue_method: str | None = None,
             n_groups: int | None = None,
+            zscores: ArrayLike | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -199,7 +212,7 @@ class Comparison:
         return dataclasses.replace(self, **part)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return the fields that hold numbers of pairs or layers, by name, those that are known."""
+        """Return the known fields that hold numbers of pairs or layers, by name."""
         return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
 
     def effective_dimension(self, side: Literal["rows", "columns"] = "rows") -> NDArray[np.float64]:

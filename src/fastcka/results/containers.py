@@ -41,7 +41,7 @@ def to_pandas(matrix: Comparison, tidy: bool) -> pandas.DataFrame:
             }
         )
         for name, array in _beside(matrix).items():
-            frame["pvalue" if name == "pvalues" else name] = array.ravel()
+            frame[{"pvalues": "pvalue", "zscores": "zscore"}.get(name, name)] = array.ravel()
     else:
         frame = pandas.DataFrame(
             matrix.values.copy(),

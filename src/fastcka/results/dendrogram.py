@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .summary import ModelSummary
 
-LINKAGES = ("average", "complete", "single", "weighted")  # those that take any dissimilarity
+LINKAGES = ("average", "complete", "single", "weighted")  # valid for any dissimilarity
 
 
 def dendrogram(summary: ModelSummary, angles: NDArray[np.float64], ax: object, linkage: str) -> Axes:

@@ -40,7 +40,7 @@ def plot_grid(
     Parameters
     ----------
     matrices : mapping of title to CKAMatrix, sequence, or sequence of sequences
-        The heat maps, row by row: as many as fit, or of a sequence of sequences each in a row of its own.
+        The heat maps, filled row by row; each inner sequence of a nested sequence is one row.
     vmin, vmax : float
         As for `CKAMatrix.plot`; ``"auto"`` looks at all matrices.
     cmap, annotate, fmt, highlight : optional

@@ -105,7 +105,7 @@ heatmap.drawValues = function (picture) {
   values.forEach((row, i) => row.forEach((value, j) => {
     if (value === null) return;
     const [x, y] = [this.x(j) + this.cell / 2, this.y(i) + this.cell / 2];
-    label(picture, x, y, withMinus(value.toFixed(2)), { fill: inkOn(color(value)) });
+    label(picture, x, y, withMinus(value.toFixed(2)) + (notAbove?.[i][j] ? "°" : ""), { fill: inkOn(color(value)) });
   }));
 };
 
@@ -192,6 +192,7 @@ heatmap.drawScale = function (picture) {
   if (flat.some((v) => v !== null && v < low - ROUNDING)) others.push([BELOW, `below ${withMinus(String(low))}`]);
   if (flat.some((v) => v > high + ROUNDING)) others.push([`rgb(${color(high)})`, `above ${withMinus(String(high))}`]);
   if (flat.includes(null)) others.push(["url(#hatch)", "undefined"]);
+  if (notAbove?.flat().includes(true)) others.push(["none", "° at chance"]);
   others.forEach(([fill, text], k) => {
     svg("rect", { x, y: bottom + 14 + 20 * k, width: 14, height: 12, fill }, picture);
     label(picture, x + 20, bottom + 20 + 20 * k, text, { "text-anchor": "start" });

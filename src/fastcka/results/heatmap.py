@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .comparison import Comparison
 
-BELOW = "#6ec6ff"  # below the scale: told apart from all of magma, whatever colours the eye can see
+BELOW = "#6ec6ff"  # below the scale: distinct from all of magma, also for colour-blind readers
 NEGATIVE = ("#a8e0ff", "#4db4ff")  # from the lowest value to zero, where the scale starts below zero
 ROUNDING = 1e-6  # a value this little outside the scale counts as on it
 MOST_WRITTEN_IN = 12  # layers on a side up to which the values are written into the cells
@@ -217,7 +217,7 @@ def _lowest(matrix: Comparison) -> float:
 
 
 def _colors(name: str, vmin: float, vmax: float) -> Colormap:
-    """Return the colour map; magma with a second part in blues where the scale goes on below zero."""
+    """Return the colour map; magma, extended in blues if the scale includes values below zero."""
     colors = matplotlib.colormaps[name]
     if name != "magma" or not vmin < -ROUNDING:
         return colors

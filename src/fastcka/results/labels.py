@@ -55,7 +55,7 @@ def _printable(names: Sequence[str]) -> list[str]:
 
 
 def _with_fewer_parts(paths: list[list[str]]) -> list[str]:
-    """Leave parts of the paths out, those that most names share first, until all labels are short.
+    """Drop parts of the paths, the most common ones first, until all labels are short.
 
     Parts are those of the tree of all paths, layer numbers apart: ``layer.#.attention.`` is one part of all
     layers. Parts with digits stay, as does the last of each path, and so do parts that tell branches of one

@@ -48,6 +48,15 @@ class CKAMatrix(Comparison):
         batches (see `StreamingCKA`), with its weights when they are not equal.
     chance : (La, Lb) float64 ndarray, optional
         The mean of each value when the samples of one side are permuted; None where it is not known.
+    unbiased, stderr : (La, Lb) float64 ndarray, optional
+        Unbiased CKA and its standard error, where the comparison was made with ``inference=True``.
+    pvalues, zscores : (La, Lb) float64 ndarray, optional
+        How often unrelated samples reach the unbiased value, and by how many standard deviations it exceeds
+        their mean; nan for a layer with itself. None with groups.
+    pvalue_method : {"moments", "chi2"}, optional
+        Where the p-values come from; see `cka_test`.
+    n_groups : int, optional
+        Groups of samples of the jackknife; None where it left out one sample at a time.
     provenance : mapping of str to what JSON can hold
         Where the values come from, as far as it is known: version, dtype of the arithmetic, widths of the
         layers, sigma of the kernels, pooling, sources, a digest of the sample ids.
@@ -130,7 +139,7 @@ class CKAMatrix(Comparison):
         vmin, vmax : float
             The ends of the colour scale: fixed, so that pictures can be compared. ``vmin="auto"`` starts it
             at the lowest value, rounded down to a multiple of 0.05. Values below `vmin` (an unbiased value
-            may be negative) have a colour of their own, shown at the end of the colour bar.
+            may be negative) have a separate colour, shown at the end of the colour bar.
         cmap : str
             Name of a matplotlib colour map. The default has blues below zero where `vmin` is negative.
         annotate : bool, optional
@@ -284,6 +293,16 @@ class CKAMatrix(Comparison):
         """Write one self-contained page: interactive heat map, curve, settings, warnings, values as CSV.
 
         The page needs no network and no other file. It is written atomically.
+
+        Parameters
+        ----------
+        path : path
+            Of the page, usually ``.html``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
         from . import page
 
@@ -299,6 +318,18 @@ class CKAMatrix(Comparison):
         tidy : bool
             Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
             the value under the name of the measure, such as ``cka``, and, where it is known, ``chance``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, fastcka
+        >>> matrix = fastcka.CKAMatrix(np.array([[0.5, 0.25]]), ("a",), ("b", "c"), "linear", "biased", 9)
+        >>> matrix.to_pandas(tidy=True)[["layer_a", "layer_b", "cka"]].to_dict("list")
+        {'layer_a': ['a', 'a'], 'layer_b': ['b', 'c'], 'cka': [0.5, 0.25]}
         """
         return containers.to_pandas(self, tidy)
 
@@ -308,6 +339,18 @@ class CKAMatrix(Comparison):
         The names of layers and networks are coordinates (``layer_a``, ``layer_b``, ``model_a``, ``model_b``),
         and so is `chance` where it is known. The settings are in ``attrs``, as strings and numbers that
         netCDF can hold; `provenance` is JSON there.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, fastcka
+        >>> matrix = fastcka.CKAMatrix(np.array([[0.5, 0.25]]), ("a",), ("b", "c"), "linear", "biased", 9)
+        >>> matrix.to_xarray().mean("layer_b").values.tolist()
+        [0.375]
         """
         return containers.to_xarray(self)
 
@@ -316,6 +359,16 @@ class CKAMatrix(Comparison):
 
         Lines that start with ``#`` come first, one for each setting, as JSON:
         ``pandas.read_csv(path, comment="#", index_col=0)`` skips them. Every float64 bit is kept.
+
+        Parameters
+        ----------
+        path : path
+            Of the table, usually ``.csv``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
         containers.to_csv(self, path)
 
@@ -324,10 +377,26 @@ class CKAMatrix(Comparison):
 
         Both formats keep every setting and every float64 bit (nan included) and hold no pickle.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.json``.
+
         Raises
         ------
         ValueError
             If `path` has another suffix.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import os, tempfile, numpy as np, fastcka
+        >>> matrix = fastcka.cka_matrix({"a": np.eye(5), "b": np.eye(5)[:, :3]})
+        >>> path = os.path.join(tempfile.mkdtemp(), "result.json")
+        >>> matrix.save(path)
+        >>> fastcka.CKAMatrix.load(path).equals(matrix)
+        True
         """
         from . import saved
 
@@ -335,10 +404,17 @@ class CKAMatrix(Comparison):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote.
+        """Read a result that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.json``.
 
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If `path` has another suffix than ``.npz`` or ``.json``, or the file is damaged, is not a
             saved CKAMatrix, or was written by a newer fastcka than this one can read.

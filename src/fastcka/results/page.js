@@ -5,7 +5,7 @@
 
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
-const { models, rows, columns, rowLabels, columnLabels, axisTitles, fields } = data;
+const { models, rows, columns, rowLabels, columnLabels, axisTitles, fields, notAbove } = data;
 const values = fields[0].values; // rows × columns, null where undefined
 const best = values.map((row) => row.indexOf(Math.max(...row.filter((v) => v !== null)))); // -1 where all are
 const partner = data.namesakes ?? best; // the column that the curve compares each row with

@@ -266,6 +266,7 @@ def _data(matrix: CKAMatrix) -> str:
         "namesakes": _namesakes(matrix),
         "fields": fields,
         "chance": None if matrix.beside is None else fields[1]["values"],
+        "notAbove": None if matrix.not_above_chance is None else matrix.not_above_chance.tolist(),
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The provenance of a `Comparison` in words, for print and page."""
+"""The provenance of a `Comparison` as text, for print and page."""
 
 from __future__ import annotations
 

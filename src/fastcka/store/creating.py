@@ -22,18 +22,18 @@ def create_store(
     provenance: Mapping[str, Any] | None = None,
     if_exists: Literal["error", "append", "replace"] = "error",
 ) -> StoreWriter:
-    """Start a store of activations, or go on with one; return what appends to it.
+    """Create a store of activations, or resume one, and return its writer.
 
     Parameters
     ----------
     path : str or path-like
-        A folder. It is made where there is none, but not the folders above it.
+        A folder. It is created if missing; its parent must exist.
     provenance : mapping of str to what JSON can hold, optional
-        Where the data come from: network, data set, pooling, versions. It is kept with the data. When a store
-        is gone on with, it must be what is kept there.
+        Where the data come from: network, data set, pooling, versions. It is stored with the data. When
+        resuming a store, it must equal the stored provenance.
     if_exists : {"error", "append", "replace"}, default "error"
-        What to do with a store that is there already. "append" cuts off a batch that was not finished, and
-        goes on after the last that was: from sample ``writer.n_samples``. "replace" empties it first.
+        What to do with an existing store. "append" discards an unfinished batch and resumes at sample
+        ``writer.n_samples``. "replace" empties the store first.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def create_store(
     try:
         _check_place(path, if_exists)  # again: another process may have made one since
         exists = is_manifest(path)
-        stored = Manifest.read(path).provenance if exists else {}  # whatever is damaged is left as it is
+        stored = Manifest.read(path).provenance if exists else {}  # damaged files are left unchanged
         if not exists or if_exists == "replace":
             Manifest(0, (), origin or {}).write(path)  # the writer removes the files that this does not name
         elif origin is not None:
@@ -106,21 +106,21 @@ def _check_place(path: Path, if_exists: str) -> None:
         if if_exists == "error":
             raise FileExistsError(
                 errno.EEXIST,
-                'is a store already: if_exists="append" goes on with it, "replace" starts anew',
+                'is a store already: use if_exists="append" to resume it, or "replace" to start over',
                 str(path),
             )
     elif path.exists() and not path.is_dir():
-        raise FileExistsError(errno.EEXIST, "is a file, but a folder is to be made", str(path))
+        raise FileExistsError(errno.EEXIST, "is a file; a store needs a folder", str(path))
     elif path.is_dir() and (foreign := _foreign(path)):
         raise FileExistsError(
             errno.EEXIST,
-            f"is a folder with other things in it, such as {min(foreign)!r}, and no store",
+            f"is a folder with other files, such as {min(foreign)!r}, and not a store",
             str(path),
         )
 
 
 def _foreign(path: Path) -> list[str]:
-    """Return what is in a folder, save what a writer that was killed before its first manifest left there."""
+    """Return the files of a folder, except those of a writer that was killed before its first manifest."""
     return [x.name for x in path.iterdir() if x.name != LOCK and not is_temporary(x.name)]
 
 
@@ -128,6 +128,6 @@ def _check_provenance(path: Path, stored: dict[str, Any], given: dict[str, Any])
     for key in [*stored, *given]:
         if (key in stored, stored.get(key)) != (key in given, given.get(key)):
             raise ValueError(
-                f"provenance is not that of {path}: {key!r} is {stored.get(key)!r} there and "
-                f"{given.get(key)!r} here; leave provenance out to go on regardless"
+                f"provenance differs from that of {path}: {key!r} is {stored.get(key)!r} there and "
+                f"{given.get(key)!r} here; omit provenance to resume anyway"
             )

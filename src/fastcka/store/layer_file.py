@@ -65,7 +65,7 @@ class LayerFile:
             file.write(self._header(0))
 
     def write(self, folder: Path, n_rows: int, batch: Array) -> None:
-        """Write `batch` behind the first `n_rows` rows, in place of whatever follows them, durably."""
+        """Write `batch` after the first `n_rows` rows, overwriting what follows, and flush it to disk."""
         data = np.ascontiguousarray(batch)  # little-endian, as is every machine that the core is built for
         with open(folder / self.file, "r+b") as file:
             file.seek(self._size(n_rows))
@@ -145,5 +145,5 @@ def _what_is(path: Path) -> str:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return f"another array, {array.dtype} of shape {array.shape}"
-    except Exception:  # whatever NumPy raises for a file that it cannot read
+    except Exception:  # any error of NumPy for a file that it cannot read
         return "no .npy file, or a damaged one"

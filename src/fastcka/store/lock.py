@@ -13,9 +13,9 @@ LOCK = ".lock"
 
 
 class FolderLock:
-    """A lock that the system frees when its process ends, however it ends; the empty-handed get an error.
+    """A lock released when the process exits, even if killed; other writers get BlockingIOError.
 
-    It is held by this object, not by the process: a second one in the same process is refused, too.
+    It belongs to this object, not to the process: a second writer in the same process is rejected too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,5 +58,5 @@ def _open(path: Path) -> int:
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file: remove it", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file: remove it", str(path))
     return descriptor

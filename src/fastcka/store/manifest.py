@@ -72,7 +72,7 @@ class Manifest:
 
     @classmethod
     def _from(cls, settings: dict[str, Any]) -> Manifest:
-        """Make sure of everything: a check sum that is right says nothing about who made the file."""
+        """Make sure of everything: a checksum that is right says nothing about who made the file."""
         layers = tuple(map(_layer, settings["layers"]))
         for what in ("name", "file"):
             if len({getattr(layer, what) for layer in layers}) < len(layers):
@@ -110,7 +110,7 @@ class Manifest:
         with open(folder / IDS, "rb") as file:
             text = file.read(self.ids_bytes)
         if hashlib.sha256(text).hexdigest() != self.ids_sha256:
-            raise ValueError(f"{folder / IDS} is damaged: its check sum is not that of the manifest")
+            raise ValueError(f"{folder / IDS} is damaged: its checksum is not that of the manifest")
         return text
 
     def read_ids(self, folder: Path) -> tuple[SampleId, ...] | None:

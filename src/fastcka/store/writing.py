@@ -47,7 +47,7 @@ class StoreWriter:
 
     @property
     def n_samples(self) -> int:
-        """Number of samples that are committed: where to go on after reopening."""
+        """Number of committed samples: the index at which to resume."""
         return self._manifest.n_samples
 
     @property
@@ -61,9 +61,9 @@ class StoreWriter:
         return dict(self._manifest.provenance)
 
     def append(self, layers: Layers, ids: Iterable[SampleId] | None = None) -> None:
-        """Append a batch of samples, to all layers at once. It is on the disk when this returns.
+        """Append a batch of samples to all layers. It is on disk when this returns.
 
-        NaN and infinity are stored as they are; the functions that compare will name them.
+        NaN and infinity are stored unchanged; the comparison will report them.
 
         Parameters
         ----------
@@ -77,10 +77,18 @@ class StoreWriter:
         Raises
         ------
         TypeError, ValueError
-            When the batch does not fit; the message names the layer, and nothing has been written.
+            If the batch does not match; the message names the layer, and nothing is written.
         OSError
-            When it could not be written (disk full). Nothing of the batch is kept then, and the writer can go
-            on; or else the message says so.
+            If the batch cannot be written (disk full). It is discarded, and the writer can continue, unless
+            the message says otherwise.
+
+        Examples
+        --------
+        >>> import os, tempfile, numpy as np, fastcka
+        >>> with fastcka.create_store(os.path.join(tempfile.mkdtemp(), "store")) as writer:
+        ...     writer.append({"fc": np.ones((2, 3))}, ids=["cat", "dog"])
+        ...     writer.n_samples
+        2
         """
         self._check_open()  # first: in a fork, a thread that is not there may have been writing
         names, arrays = as_layers(layers, "layers")
@@ -163,12 +171,12 @@ class StoreWriter:
         try:
             self._recover()
             kept = "kept" if self.n_samples > before else "not kept"
-            state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can go on"
+            state = f"the batch was {kept}, {self.n_samples} samples are committed; the writer can continue"
         except Exception as second:
             self._lock.release()
             state = (
                 f"{before} samples were committed before; the writer is closed ({second}), "
-                f'create_store with if_exists="append" goes on'
+                f'create_store with if_exists="append" resumes'
             )
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, f"{error.strerror}: {state}", str(self._path)) from error
@@ -211,20 +219,21 @@ def _check_batch(batch: dict[str, Array], files: tuple[LayerFile, ...]) -> int:
         return n
     known = {layer.name: layer for layer in files}
     if missing := [name for name in known if name not in batch]:
-        raise ValueError(f"layers lacks {missing[0]!r}, which all batches before had; it has {list(batch)}")
+        raise ValueError(f"layers lacks {missing[0]!r}, which earlier batches had; it has {list(batch)}")
     for name, array in batch.items():
         if name not in known:
-            raise ValueError(f"{layer_label('layers', name)} is new: the batches before had {list(known)}")
+            raise ValueError(f"{layer_label('layers', name)} is new: earlier batches had {list(known)}")
         layer, width = known[name], array.shape[1]
         if width != layer.n_features:
             raise ValueError(
-                f"{layer_label('layers', name)} has {width} features, but {layer.n_features} before"
+                f"{layer_label('layers', name)} has {width} features, "
+                f"but earlier batches had {layer.n_features}"
             )
         found, before = dtype_name(array.dtype), dtype_name(layer.dtype)
         if found != before:
             raise TypeError(
-                f"{layer_label('layers', name)} has dtype {found}, but {before} before: "
-                f"convert it, the store does not"
+                f"{layer_label('layers', name)} has dtype {found}, but earlier batches were {before}; "
+                f"convert it first"
             )
     return n
 

@@ -20,7 +20,7 @@ The way of a batch, module by module::
     _select     which layers were asked for, and the tensors in what a module returns
     _axes       what the axes of a layer are;  _masks  which positions count, and for whom
     _pool       activations become rows
-    _capture    the model runs with hooks;  _state  and is left as it was;  _rows  what one batch gave
+    _capture    the model runs with hooks;  _state  and is restored;  _rows  what one batch gave
     _extract    keeps the rows: _kept  in memory, _written  on disk
     _compare    two models, _models  any number of them: _runs  on the same samples, _collect  batch by batch,
                 _ways  to CKA by the core, _device  or on the device where the activations are

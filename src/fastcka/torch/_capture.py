@@ -359,7 +359,7 @@ class Capture:
         if record.which[1] != count:
             raise Unfit(f"it has {count} positions, other layers {record.which[1]}")
         if record.which[2] != which[2]:
-            raise Unfit("of its positions others count than of other layers")
+            raise Unfit("its unmasked positions differ from those of other layers")
         if record.positions is None:
             record.side = side
             record.positions = self.tokens.of(mask, count, record.inputs, record.start)
@@ -396,7 +396,7 @@ class Capture:
     # ------------------------------------------------------------------------------------- after a batch
 
     def _check(self, record: _Record) -> None:
-        """Refuse what cannot go on: a layer asked for by name that gives nothing, or one that changed."""
+        """Reject layers that make the run impossible: selected by name without output, or changed since."""
         for layer, reason in record.unfit.items():
             if self.names is None:
                 if any(pattern.exact for pattern in self._choosers(layer)):
@@ -430,7 +430,7 @@ class Capture:
         self.unfit = {k: reason for k, reason in record.unfit.items() if k not in record.constant}
         if not record.rows:
             reasons = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(self.skipped.items())[:5])
-            raise ValueError(f"{selection.argument}: no layer gives activations that can be used ({reasons})")
+            raise ValueError(f"{selection.argument}: no layer returns usable activations ({reasons})")
         self.names = tuple(record.rows)
         self.widths = {layer: rows.shape[1] for layer, rows in record.rows.items()}
         self.notes = {layer: why for layer, why in self.notes.items() if layer in self.widths}
@@ -558,7 +558,7 @@ def _check_dense(x: Tensor, letters: str, n: int) -> None:
     if x.is_complex():
         raise Unfit("its values are complex")
     if x.ndim == 0:
-        raise Unfit("it gives a single number, not one row for each sample")
+        raise Unfit("it returns a single number, not one row per sample")
     shape = tuple(x.shape)
     if "n" not in letters and shape[0] == n:
         raise Unfit(

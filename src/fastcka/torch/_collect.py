@@ -36,7 +36,7 @@ METHODS = ("auto", "exact", "minibatch")
 
 @dataclass(frozen=True)
 class Call:
-    """What the doors `compare` and `compare_models` were asked to do with the rows."""
+    """The options of `compare` and `compare_models` for the rows."""
 
     method: str
     kernel: Kernel

@@ -57,8 +57,8 @@ def compare(
 ) -> CKAMatrix:
     """Compare all layers of one model with all layers of another, in one pass over the data.
 
-    Each batch goes through both models, so a shuffled loader is no harm. Models and random states are left as
-    they were found (see :func:`extract`).
+    Each batch goes through both models, so the loader may be shuffled. The state of models and random number
+    generators is restored (see :func:`extract`).
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def compare(
     estimator : {"biased", "unbiased"}, optional
         None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
     max_bytes : int, optional
-        Most bytes for what is collected over the batches. None: half of the memory that is available.
+        Most bytes for what is collected over the batches. None: half of the available memory.
     max_samples : int, optional
         Stop after so many samples.
     device : optional

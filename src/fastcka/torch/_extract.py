@@ -87,8 +87,8 @@ def extract(
     """Run a model over a loader and return the activations of its layers, (n_samples, n_features) each.
 
     The model runs in evaluation mode and without gradients. Its mode, the random states and the modules
-    (hooks) are as before afterwards, also after an error or an interrupt. DataParallel,
-    DistributedDataParallel and torch.compile are looked through: the module itself runs. An autocast around
+    (hooks) are restored afterwards, even after an error or an interrupt. DataParallel,
+    DistributedDataParallel and torch.compile are unwrapped: the module itself runs. An autocast around
     the call applies.
 
     Parameters
@@ -128,37 +128,37 @@ def extract(
         With ``pool="tokens"``: at most so many positions of each sample, drawn by the number of the sample.
         Where batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
     out : path, optional
-        Write batch by batch into a store there, and return it opened. A run that was cut short continues
-        where it stopped when it is started again: samples on disk are read from the loader but do not run.
+        Write batch by batch into a store at this path, and return it opened. Repeat the call to resume an
+        interrupted run: samples on disk are read from the loader, but the model does not run on them.
     max_samples : int, optional
         Stop after so many samples.
     dtype : optional
-        "float16", "bfloat16", "float32" or "float64" for the arrays. None: as the layers give; bfloat16,
-        which NumPy lacks, as float32 in memory and as itself on disk.
+        "float16", "bfloat16", "float32" or "float64" for the arrays. None: the dtype of each layer; bfloat16,
+        which NumPy lacks, becomes float32 in memory and stays bfloat16 on disk.
     progress : bool or function, optional
         None: a bar on a terminal after two seconds. True: at once, below a line with the projected size. Or a
         function of (samples done, samples in all).
     ids : str, function or sequence, optional
         What names the samples: an entry of batches that are dicts, a function of a batch, or all ids.
     max_bytes : int, optional
-        Most bytes to keep in memory, or on disk. None: what is available, or no limit on disk.
+        Maximum number of bytes in memory, or on disk. None: the available memory, or no limit on disk.
     device : optional
         Where the inputs go. None: where the model's first parameter is.
     provenance : mapping, optional
-        What the store shall say of its origin, beside what is noted anyway. Values of JSON.
+        Further provenance of the store, beside what is recorded automatically. JSON values.
 
     Returns
     -------
     Extracted or Store
-        Layers in the order in which they ran. ``Extracted.skipped`` names what was chosen but left out, with
-        the reason: it did not run, returned no tensor, or did not fit.
+        Layers in the order in which they ran. ``Extracted.skipped`` lists selected layers that were skipped,
+        with the reason: the layer did not run, returned no tensor, or does not fit.
 
     Raises
     ------
     ValueError
-        When a name or pattern chooses nothing (with near matches), a layer chosen by its name gives nothing
-        usable, a layer changes its width, ids do not fit, the loader is shuffled and there are no `ids`, or
-        the store at `out` is of another run.
+        If a name or pattern matches nothing (with close matches), a layer selected by name yields no usable
+        tensor, a layer changes its width, ids do not match, the loader is shuffled and there are no `ids`, or
+        the store at `out` belongs to another run.
     TypeError
         When model, loader or batches are not of the kinds above.
     MemoryError
@@ -167,7 +167,7 @@ def extract(
     Warns
     -----
     UserWarning
-        When a layer has NaN or infinity, or is left out because its first dimension is not the batch or the
+        If a layer has NaN or infinity, or is skipped because its first dimension is not the batch or the
         pooling does not fit it.
 
     Examples

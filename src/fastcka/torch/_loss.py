@@ -26,7 +26,7 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
         is a function of the samples, and moves with the two (or four) samples that it is the distance of.
         ``RBF(sigma=...)`` is a constant.
     estimator : {"biased", "unbiased"}, default "biased"
-        As for :func:`fastcka.cka`. In small batches the biased one is high for whatever features.
+        As for :func:`fastcka.cka`. In small batches the biased estimator is high for any features.
 
     Returns
     -------
@@ -76,8 +76,17 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
 def cka_loss(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str = "biased") -> Tensor:
     """Return ``1 - cka(x, y)``, to be minimised: 0 when both are the same up to rotation and scale.
 
-    Parameters, result and errors are those of :func:`cka`. To drive representations apart, minimise
-    :func:`cka` itself.
+    To drive representations apart, minimise :func:`cka` itself.
+
+    Parameters
+    ----------
+    x, y, kernel, estimator
+        As for :func:`cka`.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As for :func:`cka`.
 
     Examples
     --------

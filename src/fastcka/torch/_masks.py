@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which positions count: the masks among the inputs, and which of them is for which layer.
+"""Which positions count: the padding masks among the inputs, and the mask of each layer.
 
 A mask belongs to an input of the model: ``decoder_attention_mask`` to those called ``decoder_...``,
 ``attention_mask`` to the others that have as many positions. A layer has the mask of the input from which its

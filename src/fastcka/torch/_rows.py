@@ -21,9 +21,9 @@ from ._inputs import SampleId
 class Rows:
     """(n, p) by layer; a row is a sample or, where `positions` is given, a position of one.
 
-    `positions` is (n_samples, positions) bool, true for those that became rows, sample by sample; `side` says
-    whether they are those of the encoder or of the decoder. `borrowed` layers are memory of the model, which
-    may write to it when it runs again.
+    `positions` is (n_samples, positions) bool, true for positions that became rows, sample by sample; `side`
+    says whether they are those of the encoder or of the decoder. `borrowed` layers are memory of the model,
+    which may write to it when it runs again.
     """
 
     layers: dict[str, Tensor]

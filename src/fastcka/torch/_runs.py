@@ -71,7 +71,7 @@ class Runs:
         for batch, inputs, stop in batches(self.loader, self.readers[0], self.n_samples, self.transforms[0]):
             batch_b = batch if others is None else next(others, _END)
             if batch_b is _END:
-                raise ValueError(f"loader_b ended after {done} samples, loader goes on")
+                raise ValueError(f"loader_b ended after {done} samples, but loader has more")
             calls = self._calls(batch, batch_b, inputs, done)
             if inputs.n_samples == 0:
                 continue
@@ -85,7 +85,7 @@ class Runs:
             done = stop
         finished = self.n_samples is None or done < self.n_samples
         if others is not None and finished and next(others, _END) is not _END:
-            raise ValueError(f"loader ended after {done} samples, loader_b goes on")
+            raise ValueError(f"loader ended after {done} samples, but loader_b has more")
 
     def _calls(self, batch: Any, batch_b: Any, first: Inputs, start: int) -> list[Inputs]:
         """Return the calls of all models, after a check that they are of the same samples."""

@@ -226,7 +226,7 @@ def read_split(heads: SplitLike, argument: str) -> Callable[[str], int]:
     given: Mapping[str, object] = heads or {}
     for text, count in given.items():
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{argument}: {count!r} for {text!r} is no number of heads")
+            raise ValueError(f"{argument}: {count!r} for {text!r} is not a number of heads")
     entries = [(p, count) for text, count in (heads or {}).items() for p in patterns(text, argument)]
 
     def of(layer: str) -> int:

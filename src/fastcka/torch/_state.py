@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Know a model again, and leave it and random numbers as they were found, whatever happens in between."""
+"""Recognise a model, and restore it and the random states whatever happens in between."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def uncompiled(model: Module) -> Iterator[None]:
             yield
     elif any(hasattr(m, COMPILED) or m._compiled_call_impl is not None for m in model.modules()):
         raise ValueError(
-            f"layers of a model with compiled parts are seen with PyTorch 2.6 or later, this is "
-            f"{torch.__version__}: give the model as it is before torch.compile"
+            f"layers of a model with compiled parts need PyTorch 2.6 or later, this is "
+            f"{torch.__version__}: pass the model before torch.compile"
         )
     else:
         yield
@@ -122,7 +122,7 @@ def fingerprint(model: Module) -> str:
                 "cpu", torch.complex128 if tensor.is_complex() else torch.float64
             )
             words = values.view(_WORDS[values.element_size()]) if len(values) else values
-            bits = int(words.sum(dtype=torch.int64))  # of integers: the same in whatever order
+            bits = int(words.sum(dtype=torch.int64))  # of integers: the same in any order
             about = f"{plain_name(name)} {tuple(tensor.shape)} {tensor.dtype} {some.tolist()} {bits}"
             digest.update(about.encode())
     return digest.hexdigest()

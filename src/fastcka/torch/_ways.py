@@ -92,7 +92,7 @@ class Stream:
             self.stream.update(*self._without_known(batch))
 
     def _without_known(self, batch: Sequence[Rows]) -> list[dict[str, Array]]:
-        """Return the layers with zeros for those that are not finite: they will be nan, the others not."""
+        """Return the layers, with zeros for layers that are not finite: only those will be nan."""
         return [
             {
                 layer: as_array(torch.zeros_like(X) if layer in bad.found else X, layer)
@@ -109,7 +109,7 @@ class Stream:
 class InWholeBatches:
     """Gives mini-batches on that are large enough.
 
-    One of fewer than 4 samples has no unbiased HSIC: it is joined with those that follow, until they are
+    One of fewer than 4 samples has no unbiased HSIC: it is merged with the next ones, until they are
     enough, and at the end with the batch before. A batch waits for the next one, unless it is known that such
     an end is not to come.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Activations written into a store, batch by batch, and gone on with after a run that was cut short."""
+"""Activations written into a store batch by batch, with resume after an interrupted run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Written:
     ) -> None:
         self.path, self.limit, self.capture, self.origin = Path(out), limit, capture, origin
         if _KEY in (provenance or {}):
-            raise ValueError(f"provenance: the entry {_KEY!r} is taken, by what extract notes itself")
+            raise ValueError(
+                f"provenance: the entry {_KEY!r} is reserved for the settings that extract records"
+            )
         self.noted = noted(capture.model, settings)
         self.provenance = dict(provenance or {})
         self.writer: StoreWriter | None = None
@@ -65,8 +67,8 @@ class Written:
                     )
         if store.n_samples and "<lambda>" in str(self.noted["pool"]):
             raise ValueError(
-                f"out: cannot go on with {self.path}: it was pooled by a lambda, which cannot be told from "
-                f"another; define the function by a name, and choose another place"
+                f"out: cannot resume {self.path}: it was pooled by a lambda, which cannot be compared with "
+                f"another; use a named function, and choose another place"
             )
         self.n_samples = store.n_samples
         if capture.pools.tokens:
@@ -77,8 +79,8 @@ class Written:
             self.samples = list(map(str, store.ids))
         if self.n_samples and names.source is None and (reason := unsure(loader)):
             raise ValueError(
-                f"out: cannot go on with {self.path}: the loader {reason}, and without ids= its samples "
-                f"cannot be told from those on disk"
+                f"out: cannot resume {self.path}: the loader {reason}, and without ids= its samples "
+                f"cannot be compared with those on disk"
             )
         if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
             has, here = ("no ids", "has") if self.samples is None else ("ids", "has none")
