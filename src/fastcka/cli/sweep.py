@@ -90,7 +90,7 @@ def add_parser(commands: Commands) -> None:
     result = parts.add_parser(
         "result",
         help="turn the products into the result",
-        description="Merge partials of the products and print the result. Layers are opened and not read, but "
+        description="Merge partials of the products and print the result. Layers are opened, not read, but "
         "for --inference, which takes a second pass in this process.",
     )
     result.set_defaults(run=_result)
