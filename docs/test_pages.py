@@ -68,7 +68,9 @@ def test_names_of_the_code_exist(page):
 
 @page
 def test_options_of_the_command_exist(page):
-    lines = re.findall(r"fastcka (compare|extract|show|demo|info|bench)\b([^`\n]*)", page.read_text())
+    lines = re.findall(
+        r"fastcka (compare|sweep \w+|extract|show|demo|info|bench)\b([^`\n]*)", page.read_text()
+    )
     lost = [
         (command, option)
         for command, rest in lines
@@ -159,7 +161,10 @@ def identifiers() -> set[str]:
 @cache
 def options_of(command: str) -> set[str]:
     shown = subprocess.run(
-        [sys.executable, "-m", "fastcka", command, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fastcka", *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(re.findall(r"--[a-z-]+", shown.stdout))
 

@@ -30,6 +30,7 @@ from .similarity import center, cka, cka_matrix, gram, hsic
 from .store import Store, open_store
 
 if TYPE_CHECKING:
+    from . import dask as dask
     from . import reference as reference
     from . import torch as torch
     from .calibration import CalibratedMax as CalibratedMax
@@ -100,6 +101,7 @@ _LATE = {
     "Sweep": "sweep",
     "create_store": "store.creating",
     "reference": "reference",
+    "dask": "dask",
     "torch": "torch",
 }
 

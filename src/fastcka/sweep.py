@@ -117,12 +117,12 @@ class Partial:
         return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the partial to an ``.npz`` file, atomically; no pickle is in it.
+        """Write the partial to a file in the format of ``.npz``, atomically; no pickle is in it.
 
         Raises
         ------
         ValueError
-            If the file name does not end in .npz.
+            If the file name does not end in .npz or .partial.
         OSError
             If the file cannot be written; an old one is left as it was.
         """
@@ -360,7 +360,6 @@ class Sweep:
         plan = _core.plan(self.n_samples, *self._networks.widths, self._chosen.core(self._networks.all))
         return {
             "stage": stage,
-            "blocks": blocks,
             "n_samples": self.n_samples,
             "names": [list(names) for names in self._networks.names],
             "widths": [X.shape[1] for X in self._networks.all],
@@ -368,6 +367,7 @@ class Sweep:
             "dtype": "float64" if plan.double_precision else "float32",
             "groups": self._groups,
             "simd_level": plan.simd_level,
+            "blocks": blocks,  # follows from all of these, which say better what differs
         }
 
     @cached_property
@@ -454,8 +454,8 @@ def contents(state: Mapping[str, Array]) -> list[bytes]:
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> None:
-    if not os.fspath(path).endswith(".npz"):
-        raise ValueError(f"path: expected a file name that ends in .npz, got {os.fspath(path)!r}")
+    if not os.fspath(path).endswith((".npz", ".partial")):
+        raise ValueError(f"path: expected a file name that ends in .npz or .partial, got {os.fspath(path)!r}")
 
 
 def _checked_stage(stage: object) -> Stage:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__, show_config
-from . import compare, extract, show
+from . import compare, extract, show, sweep
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_parser(commands)
     show.add_parser(commands)
     extract.add_parser(commands)
+    sweep.add_parser(commands)
 
     demo = commands.add_parser(
         "demo",

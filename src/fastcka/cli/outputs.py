@@ -1,26 +1,41 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The files that ``fastcka compare`` writes."""
+"""The files that the commands that compare write."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from .._files import atomic_write
 from ..results import CKAMatrix, CKAModels
+from . import inputs
 
 
-def check(arguments: argparse.Namespace) -> None:
-    """Refuse, before any work, outputs that could not be written after it."""
-    for path in (arguments.plot, arguments.csv, arguments.json, arguments.html):
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for files that people look at; the command adds its own for the file to save."""
+    parser.add_argument("--plot", type=Path, metavar="F", help="draw the heat map: F.png, F.pdf, F.svg, ...")
+    parser.add_argument("--csv", type=Path, metavar="F", help="write what is printed as a table")
+    parser.add_argument("--html", type=Path, metavar="F", help="write an interactive page that works offline")
+
+
+def check(arguments: argparse.Namespace, option: str, *suffixes: str) -> None:
+    """Refuse, before any work, outputs that could not be written after it.
+
+    `option` is what the command calls `arguments.saved`, whose name must end in one of `suffixes`.
+    """
+    for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
         if path is not None and path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", str(path))
         if path is not None and not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
-    if arguments.json is not None and arguments.json.suffix.lower() != ".json":
-        raise ValueError(f"--json: the file name must end in .json, got {arguments.json}")
+    if arguments.saved is not None and arguments.saved.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"{option}: the file name must end in {' or '.join(suffixes)}, got {arguments.saved}"
+        )
     if arguments.plot is not None:
         try:
             import matplotlib
@@ -44,10 +59,37 @@ def write(result: CKAMatrix | CKAModels, table: CKAMatrix, arguments: argparse.N
             figure.savefig(file, format=arguments.plot.suffix.lower().lstrip("."), dpi=200)
     if arguments.csv is not None:
         table.to_csv(arguments.csv)
-    if arguments.json is not None:
-        result.save(arguments.json)
+    if arguments.saved is not None:
+        result.save(arguments.saved)
     if arguments.html is not None:
         result.to_html(arguments.html)
-    for path in (arguments.plot, arguments.csv, arguments.json, arguments.html):
+    for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
         if path is not None:
             print(f"wrote {path}", file=sys.stderr)
+
+
+def report(
+    matrix: CKAMatrix,
+    networks: Iterable[Mapping[str, Any]],
+    labels: Mapping[str, str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Say what is doubtful, write the files, print the values; `labels` name the layers by their files."""
+    if matrix.estimator == "biased" and arguments.kernel != "precomputed":
+        inputs.warn_of_bias(networks, matrix.n_samples)
+    for text in matrix.warnings:
+        print(f"fastcka: warning: nan for {inputs.in_words(text, labels)}", file=sys.stderr)
+    write(matrix, matrix, arguments)  # first: whoever reads what is printed may close it at any time
+    print(repr(matrix.values.item()) if matrix.values.size == 1 else matrix, flush=True)
+    if matrix.values.size == 1 and matrix.stderr is not None:
+        print(_one_pair(matrix), flush=True)
+
+
+def _one_pair(matrix: CKAMatrix) -> str:
+    """Say how sure the only value is."""
+    (low,), (high,) = (ends.ravel() for ends in matrix.confidence_interval())
+    value = (low + high) / 2
+    pvalue = (
+        "" if matrix.pvalues is None else f", p-value {matrix.pvalues.item():.3g} ({matrix.pvalue_method})"
+    )
+    return f"unbiased {value:.4f}, 95 % {low:.4f} to {high:.4f}{pvalue}"
