@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All linear pairs of many layers: the first call of a process, later calls, the peak, and the best NumPy form.
+"""All linear pairs of many layers: first and later calls of a process, the peak, and the best NumPy form.
 
 Every repeat of a case is a process of its own, because a first call happens once: it touches fresh memory.
 Later calls alternate with NumPy, which keeps all Gram matrices. The plain loop that a first call is measured

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What does it cost when the packed copies do not fit: half, a quarter, a sixteenth of the memory, values equal?
+"""What does less memory cost, a half, a quarter, a sixteenth of what the packed copies take, with equal bits?
 
 The inputs are a memory-mapped file in the cache of the disk. The opponent is fastcka itself without a limit.
 """

@@ -16,13 +16,20 @@ def test_plan_reads_well():
     plan = fastcka.plan(layers, n_threads=1)
     lines = str(plan).splitlines()
     assert lines[0] == "linear CKA of 3 pairs of layers, 3000 samples"
-    assert [line.split()[0] for line in lines[1:]] == ["route", "work", "memory", "threads", "arithmetic"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "route",
+        "work",
+        "memory",
+        "reads",
+        "threads",
+        "arithmetic",
+    ]
     assert lines[1] == f"  route       {plan.route} (tiles of features x features)"
     assert f"{plan.flops / 1e9:.3g} GFLOP" in lines[2]
     assert f"({plan.bytes} bytes)" in lines[3]
     assert lines[4] == "  reads       each input value about 2 times"
     assert lines[5] == "  threads     1"
-    assert f"float32, SIMD level {plan.simd_level}" in lines[5]
+    assert f"float32, SIMD level {plan.simd_level}" in lines[6]
     assert "samples x samples" in str(fastcka.plan(layers, kernel="rbf"))
     assert str(fastcka.plan(layers, kernel=fastcka.RBF(0.5))).startswith("RBF(bandwidth=0.5) CKA of 3 pairs")
 
