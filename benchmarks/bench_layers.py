@@ -27,7 +27,7 @@ MANY = (
     (1000, 512, 384),
     (2000, 256, 256),
 )
-PROCESSES = 3
+PROCESSES = 2
 LATER_CALLS = 2
 LEAST_SHARE = 70  # percent of the multiply-add peak, in later calls
 

@@ -215,7 +215,9 @@ def number(value: float | None) -> str:
 TABLES: dict[str, Callable[[Rows], str]] = {
     "linear": linear,
     "rbf": mixed,
-    "layers": ratio_table,
+    "layers": mixed,
+    "out_of_core": mixed,
+    "inference": mixed,
     "half": ratio_table,
     "threads": ratio_table,
     "roofline": quantity_table,
