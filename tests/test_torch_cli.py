@@ -259,7 +259,6 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
         ("--layers conv*", "layers: no layer fits 'conv*'"),
         ("--device nowhere", "--device nowhere: RuntimeError: "),
         ("--split 0=two", "--split 0=two: the number of heads must be an integer"),
-        ("--split 12", "'12' is not of the form PATTERN=VALUE"),
         ("--max-samples 0", "max_samples must be a positive integer, got 0"),
         ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
         (

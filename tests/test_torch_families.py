@@ -17,7 +17,7 @@ import fastcka  # noqa: E402
 
 POOLS = ("flatten", "mean", "cls", "last", "tokens")
 DOCS = Path(__file__).parents[1] / "docs" / "torch.md"
-REFUSED = {"would count padding": "an error", "no layer gives activations": "none"}
+REFUSED = {"would count padding": "an error", "no layer returns usable activations": "none"}
 FOUND: dict[tuple[str, str], str] = {}
 
 
