@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -38,6 +39,15 @@ A, B = layers((40, 7, 300), "float32"), layers((30, 200), "float32")
 def chunked(arrays):
     """Dask arrays in chunks of samples and of features."""
     return {name: da.from_array(X, chunks=(250, 64)) for name, X in arrays.items()}
+
+
+def test_the_module_is_reached_from_the_package():
+    """In a fresh process: here, the import above has put it there. It has a name in common with Dask itself."""
+    code = "import fastcka; print(fastcka.dask.cka_matrix.__module__, fastcka.torch.__name__)"
+    code = code if importlib.util.find_spec("torch") else code.replace(", fastcka.torch.__name__", "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "fastcka.dask"
+    assert done.stdout.split()[1:] in ([], ["fastcka.torch"])
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,8 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     module = import_module(f"{__name__}.{_LATE[name]}")
-    globals()[name] = found = getattr(module, name, module)
+    # A module may have imported another one of its own name, as fastcka.dask has.
+    globals()[name] = found = module if _LATE[name] == name else getattr(module, name)
     return found
 
 
