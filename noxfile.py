@@ -19,7 +19,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_venv = "yes"
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 BUILD = [*PYPROJECT["build-system"]["requires"], "cmake", "ninja"]
 PYTHONS = ["3.11", "3.12", "3.13"]

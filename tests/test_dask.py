@@ -42,7 +42,7 @@ def chunked(arrays):
 
 
 def test_the_module_is_reached_from_the_package():
-    """In a fresh process: here, the import above has put it there. It has a name in common with Dask itself."""
+    """In a fresh process: here, the import above has put it there. Dask itself has the same name."""
     code = "import fastcka; print(fastcka.dask.cka_matrix.__module__, fastcka.torch.__name__)"
     code = code if importlib.util.find_spec("torch") else code.replace(", fastcka.torch.__name__", "")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
