@@ -98,7 +98,7 @@ def linear(rows: Rows) -> str:
 def mixed(rows: Rows) -> str:
     """Ratios first, then quantities."""
     ratios, quantities = ([row for row in rows if ("unit" in row) is wanted] for wanted in (False, True))
-    return f"{ratio_table(ratios)}\n\n{quantity_table(quantities)}"
+    return "\n\n".join(table(of) for table, of in ((ratio_table, ratios), (quantity_table, quantities)) if of)
 
 
 def scaling(rows: Rows) -> str:
