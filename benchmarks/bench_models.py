@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How fast are two models compared over a loader, against packages that do this, and with how much memory?
 
-In each repeat the models also run alone, and that time is taken off everybody's. A ratio is of what is left.
+In each repeat the models also run alone, and that time is subtracted. A ratio compares the rest.
 The memory is the peak beyond that of the models alone, each measured in a process of its own (Linux).
 
 Stubs are models whose layers cost nothing: as wide as the convolutions of a ResNet-18, and as the layers of a

@@ -170,3 +170,23 @@ def test_arguments(rng):
         fastcka.CKAMatrix([[0.5]], ("a",), ("b",), "linear", "biased", 10, measure="rv")
     with pytest.raises(ValueError, match="estimator: rv2 has none"):
         fastcka.CKAMatrix([[0.5]], ("a",), ("b",), "linear", "biased", 10, measure="rv2")
+
+
+@pytest.mark.parametrize("two", [False, True], ids=["one network", "two networks"])
+@pytest.mark.parametrize("measure", ["cka", *MEASURES])
+def test_results_of_many_columns(rng, measure, two):
+    """The result is finished some columns at a time, by all threads."""
+    layers = [rng.normal(size=(30, 3)) for _ in range(200)]
+    a, b = (layers[:70], layers[70:]) if two else (layers, None)
+    got = fastcka.cka_matrix(a, b, measure=measure, n_threads=2)
+    pairs = {(0, 0), (3, 60), (60, 3), (5, 64), (64, 5), (69, 127), (2, 129), (66, 128), (63, 65)}
+    for i, j in pairs:
+        one = fastcka.cka_matrix([a[i]], [(b or a)[j]], measure=measure, n_threads=1)
+        np.testing.assert_allclose(got.values[i, j], one.values[0, 0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(got.chance[i, j], one.chance[0, 0], rtol=0, atol=1e-12)
+    assert np.isfinite(got.values).all()
+    if not two:
+        np.testing.assert_array_equal(got.values, got.values.T)
+    alone = fastcka.cka_matrix(a, b, measure=measure, n_threads=1)
+    np.testing.assert_array_equal(got.values, alone.values)
+    np.testing.assert_array_equal(got.chance, alone.chance)

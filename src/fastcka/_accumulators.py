@@ -148,7 +148,7 @@ def exact_state_size(
 ) -> int:
     """Return the bytes of the state of `Exact`, for the widths of one side or two.
 
-    With groups: of all of theirs, and of those that a result merges them into.
+    With groups: the states of all groups, and the temporary states that a result merges them into.
     """
     if (features := sum(map(sum, widths))) > 2**29:  # of which more than 2**60 bytes follow
         raise MemoryError(f"no machine holds the exact state of {features} features; {_INSTEAD}")

@@ -115,7 +115,7 @@ class Grouped:
         return merged
 
     def _all_but_one(self, states: Sequence[Any], rest: Any) -> Iterator[tuple[Any, Any]]:
-        """Yield each of the states with all others in one; `rest` are those that are not among them."""
+        """Yield each state with the merge of all others; `rest` is the merge of those outside `states`."""
         if len(states) == 1:
             yield states[0], rest
             return

@@ -353,8 +353,8 @@ class StreamingCKA:
         dtype : {"float32", "float64"}, default "float32"
             Type of the arithmetic. Sums are float64 in any case.
         n_groups : int, optional
-            Of a stream with ``inference=True`` (32 by default): one state for each group, and those that a
-            result merges them into, 6 for 32 groups. None: of a stream without.
+            For a stream with ``inference=True`` (default: 32): one state per group, and the temporary states
+            of a result, 6 for 32 groups. None: a stream without inference.
 
         Returns
         -------

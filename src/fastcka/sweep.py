@@ -35,7 +35,7 @@ __all__ = ["Partial", "Sweep"]
 
 Stage: TypeAlias = Literal["statistics", "products"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: row sums of all samples in each block
 STAGES: tuple[Stage, Stage] = ("statistics", "products")
 
 
@@ -294,11 +294,12 @@ class Sweep:
         chosen, networks = _checked_stage(stage), self._networks
         if chosen == "statistics":
             wanted = _consecutive(blocks, self.blocks(chosen))
+            settings = within_memory(networks.a, networks.b, self._chosen)
             with progress_report(progress, "Sweep") as report, naming(networks.a, networks.b, networks.label):
                 found = _core.statistics(
                     networks.a,
                     networks.b,
-                    self._chosen.core(self._networks.all),
+                    settings,
                     wanted.start,
                     wanted.stop,
                     report,

@@ -138,11 +138,12 @@ namespace {
 
 // run(sweep) with the team of a plan.
 template <class Run>
-void sweep(const Layers& layers, const Kernel& kernel, const Plan& plan, const Observer& observer,
+void sweep(const Layers& layers, const Settings& settings, const Plan& plan, const Observer& observer,
            Run&& run) {
+    if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // idle memory counts, too
     Team team(plan.threads, observer);
     const Engine engine{current_level(), team};
-    team.together([&] { run(Sweep{layers, kernel, plan, engine}); });
+    team.together([&] { run(Sweep{layers, settings.kernel, plan, engine}); });
 }
 
 Partial sum_blocks(const Sweep& sweep, index first, index last, const Statistics* known) {
@@ -157,9 +158,8 @@ Swept of_precision(const Layers& layers, const Settings& settings, const Statist
                    const Observer& observer) {
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
-    if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // what idles counts, too
     std::optional<Partial> all;
-    sweep(layers, settings.kernel, plan, observer,
+    sweep(layers, settings, plan, observer,
           [&](const Sweep& sweep) { all.emplace(sum_blocks(sweep, 0, plan.blocks, known)); });
     return {problem, plan, *std::move(all)};
 }
@@ -191,7 +191,7 @@ Statistics statistics(const Layers& layers, const Settings& settings, index firs
     const auto in_float64 = gram ? gram_statistics<double> : feature_statistics<double>;
     const auto in_float32 = gram ? gram_statistics<float> : feature_statistics<float>;
     Statistics statistics(layers.count());
-    sweep(layers, settings.kernel, plan, observer, [&](const Sweep& sweep) {
+    sweep(layers, settings, plan, observer, [&](const Sweep& sweep) {
         for (index layer = first; layer < last; ++layer) {
             auto& found = statistics.layers[static_cast<std::size_t>(layer)];
             try {
@@ -219,7 +219,7 @@ Partial partial(const Layers& layers, const Settings& settings, index first, ind
               "statistics of another number of features");
     }
     std::optional<Partial> sums;
-    sweep(layers, settings.kernel, plan, observer,
+    sweep(layers, settings, plan, observer,
           [&](const Sweep& sweep) { sums.emplace(sum_blocks(sweep, first, last, &statistics)); });
     return *std::move(sums);
 }
