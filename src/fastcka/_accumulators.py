@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -195,6 +196,8 @@ class Minibatch:
         state: dict[str, Array] | None = None,
     ) -> None:
         self._layout, self._kernel, self._weights, self._limits = layout, kernel, weights, limits
+        dtype = "float64" if layout.double_precision else "float32"
+        self._settings = Settings.checked(kernel, "unbiased", dtype, *limits)
         a, b = len(layout.names[0]), len(layout.names[-1])
         if state is None:
             state = {name: np.zeros((a, b)) for name in ("hsic", "null_variance")}
@@ -218,9 +221,10 @@ class Minibatch:
                 f'size, or use method="exact", for which batch sizes do not matter'
             )
         a, b = both(batch.sides)
-        dtype = "float64" if layout.double_precision else "float32"
-        settings = Settings.checked(self._kernel, "unbiased", dtype, *self._limits)
-        result = pairwise(a, b, layout.label, settings)
+        n_threads = resolve(self._limits.n_threads)  # may have been set to another number meanwhile
+        if n_threads != self._settings.n_threads:
+            self._settings = replace(self._settings, n_threads=n_threads)
+        result = pairwise(a, b, layout.label, self._settings)
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._common import Module
-from ._select import COMPILED, plain_name
+from .._common import Module
+from .selection import COMPILED, plain_name
 
 
 @contextmanager
