@@ -71,7 +71,9 @@ class Call:
         needs_float64((), dtype)  # checks it
         check_progress(progress)
         settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
-        limit = byte_limit(max_bytes) or available_bytes() // 2
+        limit = byte_limit(max_bytes)
+        if not limit and method != "minibatch":  # which keeps nothing
+            limit = available_bytes() // 2
         return cls(method, chosen, settings, limit, progress, what)
 
 

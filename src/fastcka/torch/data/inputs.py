@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..._arrays import _type_name
-from .._common import Module, Tensor, copied
+from .._common import Module, Tensor
 
 _SPECIAL = "special_tokens_mask"  # of tokenisers, with return_special_tokens_mask=True
 _NOT_INPUTS = ("ids", _SPECIAL)  # go to a model only where it asks for them
@@ -205,8 +205,6 @@ class Reader:
             value = torch.from_numpy(value)
         if isinstance(value, torch.Tensor):
             dtype = self.dtype if value.is_floating_point() and self.dtype else value.dtype
-            if self.device.type == "cpu" and _is_plain(value):
-                return copied(value.detach(), dtype)
             # From pinned memory without waiting.
             at_once = self.device.type == "cuda" and value.is_pinned()
             return value.detach().to(self.device, dtype, copy=True, non_blocking=at_once)
@@ -217,12 +215,6 @@ class Reader:
                 type(value)([self._moved(item) for item in value]) if type(value) in (tuple, list) else value
             )
         return value
-
-
-def _is_plain(value: Tensor) -> bool:
-    """Return whether it is all values of a piece of CPU memory, one after the other."""
-    dense = type(value) is torch.Tensor and value.layout == torch.strided
-    return dense and value.is_cpu and not (value.is_nested or value.is_quantized) and value.is_contiguous()
 
 
 def device_of(model: Module) -> Any:

@@ -139,7 +139,8 @@ class Maker:
             if pattern.matches(name) or pattern.matches(split(name)[0]):
                 axes = replace(axes, letters=letters, conflict="")
                 break
-        return replace(axes, letters=with_samples(axes.letters, tensor, batch.inputs.n_samples))
+        letters = with_samples(axes.letters, tensor, batch.inputs.n_samples)
+        return axes if letters == axes.letters else replace(axes, letters=letters)
 
     def make(self, batch: Batch, layer: Layer, x: Tensor) -> None:
         """Make rows of what a layer gave; the last call counts, and has its place among the others."""
