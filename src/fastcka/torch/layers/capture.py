@@ -167,7 +167,8 @@ class Capture:
         self.skipped |= batch.unfit
         self.unfit = {k: reason for k, reason in batch.unfit.items() if k not in batch.constant}
         if not batch.rows:
-            reasons = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(self.skipped.items())[:5])
+            why = {**batch.unfit, **self.skipped}  # what could not be used tells more than what did not run
+            reasons = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(why.items())[:5])
             raise ValueError(f"{selection.argument}: no layer returns usable activations ({reasons})")
         self.names = tuple(batch.rows)
         self.widths = {layer: rows.shape[1] for layer, rows in batch.rows.items()}

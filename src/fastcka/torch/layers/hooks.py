@@ -16,7 +16,7 @@ from .maker import Batch, Layer, Maker
 from .outputs import given, hidden_states, tensors
 from .pooling import base
 from .selection import HIDDEN, INPUT, ROOT, Selection, split
-from .state import config_of, uncompiled
+from .state import asking_for_hidden_states, config_of, uncompiled
 from .tracker import Tracker, following
 
 NO_TENSOR = "it returned no tensor"
@@ -47,6 +47,7 @@ class Watch:
         self._plain: dict[str, list[Layer]] = {}  # modules of which only the main output is wanted
         self._whole: dict[str, tuple[Layer, Any, torch.dtype]] = {}  # those whose memory becomes rows
         self._now: Seen | None = None  # while the model runs
+        self._asking = asking_for_hidden_states(model) if selection.asks_for_hidden_states else {}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -75,7 +76,7 @@ class Watch:
             seen.whole = {}
         try:
             with following(self.model, batch.tracker), uncompiled(self.model):
-                output = self.model(*inputs.args, **inputs.kwargs)
+                output = self.model(*inputs.args, **{**inputs.kwargs, **self._asking})
             self._see(seen, ROOT, output)
             self._see_hidden_states(seen, output)
         finally:

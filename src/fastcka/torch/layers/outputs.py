@@ -45,6 +45,8 @@ def hidden_states(output: Any) -> dict[str, Any]:
     for key, value in _entries(output).items():
         if key in _HIDDEN_KEYS:
             for k, tensor in enumerate(value if isinstance(value, tuple | list) else ()):
+                if not isinstance(tensor, torch.Tensor):
+                    continue  # a part that did not run
                 found[f"{_HIDDEN_KEYS[key]}layer.{k - 1}" if k else f"{_HIDDEN_KEYS[key]}embeddings"] = tensor
         else:  # the output of a part, such as text_model_output
             part = key.removesuffix("_output")
