@@ -297,10 +297,10 @@ def test_later_batches_that_are_not_as_the_first_are_seen():
         def forward(self, x):
             return self.layer(x)
 
-    def compared(*batches):
-        return fastcka.torch.compare(
-            Plain(), Plain(), batches, layers_a="layer", layers_b="layer", progress=False
-        )
+    def compared(*batches, method="exact"):
+        options = {"layers_a": "layer", "layers_b": "layer", "method": method, "progress": False}
+        options |= {"axes_a": {"layer": "npf"}, "axes_b": {"layer": "npf"}}
+        return fastcka.torch.compare(Plain(), Plain(), batches, **options)
 
     first, x = samples(8, 5, 4), samples(8, 5, 4, seed=2)
     both = torch.cat([first, x]).flatten(1)
