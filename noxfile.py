@@ -169,8 +169,8 @@ def build_core(session: nox.Session, preset: str, *, module: bool = False) -> No
 def core(session: nox.Session, preset: str) -> None:
     """The C++ tests: optimised, under the address and under the thread sanitizer.
 
-    Also: no SIMD level leaks into another. When optimised: each is what it claims, and the Python module exports
-    nothing but its entry point.
+    Also: no SIMD level leaks into another. When optimised: each is what it claims, and the Python module
+    exports nothing but its entry point.
     """
     if preset == "tsan" and not thread_sanitizer_works(session):
         session.skip("this compiler or kernel cannot run the thread sanitizer")

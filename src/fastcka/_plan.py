@@ -56,6 +56,14 @@ class Plan:
     inference : bool
         Whether standard errors and p-values are made, too: `flops` and `bytes` count the second pass.
     pvalue_method : {"moments", "chi2"} or None
+        Where the p-values come from; None: there are none.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> plan = fastcka.plan([np.broadcast_to(np.float32(0), (50_000, 4096))] * 12, kernel="rbf")
+    >>> plan.route, plan.n_pairs, plan.dtype, f"{plan.flops:.1e}"
+    ('gram', 78, 'float32', '1.2e+14')
     """
 
     route: str
