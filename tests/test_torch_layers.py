@@ -293,11 +293,6 @@ def test_one_changed_parameter_makes_another_model():
     assert extract(net, [samples(8, 40)]).provenance["extract"]["parameters"] != before
 
 
-def test_several_loaders_are_refused_with_advice():
-    with pytest.raises(TypeError, match="got dict with the entries clean, noisy: give several loaders one"):
-        fastcka.torch.compare(mlp(), mlp(), {"clean": [samples()], "noisy": [samples()]})
-
-
 def test_what_is_done_is_logged(caplog, capsys):
     with caplog.at_level(logging.INFO, "fastcka.torch"):
         extract(mlp(), labelled(samples()))

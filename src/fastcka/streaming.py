@@ -38,7 +38,7 @@ from ._arrays import (
     positive_integer,
     unknown,
 )
-from ._batches import ARGUMENTS, Layout, fitted, read_batch
+from ._batches import ARGUMENTS, Batch, Layout, fitted, read_batch
 from ._pairwise import Reasons, reason, warn
 from ._stream_groups import DEFAULT_GROUPS, Grouped, states_of
 from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
@@ -246,14 +246,23 @@ class StreamingCKA:
         with self._lock:
             if self._layout is not None:
                 batch = fitted(batch, self._layout)
-            accumulator = self._accumulator or self._new(batch.layout)
-            before = accumulator.n_samples
-            try:
-                accumulator.update(batch)
-            finally:  # also of a batch that Ctrl-C has cut
-                if accumulator.n_samples > before:
-                    self._layout, self._accumulator = batch.layout, accumulator
-                    self._n_batches += 1
+            self._add(batch)
+
+    def _append(self, sides: tuple[list[Array], ...]) -> None:
+        """Add arrays with the layers, widths and dtypes of earlier batches, which are not checked again."""
+        with self._lock:
+            assert self._layout is not None
+            self._add(Batch(self._layout, sides))
+
+    def _add(self, batch: Batch) -> None:
+        accumulator = self._accumulator or self._new(batch.layout)
+        before = accumulator.n_samples
+        try:
+            accumulator.update(batch)
+        finally:  # also of a batch that Ctrl-C has cut
+            if accumulator.n_samples > before:
+                self._layout, self._accumulator = batch.layout, accumulator
+                self._n_batches += 1
 
     def merge(self, other: StreamingCKA) -> None:
         """Add all that another stream has seen, of other samples; `other` stays as it is.

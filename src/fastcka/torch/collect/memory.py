@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _core
-from .._arrays import Array
-from .._machine import size_in_words
-from ..store import Store, open_store
-from ..store.creating import create_store
-from ._capture import Capture
-from ._common import as_array
-from ._inputs import SampleId
-from ._rows import Rows, copied
-from ._state import noted
+from ... import _core
+from ..._arrays import Array
+from ..._machine import size_in_words
+from ...store import Store, open_store
+from ...store.creating import create_store
+from .._common import as_array, copied
+from ..data.inputs import SampleId
+from ..layers.capture import Capture
+from ..layers.rows import Rows
+from ..layers.state import noted
 
 
 class Extracted(Mapping[str, Array]):
