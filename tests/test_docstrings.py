@@ -74,7 +74,7 @@ def section(doc, title):
 
 def named(text):
     """The names that the lines of a section begin with: "X, Y : array_like" has two."""
-    heads = re.findall(r"^(\w[\w, ]*)(?: : .*)?$", text or "", re.M)
+    heads = re.findall(r"^\*{0,2}(\w[\w, ]*)(?: : .*)?$", text or "", re.M)
     return {name for head in heads for name in head.split(", ")}
 
 

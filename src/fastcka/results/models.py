@@ -162,7 +162,7 @@ class CKAModels(Collection):
             Where to draw. Without it a figure of fitting size is made.
         how : {"best_match", "namesakes", "max"} or function
             As for `summary`.
-        options
+        **options
             As for `CKAMatrix.plot`.
 
         Returns
