@@ -224,7 +224,7 @@ def reason(status: str, kernel: Kernel) -> str:
     """Return why a layer with this status has no CKA; "" where it has one."""
     if not status:
         return ""
-    return kernel.constant if status == "constant" else REASONS[status]
+    return kernel._constant if status == "constant" else REASONS[status]
 
 
 def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:

@@ -147,6 +147,18 @@ class StreamingCKA:
     StreamingCKA(exact, linear, biased, n_samples=1000, n_batches=4)
     >>> round(stream.result().values.item(), 4), round(fastcka.cka(X, Y), 4)
     (0.3504, 0.3504)
+
+    A stream in two processes, one of which sends its sums as a file:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "second.npz")
+    >>> first, second = fastcka.StreamingCKA(), fastcka.StreamingCKA()
+    >>> first.update(X[:500], Y[:500])
+    >>> second.update(X[500:], Y[500:])
+    >>> second.save(path)
+    >>> first.merge(fastcka.StreamingCKA.load(path))
+    >>> first.n_samples, round(first.result().values.item(), 4)
+    (1000, 0.3504)
     """
 
     def __init__(
@@ -402,10 +414,17 @@ class StreamingCKA:
         All settings are kept but `n_threads` and `max_bytes`, which belong to the machine. While it runs, it
         takes the memory of the state once more, as `load` does. No pickle.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz``.
+
         Raises
         ------
         ValueError
             If `path` has another suffix.
+        OSError
+            If the file cannot be written; an old one is left as it was.
         """
         from . import _saved_stream  # not at the top: zipfile and hashlib take longer to import than fastcka
 
@@ -432,12 +451,15 @@ class StreamingCKA:
 
         Parameters
         ----------
-        path : str or path
+        path : path
+            Ends in ``.npz``.
         n_threads, max_bytes
             As for the class: of this machine, not of the one that saved.
 
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If `path` has another suffix than ``.npz``, or the file is damaged, is not a saved stream, or was
             written by a newer fastcka than this one can read.

@@ -36,6 +36,17 @@ class Extracted(Mapping[str, Array]):
         Rows of each array.
     provenance : dict
         Where the arrays come from: model, settings, versions, data, device, as a store has it.
+
+    Examples
+    --------
+    >>> import os, tempfile, torch, fastcka
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    >>> found = fastcka.torch.extract(model, torch.randn(20, 4).split(8), progress=False)
+    >>> list(found), found["0"].shape, found.n_samples, found.skipped
+    (['0', '1'], (20, 8), 20, {})
+    >>> store = found.save(os.path.join(tempfile.mkdtemp(), "activations"))
+    >>> store.n_samples
+    20
     """
 
     def __init__(
@@ -62,6 +73,15 @@ class Extracted(Mapping[str, Array]):
 
     def save(self, path: str | os.PathLike[str]) -> Store:
         """Write the layers into a new store, with ids and provenance, and return it opened.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of a folder that does not exist yet.
+
+        Returns
+        -------
+        Store
 
         Raises
         ------
