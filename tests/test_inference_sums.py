@@ -78,11 +78,12 @@ def test_partials_with_and_without_inference(rng):
             one | other
 
 
-def test_damaged_sums_of_single_samples_are_refused(rng, tmp_path):
+def test_damaged_sums_of_single_samples_are_refused(rng):
     sweep = fastcka.Sweep(layers_of(rng, "tiles", "float32"), inference=True)
     part = sweep.run(0)
-    state = part.state()
+    state = part._state()
     for name, values in (
+        ("row_strips", np.array([], dtype=np.int64)),
         ("row_strips", np.array([-1])),
         ("row_strips", np.array([10**9])),
         ("row_nodes", state["row_nodes"][:-1]),

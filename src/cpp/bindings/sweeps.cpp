@@ -208,7 +208,9 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
     levels.end(), numbers.end(), first.end(), products.end(), of_samples.end(), open.end();
     product_values.end(), sample_values.end(), open_values.end();
 
-    const index strips = vector_from<index>(state, "row_strips").at(0), entries = RowEntries(set).count();
+    Reader<index> row_strips(state, "row_strips");
+    const index strips = row_strips.one(), entries = RowEntries(set).count();
+    row_strips.end();
     check(0 <= strips && strips <= samples, "row_strips");
     for (index strip = 0; strip < strips; ++strip) partial.rows.emplace_back(strips);
     Reader<index> row_nodes(state, "row_nodes");
