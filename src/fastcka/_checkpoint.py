@@ -28,7 +28,7 @@ from ._settings import Settings
 from .kernels import without_median
 from .sweep import Partial, Stage, Sweep, contents, restored
 
-FORMAT_VERSION = 2  # as partials have
+FORMAT_VERSION = 3  # as partials have
 SECONDS = 30.0  # between two writes, where blocks are short
 
 Stages = dict[Stage, Partial]

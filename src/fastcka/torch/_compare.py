@@ -21,6 +21,7 @@ from .layers.capture import Capture
 from .layers.masks import MaskLike
 from .layers.pooling import PoolLike, SplitLike
 from .layers.selection import LayersLike
+from .layers.state import checkpoint
 from .layers.tracker import AxesLike
 
 
@@ -182,7 +183,7 @@ def compare(
         values=values,
         models=networks,
         warnings=(*degenerate, *said_of((a, b))),
-        provenance={**matrix.provenance, "torch": origin(calls, pools)},
+        provenance={**matrix.provenance, "torch": origin((a, b), calls, pools)},
     )
 
 
@@ -258,12 +259,13 @@ def said_of(captures: Sequence[Capture]) -> list[str]:
     return lost + [text for capture in captures for text in capture.doubtful()]
 
 
-def origin(calls: Calls, pools: Sequence[PoolLike]) -> dict[str, Any]:
+def origin(captures: Sequence[Capture], calls: Calls, pools: Sequence[PoolLike]) -> dict[str, Any]:
     """Return where the values come from, as JSON can hold it."""
     device = calls.readers[0].device
     loaders = [calls.loader] if calls.loader_b is None else [calls.loader, calls.loader_b]
     return {
         "versions": versions(),
+        "checkpoints": [checkpoint(capture.model) for capture in captures],
         "data": [described(loader) for loader in loaders],
         "device": str(device),
         "autocast": autocast_dtype(device),
@@ -277,8 +279,5 @@ def _names(names: object, model_a: Module, model_b: Module) -> tuple[str, str]:
         if not isinstance(names, tuple | list) or [type(name) for name in names] != [str, str]:
             raise TypeError(f"names must be two strings, one for each model, got {names!r}")
         return names[0], names[1]
-    a, b = (
-        getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
-        for model in (model_a, model_b)
-    )
+    a, b = (checkpoint(model) or type(model).__name__ for model in (model_a, model_b))
     return (a, b) if a != b else (f"{a} A", f"{b} B")

@@ -22,7 +22,7 @@ from .layers.masks import MaskLike
 from .layers.pooling import PoolLike, SplitLike
 from .layers.rows import NonFinite
 from .layers.selection import LayersLike
-from .layers.state import evaluating, observing
+from .layers.state import checkpoint, evaluating, observing
 from .layers.tracker import AxesLike
 
 
@@ -204,7 +204,12 @@ def extract(
         "split": split,
         "max_tokens": max_tokens,
     }
-    origin = {"versions": versions(), "data": described(loader), "device": str(reader.device)}
+    origin = {
+        "versions": versions(),
+        "data": described(loader),
+        "device": str(reader.device),
+        "checkpoint": checkpoint(capture.model),
+    }
     sink: Kept | Written
     if out is None:
         sink = Kept(byte_limit(max_bytes) or available_bytes(), settings, provenance, origin)

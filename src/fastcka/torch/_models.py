@@ -134,7 +134,7 @@ def compare_models(
         joint,
         values=values,
         warnings=(*degenerate, *said_of(captures)),
-        provenance={**joint.provenance, "torch": origin(calls, [pool])},
+        provenance={**joint.provenance, "torch": origin(captures, calls, [pool])},
     )
     return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
 

@@ -58,7 +58,12 @@ def features_last(of: Of, values: Any, options: Any, result: Any) -> Axes | None
     lead, last = given.letters[:-1], given.letters[-1]
     if last == "p" and set("cf") & set(lead):  # along the positions, as in a mixer
         return given
-    return replace(given, letters=lead.replace("?", "p") + ("c" if last == "c" else "f"))
+    return replace(given, letters=_positions(lead) + ("c" if last == "c" else "f"))
+
+
+def _positions(letters: str) -> str:
+    """Return the axes before the features: positions, where the samples are among them."""
+    return letters.replace("?", "p") if "n" in letters else letters
 
 
 def _norm(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
@@ -71,7 +76,7 @@ def _embedding(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
     given = next(_tagged(of, values[:1]), None)
     if given is None or len(given.letters) + 1 != result.ndim:
         return Axes("?" * (result.ndim - 1) + "f")
-    return replace(given, letters=given.letters.replace("?", "p") + "f")
+    return replace(given, letters=_positions(given.letters) + "f")
 
 
 def _channels_first(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
@@ -164,6 +169,14 @@ def _reduced(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
     return replace(given, letters="".join(c for k, c in enumerate(given.letters) if k not in gone))
 
 
+def _unbound(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
+    given = next(_tagged(of, values[:1]), None)
+    if given is None:
+        return None
+    gone = options.get("dim", values[1] if len(values) > 1 else 0) % len(given.letters)
+    return replace(given, letters=given.letters[:gone] + given.letters[gone + 1 :])
+
+
 def _indexed(of: Of, values: Any, options: Any, result: Any) -> Axes | None:
     given = next(_tagged(of, values[:1]), None)
     if given is None:
@@ -221,6 +234,7 @@ _RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "select"), _reduced),
     "getitem": _indexed,
+    "unbind": _unbound,
     **dict.fromkeys(("matmul", "bmm", "rmatmul"), _product),
     "scaled_dot_product_attention": _first,
 }

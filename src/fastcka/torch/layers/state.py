@@ -127,6 +127,11 @@ def noted(model: Module, settings: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
+def checkpoint(model: Module) -> str | None:
+    """Return what a model of Hugging Face was loaded from, where it says so."""
+    return str(getattr(getattr(model, "config", None), "name_or_path", "") or "") or None
+
+
 def fingerprint(model: Module) -> str:
     """Return a digest of names, shapes, some values and the sum of the bits of all parameters and buffers."""
     digest = hashlib.sha256()
