@@ -255,9 +255,9 @@ def mutations(session: nox.Session) -> None:
 @nox.session
 def sdist(session: nox.Session) -> None:
     """The source archive, with the Eigen headers in it, into dist/."""
-    session.install(*group("wheels"))
+    session.install(*BUILD, *group("wheels"))
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--sdist", "--outdir", "dist")
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", "dist")
 
 
 @nox.session(python=PYTHONS, requires=["sdist"])
