@@ -232,12 +232,12 @@ def valgrind(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Search for input that breaks the core: libFuzzer with sanitizers, guided by coverage; needs clang++.
 
-    One minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`.
+    Half a minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`.
     """
     build_core(session, "fuzz")
     corpus = ROOT / "build" / "corpus"
     corpus.mkdir(exist_ok=True)
-    limits = session.posargs or ["-max_total_time=60"]
+    limits = session.posargs or ["-max_total_time=30"]
     options = ("-max_len=4096", "-print_final_stats=1", "-timeout=60", "-rss_limit_mb=4096")
     session.run("build/fuzz/tests/cpp/fastcka_fuzz", *options, *limits, str(corpus), external=True)
 
@@ -255,9 +255,9 @@ def mutations(session: nox.Session) -> None:
 @nox.session
 def sdist(session: nox.Session) -> None:
     """The source archive, with the Eigen headers in it, into dist/."""
-    session.install(*group("wheels"))
+    session.install(*BUILD, *group("wheels"))
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--sdist", "--outdir", "dist")
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", "dist")
 
 
 @nox.session(python=PYTHONS, requires=["sdist"])

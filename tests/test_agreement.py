@@ -79,7 +79,7 @@ def edge(name, implementation):
     return next(vectors for vectors in count(8) if vectors == tiles * plan(vectors).tile + offset)
 
 
-EDGES = [f"{unit}{offset}" for unit in ("W", "1 tiles", "2 tiles", "3 tiles") for offset in ("-1", "", "+1")]
+EDGES = [f"{unit}{offset}" for unit in ("W", "1 tiles", "2 tiles") for offset in ("-1", "", "+1")]
 COORDINATES = [127, 128, 129]
 
 
