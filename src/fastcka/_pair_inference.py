@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from . import _core
 from . import _permutation_moments as moments_of
-from ._arrays import Array
 from ._budget import check_memory
 from ._groups import Wanted
 from ._settings import Settings
+from ._sources import Layer, row_bytes
 from ._tails import SMALLEST, chi2_sf, pearson3_sf
 from .kernels import Correlation, Cosine, Linear
 
@@ -29,7 +29,7 @@ class Work(NamedTuple):
     bytes: int
 
 
-def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, wanted: Wanted) -> Work:
+def work(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, wanted: Wanted) -> Work:
     """Return what the second pass costs: whole rows of each Gram matrix, products of rows, tr(Ku^3)."""
     arrays = [*a, *(b or ())]
     n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
@@ -44,6 +44,7 @@ def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, want
         None if b is None else [Y.shape[1] for Y in b],
         settings.core(arrays),
         permutations=by_moments,
+        row_bytes=row_bytes(arrays),
     )
     return Work(2 * multiply_adds, n_bytes)
 

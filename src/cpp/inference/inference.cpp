@@ -126,10 +126,11 @@ template <class T> class SecondPass {
         sums.traces_of_cubes = Eigen::VectorXd::Constant(count_, not_given);
         for (index l = 0; l < count_; ++l) {
             if (out.asked.layers[static_cast<std::size_t>(l)].status != Status::fine) continue;
-            layers_.at(l, [&](index, const MatrixView& view) {
-                sums.traces_of_cubes(l) = by_features(swept_.problem.settings.kernel, view.columns, n_)
-                                              ? trace_by_features(view, l, sums)
+            layers_.at(l, [&](index, const Source& source) {
+                sums.traces_of_cubes(l) = by_features(swept_.problem.settings.kernel, source.columns(), n_)
+                                              ? trace_by_features(source, l, sums)
                                               : trace_by_samples(l);
+                source.forget();
             });
         }
     }
@@ -149,12 +150,12 @@ template <class T> class SecondPass {
     // tr(Kc^3) = tr((X'X)^3). Off the diagonal, Ku = M = Kc + E with E = a 1' + 1 a' - c 1 1', a = k / (n - 2) and
     // c = sum k / ((n - 1) (n - 2)); Ku = M - D with D = diag(M). Since Kc 1 = 0,
     // tr(M^3) = tr(Kc^3) + 3 n a' Kc a + tr(E^3), and tr(Ku^3) = tr(M^3) - 3 sum d_i sum_j Ku_ij^2 - sum d_i^3.
-    double trace_by_features(const MatrixView& view, index layer, const PermutationSums& sums) {
+    double trace_by_features(const Source& source, index layer, const PermutationSums& sums) {
         const Kernel& kernel = swept_.problem.settings.kernel;
-        const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine_);
+        const std::optional<RowScaling> scaling = row_scaling(source, kernel.traits().rows, engine_);
         const RowScaling* const rows = scaling ? &*scaling : nullptr;
-        const Centring centring = centring_of(view, rows, engine_);
-        const double cube = trace_of_cube_of_features<T>(view, centring, rows, engine_);
+        const Centring centring = centring_of(source, rows, engine_);
+        const double cube = trace_of_cube_of_features<T>(source, centring, rows, engine_);
         const double n = static_cast<double>(n_);
         const Eigen::VectorXd k = sums.diagonals.col(layer), a = k / (n - 2);
         const double sum = a.sum(), c = k.sum() / ((n - 1) * (n - 2));
@@ -189,6 +190,7 @@ void second_pass(const Layers& layers, const Swept& swept, const Questions& ques
     Team team(swept.problem.settings.threads, observer);
     const Engine engine{current_level(), team};
     const Centred centred = centred_of(questions.estimator);
+    for (const Source& source : layers.sources) source.read_at_once(least_read_bytes(swept.problem));
     team.together([&] {
         if (questions.standard_errors || centred == Centred::hollow)
             SecondPass<T>(layers, swept, questions, centred, engine).run(out);
@@ -230,7 +232,7 @@ Inference infer(const Layers& layers, const Settings& settings, const Swept& swe
 template <class T>
 void u_centred(const MatrixView& view, const Settings& settings, const Observer& observer, T* out,
                double* diagonal) {
-    const Layers layers({view});
+    const Layers layers(std::vector<Source>{view});
     const Swept swept = sweep_all(layers, settings, observer);
     if (sizeof(T) == 4 && swept.plan.precision == Precision::float64) throw NeedsDouble{};
     const Margins margins = margins_of(swept.problem, swept.partial);
@@ -269,8 +271,11 @@ index inference_bytes(const Problem& problem, const Questions& questions) {
         most = std::max(most, of_cube);
     }
     const index pairs = problem.layers.rows() * problem.layers.columns();
+    for (index l = 0; l < layers; ++l)
+        if (problem.settings.kernel.is_given()) panels += n * problem.layers.row_bytes(l);
     const index strip = panels_of_rows * width * stride * element;
-    return panels + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 + (questions.permutations ? most : 0);
+    return panels + least_read_bytes(problem) + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 +
+           (questions.permutations ? most : 0);
 }
 
 }  // namespace fastcka

@@ -27,13 +27,18 @@ struct Plan {
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
     bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
     bool whole_tile;    // ... which covers all samples: a layer's panels are forgotten once its tile is made
-    Held held;          // Gram route: rows and columns of tiles whose samples are packed at a time
-    index held_bytes;   // ... and what their panels take
-    double reads;       // of all values, about: how often each is read
+    Held held;          // rows and columns of tiles whose samples, or features, are packed at a time
+    index held_bytes;   // Gram route: what their panels take
+    index held_samples;  // feature route: how many samples of them
+    index read_bytes;    // of a layer that is not in memory, at a time
+    double reads;        // of all values, about: how often each is read
     int threads;
     index panel_width;
     Precision precision;
 };
+
+// The least memory in which layers that are not in memory are read, one at a time.
+index least_read_bytes(const Problem& problem);
 
 // Throws OverBudget, with the numbers in its text, when no route fits into max_bytes.
 Plan make_plan(const Problem& problem, index panel_width);
