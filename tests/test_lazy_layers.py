@@ -78,12 +78,11 @@ def check_bits(a, b=None, **options):
 # ------------------------------------------------------------------------------------------- the same bits
 
 
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
-def test_every_kernel(rng, kernel, estimator):
-    layers = wide(rng, (420, 20_000), (420, 9000))
+def test_every_kernel(rng, kernel):
+    layers = wide(rng, (300, 20_000), (300, 2000))
     assert fastcka.plan(layers, kernel=kernel).route == "gram"
-    check_bits(layers[:1], layers[1:], kernel=kernel, estimator=estimator)
+    check_bits(layers[:1], layers[1:], kernel=kernel, estimator="unbiased")
 
 
 @pytest.mark.parametrize("kernel", ["linear", "cosine", "correlation"])
@@ -97,7 +96,9 @@ def test_the_feature_route(rng, kernel, dtype):
 @pytest.mark.parametrize("dtype", ["f8", "f2", "i8", "i2", "u1", "?", ">f4", "bfloat16"])
 def test_every_type(rng, dtype):
     chosen = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
-    layers = [(10 * X).astype(chosen) for X in wide(rng, (260, 30_000), (260, 100))]
+    layers = [
+        (X > 0 if dtype == "?" else 10 * X).astype(chosen) for X in wide(rng, (150, 30_000), (150, 100))
+    ]
     check_bits(layers, kernel=fastcka.RBF(sigma=1000.0))
 
 
@@ -117,7 +118,7 @@ def test_many_layers(rng, count, n, p, kernel):
 
 
 def test_massive_samples_are_computed_in_float64_all_the_same(rng):
-    layers = wide(rng, (420, 20_000), (420, 9000))
+    layers = wide(rng, (300, 20_000), (300, 2000))
     layers[0][17, 5] = 1e6
     matrix = check_bits(layers, estimator="unbiased")
     assert matrix.provenance["dtype"] == "float64"
@@ -204,9 +205,9 @@ print(plan.bytes, 1024 * (kilobytes("VmHWM") - before))
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="resident memory is read from /proc")
 @pytest.mark.parametrize("kind", ["chunked.h5", "compressed.npz", "group.zarr"])
 def test_peak_memory_stays_within_the_plan(rng, tmp_path, kind):
-    layers = {f"layer{i}": X for i, X in enumerate(wide(rng, *[(2500, 4000)] * 4))}  # 160 MB
+    layers = {f"layer{i}": X for i, X in enumerate(wide(rng, *[(2000, 3000)] * 3))}  # 72 MB
     FORMATS[kind](tmp_path / kind, layers)
-    shapes = [np.broadcast_to(np.float32(0), (2500, 4000))] * 4
+    shapes = [np.broadcast_to(np.float32(0), (2000, 3000))] * 3
     half = fastcka.plan(shapes, kernel="rbf", n_threads=2).bytes // 2
     for limit in (0, half):
         command = [sys.executable, "-c", PEAK, str(tmp_path / kind), "rbf", str(limit)]
@@ -251,14 +252,14 @@ FORMATS = {
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_formats_that_cannot_be_mapped(rng, tmp_path, kind):
-    layers = {"a": wide(rng, (420, 20_000))[0], "b": wide(rng, (420, 300))[0]}
+    layers = {"a": wide(rng, (300, 16_500))[0], "b": wide(rng, (300, 300))[0]}
     whole = fastcka.cka_matrix(layers, kernel="laplacian")
     FORMATS[kind](tmp_path / kind, layers)
     opened = open_layers(tmp_path / kind)
     assert isinstance(opened["a"], StoredLayer)
-    assert opened["a"].shape == (420, 20_000)
+    assert opened["a"].shape == (300, 16_500)
     assert opened["a"].dtype == np.float32
-    assert len(opened["a"]) == 420
+    assert len(opened["a"]) == 300
     assert "'a'" in repr(opened["a"])
     np.testing.assert_array_equal(opened["a"], layers["a"])
     np.testing.assert_array_equal(opened["a"][17:100], layers["a"][17:100])
@@ -294,7 +295,8 @@ def test_arrays_at_odd_addresses_are_copied_in_pieces(rng):
 
 
 def open_files():
-    return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2)
+    descriptors = map("/proc/self/fd/{}".format, os.listdir("/proc/self/fd"))
+    return [os.readlink(fd) for fd in descriptors if os.path.exists(fd)]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="open files are counted in /proc")
@@ -369,15 +371,15 @@ class Failing(Rows):
         (RuntimeError("no such chunk"), ValueError, "layer 'x' of layers_b cannot be read: no such chunk"),
         (OSError(5, "I/O error"), OSError, "layer 'x' of layers_b cannot be read: .*I/O error"),
         (MemoryError("too much"), MemoryError, "too much"),
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
     ],
 )
 def test_errors_while_reading(rng, failure, kind, words, after):
-    X, Y = wide(rng, (420, 20_000), (420, 20_000))
+    X, Y = wide(rng, (150, 30_000), (150, 30_000))
     limit = least_bytes([Rows(X)], [Rows(Y)])
     with pytest.raises(kind, match=words):
         fastcka.cka_matrix([X], {"x": Failing(Y, failure, after)}, max_bytes=limit)
-    assert fastcka.cka(Rows(X), Rows(X)) == 1  # nothing is left behind
+    assert fastcka.cka(Rows(X), Rows(Y)) == fastcka.cka(X, Y)  # nothing is left behind
 
 
 def test_rows_that_are_not_what_was_said(rng):

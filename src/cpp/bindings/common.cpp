@@ -92,8 +92,8 @@ std::vector<MatrixView> views_of(const Arrays& arrays) {
 }
 
 Layers layers_of(const Sources& a, const OptionalSources& b) {
-    if (!b) return Layers(sources_of(a));
-    return Layers(sources_of(a), sources_of(*b));
+    if (!b) return Layers::of(sources_of(a));
+    return Layers::of(sources_of(a), sources_of(*b));
 }
 
 LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b,

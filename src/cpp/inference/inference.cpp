@@ -232,7 +232,7 @@ Inference infer(const Layers& layers, const Settings& settings, const Swept& swe
 template <class T>
 void u_centred(const MatrixView& view, const Settings& settings, const Observer& observer, T* out,
                double* diagonal) {
-    const Layers layers(std::vector<Source>{view});
+    const Layers layers({view});
     const Swept swept = sweep_all(layers, settings, observer);
     if (sizeof(T) == 4 && swept.plan.precision == Precision::float64) throw NeedsDouble{};
     const Margins margins = margins_of(swept.problem, swept.partial);

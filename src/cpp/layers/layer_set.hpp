@@ -62,14 +62,18 @@ struct Layers {
     index split = 0;
 
     Layers() = default;
-    Layers(std::vector<Source> first, const std::optional<std::vector<Source>>& second = {})
-        : sources(std::move(first)), split(static_cast<index>(sources.size())) {
-        if (!second) return;
-        if (second->empty()) throw std::invalid_argument("a network without layers");
-        sources.insert(sources.end(), second->begin(), second->end());
-    }
+    // Of arrays.
     Layers(const std::vector<MatrixView>& first, const std::optional<std::vector<MatrixView>>& second = {})
-        : Layers(sources_of(first), second ? std::optional(sources_of(*second)) : std::nullopt) {}
+        : Layers(of(sources_of(first), second ? std::optional(sources_of(*second)) : std::nullopt)) {}
+    static Layers of(std::vector<Source> first, const std::optional<std::vector<Source>>& second = {}) {
+        Layers layers;
+        layers.split = static_cast<index>(first.size());
+        layers.sources = std::move(first);
+        if (!second) return layers;
+        if (second->empty()) throw std::invalid_argument("a network without layers");
+        layers.sources.insert(layers.sources.end(), second->begin(), second->end());
+        return layers;
+    }
 
     index count() const { return static_cast<index>(sources.size()); }
     index samples() const { return sources.front().rows(); }
