@@ -344,7 +344,9 @@ def test_numbered_layers_of_several_networks_are_not_joined(tmp_path):
 def test_shards_keep_bfloat16(tmp_path):
     X = np.arange(12, dtype=np.uint16).reshape(6, 2).view("V2")
     shards(tmp_path / "layer", X, range(2))
-    np.testing.assert_array_equal(np.asarray(open_layers(tmp_path)["layer"]).view(np.uint16), X.view(np.uint16))
+    np.testing.assert_array_equal(
+        np.asarray(open_layers(tmp_path)["layer"]).view(np.uint16), X.view(np.uint16)
+    )
 
 
 def test_shards_that_do_not_make_one_layer_are_refused(tmp_path):

@@ -28,7 +28,7 @@ from ._provenance import digest as digest_of_ids
 from ._settings import Settings
 from .sweep import Sweep
 
-FORMAT_VERSION = 2  # as partials have
+FORMAT_VERSION = 3  # as partials have
 SECONDS = 30.0  # between two writes, where blocks are short
 
 Stages = dict[Stage, Partial]

@@ -47,6 +47,7 @@ class Settings:
         max_bytes: int = 0,
         route: str = "auto",
         measure: str = "cka",
+        row_products: bool = False,  # sums of single samples, for inference, where one sweep can make them
     ) -> None: ...
 
 class Statistics:
@@ -112,6 +113,8 @@ class Pairwise(Alignment):
 class PlanInfo:
     @property
     def route(self) -> str: ...
+    @property
+    def row_products(self) -> bool: ...
     @property
     def double_precision(self) -> bool: ...
     @property
@@ -202,7 +205,9 @@ def inference_bytes(
     widths_b: Sequence[int] | None,
     settings: Settings,
     *,
+    unbiased: bool,
     permutations: bool,
+    groups: Sequence[int] = ...,
     row_bytes: Sequence[int] = ...,
 ) -> int: ...
 def u_centred(X: _Array, settings: Settings) -> tuple[_Array, NDArray[np.float64]]: ...

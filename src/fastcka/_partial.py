@@ -18,7 +18,7 @@ from ._headers import Refused, checked_settings, digest, new_header, refusing
 
 Stage: TypeAlias = Literal["statistics", "products"]
 
-FORMAT_VERSION = 2  # 1: row sums of all samples in each block
+FORMAT_VERSION = 3  # 1, 2: other arrays
 STAGES: tuple[Stage, Stage] = ("statistics", "products")
 
 

@@ -60,4 +60,5 @@ class Settings:
             max_bytes=max_bytes,
             route=route,
             measure=self.measure,
+            row_products=self.inference is not None and self.inference.groups is None,
         )

@@ -352,7 +352,8 @@ def cka_matrix(
         A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block if
         one takes longer. Repeat a killed call with the same arguments to resume from it; the result is the
         same bit for bit. A file of other layers, values or settings is rejected.
-        The second pass of ``inference=True`` is not in it: a call killed there begins that pass again.
+        A second pass of ``inference=True``, where there is one, is not in it: a call that is killed there
+        begins that pass again.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, if installed) after two seconds, if that is a terminal.
         True: at once, on any output. False: none. A function is called with (done, total) periodically.

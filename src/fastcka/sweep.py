@@ -46,8 +46,9 @@ class Sweep:
     layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
     inference, groups
-        As for :func:`cka_matrix`. The second pass is no stage: `result` makes it, in one process, which reads
-        all layers. Without groups, partials are those of a sweep without inference.
+        As for :func:`cka_matrix`. For linear kernels without groups, the products carry what standard errors
+        and p-values are made of. For others `result` makes a second pass, in one process, which reads all
+        layers; their partials are those of a sweep without inference, unless there are groups.
 
     Attributes
     ----------

@@ -107,13 +107,15 @@ void bind_inference(py::module_& m) {
     m.def(
         "inference_bytes",
         [](index n, std::vector<index> widths_a, const std::optional<std::vector<index>>& widths_b,
-           const Settings& settings, bool permutations, std::vector<index> row_bytes) {
+           const Settings& settings, bool unbiased, bool permutations, const std::vector<index>& groups,
+           std::vector<index> row_bytes) {
             const LayerSet set = layer_set(std::move(widths_a), widths_b, std::move(row_bytes));
             return inference_bytes(problem_of(n, set, settings),
-                                   {Estimator::unbiased, true, {}, permutations});
+                                   {estimator_of(unbiased), true, groups, permutations});
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"), py::kw_only(),
-        py::arg("permutations"), py::arg("row_bytes") = std::vector<index>{});
+        py::arg("unbiased"), py::arg("permutations"), py::arg("groups") = std::vector<index>{},
+        py::arg("row_bytes") = std::vector<index>{});
 
     m.def(
         "u_centred",

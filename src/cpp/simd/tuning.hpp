@@ -44,6 +44,10 @@ inline constexpr index pair_slab_bytes = 32 << 20;
 inline constexpr index pair_carry_interval = 1024;
 inline constexpr index pair_tasks = 32;
 
+// Sums of single samples, one for each pair, that are kept for inference (bytes). Beyond that, rows of Gram matrices are
+// formed once more, complete, so that a sum is used and forgotten.
+inline constexpr index row_products_bytes = 128 << 20;
+
 // Columns of the result that are finished at a time: of 2000 layers, what that takes stays in the cache of a core.
 inline constexpr index finished_columns = 64;
 

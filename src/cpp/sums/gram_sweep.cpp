@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "layers/bandwidth.hpp"
 #include "sums/pair_products.hpp"
+#include "sums/row_products.hpp"
 #include "sums/sweep.hpp"
 
 #include <cmath>
@@ -64,8 +65,8 @@ template <class T> class GramBlocks {
         : engine_(sweep.engine), plan_(sweep.plan), centred_(sweep.kernel.is_centred()),
           n_(sweep.layers.samples()), first_(first), last_(last), grid_(n_, plan_.tile),
           runs_(grid_, plan_.run), tile_values_(grid_.tile_values(engine_.operations<T>().panel_width)),
-          layers_(static_cast<std::size_t>(sweep.layers.count())), split_(sweep.layers.split),
-          workspaces_(static_cast<std::size_t>(engine_.team.threads())),
+          layers_(static_cast<std::size_t>(sweep.layers.count())), set_(sweep.layers.set()),
+          split_(sweep.layers.split), workspaces_(static_cast<std::size_t>(engine_.team.threads())),
           partial_(plan_.blocks, n_, sweep.layers.count()) {
         if (plan_.shared_block) block_ = Buffer<T>(layers() * tile_values_);
         if (plan_.whole_tile)
@@ -82,6 +83,7 @@ template <class T> class GramBlocks {
     }
 
     Partial run() {
+        if (plan_.row_products) begin_rows();
         if (plan_.shared_block) pairs_.emplace(layer_block(), tile_values_, engine_);
         if (!plan_.whole_tile) engine_.team.expect(observed_tasks());
         walk(grid_.across(), plan_.held, [&](Span rows, Span columns) {
@@ -195,6 +197,12 @@ template <class T> class GramBlocks {
             engine_.team.for_each(layers(), add_layer);
         else
             engine_.team.for_each_observed(layers(), add_layer);
+        if (rows_) {
+            std::vector<const T*> tiles;
+            for (index l = 0; l < layers(); ++l) tiles.push_back(shared_tile(l));
+            add_rows(range, tiles.data(),
+                     [&](index panels, auto&& fill) { engine_.team.for_each(panels, fill); });
+        }
         pairs_->add(block_.data(), tile_values_, length);
         pairs_->finish(sums.products.data());
         partial_.sums.add(part.block, std::move(sums));
@@ -251,6 +259,10 @@ template <class T> class GramBlocks {
                              partial_.diagonals.col(l).data(), engine_, worker);
             if (!centred_) add_row_sums(range, l, workspace.pointers[at], workspace, sums);
         }
+        if (rows_)
+            add_rows(range, workspace.pointers.data(), [&](index panels, auto&& fill) {
+                for (index panel = 0; panel < panels; ++panel) fill(panel, worker);
+            });
         const index length = range.blocks(width) * width * width;
         const index all = layers(), a = split_;
         const T* const* tiles = workspace.pointers.data();
@@ -265,6 +277,38 @@ template <class T> class GramBlocks {
             for (index l = 0; l < all; ++l)
                 out[a * (all - a) + l] += operations.sum_of_squares(tiles[l], length);
         }
+    }
+
+    // The rows of K sum to zero, so that margins are known before the first tile.
+    void begin_rows() {
+        Margins margins{Eigen::MatrixXd(n_, layers()), {}};
+        std::vector<bool> degenerate;
+        for (index l = 0; l < layers(); ++l) {
+            const std::vector<double>& norms = layer(l).squared_norms();
+            margins.diagonal.col(l) = Eigen::Map<const Eigen::VectorXd>(norms.data(), n_);
+            degenerate.push_back(layer(l).note.status != Status::fine);
+        }
+        margins.row_sums = -margins.diagonal;
+        rows_.emplace(set_, margins, degenerate, plan_.tile, engine_.operations<T>());
+        row_scratch_.resize(workspaces_.size());
+        for (index strip = 0; strip < grid_.across(); ++strip) partial_.rows.emplace_back(grid_.across());
+    }
+
+    // Adds a tile of all layers to the sums of single samples. each(panels, fill) calls fill(panel, worker) for every panel.
+    template <class Each> void add_rows(const TileRange& range, const T* const* tiles, Each&& each) {
+        using Side = typename RowFold<T>::Side;
+        const auto add = [&](Side side, index samples, index strip, index other) {
+            RowProducts sums = rows_->zeros(samples);
+            each(rows_->panels(range, side), [&](index panel, int worker) {
+                auto& mine = row_scratch_[static_cast<std::size_t>(worker)];
+                if (!mine) mine.emplace(rows_->scratch());
+                rows_->fill(range, side, panel, tiles, *mine, sums);
+            });
+            partial_.rows[static_cast<std::size_t>(strip)].add(other, std::move(sums));
+        };
+        const index row = range.first_row / plan_.tile, column = range.first_column / plan_.tile;
+        add(Side::rows, range.rows, row, column);
+        if (row != column) add(Side::columns, range.columns, column, row);
     }
 
     void add_row_sums(const TileRange& range, index l, const T* tile, Workspace<T>& workspace,
@@ -293,9 +337,12 @@ template <class T> class GramBlocks {
     TileRuns runs_;  // the blocks
     index tile_values_;
     std::vector<GramLayer<T>> layers_;
+    LayerSet set_;
     index split_;
     Buffer<T> block_;  // a tile of every layer, which the team shares; or empty
     std::optional<PairProducts<T>> pairs_;
+    std::optional<RowFold<T>> rows_;  // sums of single samples are wanted, too
+    std::vector<std::optional<typename RowFold<T>::Scratch>> row_scratch_;  // per thread
     std::mutex open_mutex_;
     std::map<index, BlockSums> open_;                        // blocks with tiles to come
     std::vector<std::unique_ptr<Workspace<T>>> workspaces_;  // per thread

@@ -7,6 +7,7 @@
 #include "sums/feature_strips.hpp"
 #include "sums/feature_tiles.hpp"
 #include "sums/pair_products.hpp"
+#include "sums/row_products.hpp"
 #include "sums/sum_tree.hpp"
 
 #include <algorithm>
@@ -224,6 +225,18 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         per_thread += side * side * s.element;
     } else {
         per_thread += s.layers * tile_values * s.element;
+    }
+    if (problem.settings.row_products && problem.settings.kernel.is_linear()) {
+        const LayerSet& set = problem.layers;
+        const index of_samples = row_products_size(set, s.n);
+        plan.row_products = of_samples <= row_products_bytes;
+        if (plan.row_products) {
+            // A strip waits in a node on each level of its tree, at most; a thread makes one while two merge.
+            shared += most_waiting(rows) * of_samples + s.sample_vectors_bytes();
+            per_thread += 3 * row_products_size(set, plan.tile) +
+                          (s.element == 4 ? RowFold<float>::scratch_bytes
+                                          : RowFold<double>::scratch_bytes)(set, plan.tile, s.width);
+        }
     }
     if (plan.whole_tile)
         per_thread += largest_panels + s.feature_vectors_bytes() + s.n * problem.layers.most_row_bytes();

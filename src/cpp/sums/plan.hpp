@@ -27,6 +27,7 @@ struct Plan {
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
     bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
     bool whole_tile;    // ... which covers all samples: a layer's panels are forgotten once its tile is made
+    bool row_products;  // Gram route: sums of single samples are made, too
     Held held;          // rows and columns of tiles whose samples, or features, are packed at a time
     index held_bytes;   // Gram route: what their panels take
     index held_samples;  // feature route: how many samples of them

@@ -77,6 +77,7 @@ def add_parser(commands: Commands) -> None:
         metavar="PART",
         help="the statistics, complete, for the products (default: they are computed again)",
     )
+    inputs.add_inference(run)
     _add_out(run)
 
     merge = parts.add_parser(
@@ -92,7 +93,8 @@ def add_parser(commands: Commands) -> None:
         "result",
         help="turn the products into the result",
         description="Merge partials of the products and print the result. Layers are opened, not read, but "
-        "for --inference, which takes a second pass in this process.",
+        "for --inference: p-values by moments read each layer once more, and unless `run` had the option "
+        "and the kernel is a linear one, this process makes a second pass.",
     )
     result.set_defaults(run=_result)
     result.add_argument("a", metavar="A", type=Path, help="as in `fastcka sweep run`")
