@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
@@ -39,6 +40,7 @@ class Source:
         self.shape = (int(layer.shape[0]), int(layer.shape[1]))
         self.dtype: np.dtype[Any] = layer.dtype.newbyteorder("=")
         self._rows: Callable[[int, int], Array] | None = None
+        self._state = _file_state(layer)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -56,6 +58,8 @@ class Source:
             if self._rows is None:
                 self._rows = self._open()
             part = np.asarray(self._rows(first, last))
+            if _file_state(self._layer) != self._state:  # HDF5 reads zeros beyond the end of a file
+                raise ValueError("its file has changed since the call began")
         except (Unreadable, MemoryError):
             raise
         except Exception as error:
@@ -96,6 +100,18 @@ class Source:
             return self.rows(0, len(self))[key]  # type: ignore[no-any-return]
         finally:
             self.close()
+
+
+def _file_state(layer: Any) -> tuple[int, int] | None:
+    """Return what changes with the file of a dataset of h5py that nobody here writes to."""
+    file = getattr(layer, "file", None)
+    if getattr(file, "mode", None) != "r":
+        return None
+    try:
+        state = os.stat(file.filename)  # type: ignore[union-attr]
+    except (AttributeError, OSError, TypeError, ValueError):  # in memory, or of another kind
+        return None
+    return state.st_size, state.st_mtime_ns
 
 
 # What the core reads: an array in place, or the rows of a source.
