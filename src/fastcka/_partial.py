@@ -31,6 +31,19 @@ class Partial:
     covered : tuple of range
         The blocks whose sums are in it, as ranges in order.
 
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(900, 1200))
+    >>> sweep = fastcka.Sweep([X, X[:, :8]])
+    >>> first, rest = (sweep.run(sweep.share(task, 2)) for task in (0, 1))
+    >>> first.stage, first.complete, first.missing == rest.covered
+    ('products', False, True)
+    >>> path = os.path.join(tempfile.mkdtemp(), "rest.partial")
+    >>> rest.save(path)
+    >>> (first | fastcka.Partial.load(path)).complete
+    True
+
     Notes
     -----
     Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
@@ -56,8 +69,8 @@ class Partial:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the sums."""
-        return hashlib.sha256(b"".join(contents(self.state()))).hexdigest()
+        """SHA-256 of the sums: equal where all bits are."""
+        return hashlib.sha256(b"".join(contents(self._state()))).hexdigest()
 
     @property
     def complete(self) -> bool:
@@ -91,18 +104,23 @@ class Partial:
         """What the partial is a part of, as JSON can hold it."""
         return dict(self._settings)
 
-    def state(self) -> dict[str, Array]:
+    def _state(self) -> dict[str, Array]:
         """Return the sums as plain arrays."""
         return self._sums.state()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (self._settings, self.state())
+        return restored, (self._settings, self._state())
 
     def __repr__(self) -> str:
         return f"Partial({self.stage}, {blocks_in_words(self.covered) or 'no blocks'} of {self.n_blocks})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the partial to a file in the format of ``.npz``, atomically; no pickle is in it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.partial``.
 
         Raises
         ------
@@ -112,7 +130,7 @@ class Partial:
             If the file cannot be written; an old one is left as it was.
         """
         _check_suffix(path)
-        state = self.state()
+        state = self._state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
         header["sha256"] = digest(header, contents(state))
         _archive.write(path, header, state)
@@ -121,8 +139,15 @@ class Partial:
     def load(path: str | os.PathLike[str]) -> Partial:
         """Return the partial that `save` wrote.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.partial``.
+
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If the file is damaged, is not a saved partial, or was written by a newer fastcka.
         """

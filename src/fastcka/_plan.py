@@ -59,6 +59,14 @@ class Plan:
         come out of the same sweep, unless there are groups, or so many samples and pairs that one value for
         each does not fit into 128 MB.
     pvalue_method : {"moments", "chi2"} or None
+        Where the p-values come from; None: there are none.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> plan = fastcka.plan([np.broadcast_to(np.float32(0), (50_000, 4096))] * 12, kernel="rbf")
+    >>> plan.route, plan.n_pairs, plan.dtype, f"{plan.flops:.1e}"
+    ('gram', 78, 'float32', '1.2e+14')
     """
 
     route: str

@@ -10,7 +10,7 @@ from . import _core
 from ._arrays import Canonical, Measure, byte_limit, check_measure, needs_float64
 from ._groups import Wanted
 from ._sources import Layer
-from .kernels import Kernel, resolve_kernel
+from .kernels import Kernel, core_kernel, resolve_kernel
 from .threads import resolve
 
 
@@ -53,7 +53,7 @@ class Settings:
     ) -> _core.Settings:
         """Return the settings of the core for these inputs."""
         return _core.Settings(
-            self.kernel.core(),
+            core_kernel(self.kernel),
             estimator=self.estimator or "biased",
             double_precision=needs_float64(arrays, self.dtype),
             n_threads=n_threads or self.n_threads,

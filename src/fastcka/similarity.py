@@ -40,7 +40,7 @@ from ._samples import check_same_samples
 from ._settings import Settings
 from ._sources import as_layer
 from ._values import check_gram, check_integers, check_square, non_finite, widened
-from .kernels import KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed, core_kernel, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
@@ -91,7 +91,7 @@ def gram(
             raise non_finite(x, row, column, "X")
         return K.astype(np.float64 if double_precision else np.float32, copy=False)
     try:
-        K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
+        K = _core.gram(x, core_kernel(chosen), double_precision=double_precision, n_threads=threads)
     except _core.NonFinite as error:
         raise in_words(error, [[x]], lambda side, layer: "X") from None
     except ValueError as error:  # of values so large that sums overflow

@@ -96,7 +96,7 @@ class Sweep:
         self._start(*with_inference(Networks.read(layers_a, layers_b), settings, inference, groups))
 
     @classmethod
-    def of(cls, networks: Networks, settings: Settings) -> Sweep:
+    def _of(cls, networks: Networks, settings: Settings) -> Sweep:
         """Return the sweep of layers that have been read already."""
         sweep = cls.__new__(cls)
         sweep._start(networks, settings)
@@ -122,6 +122,11 @@ class Sweep:
         given : Partial, optional
             The complete partial of the stage before, as for `run`: how the products are cut depends on the
             type of the arithmetic, and that on the statistics.
+
+        Raises
+        ------
+        ValueError
+            If `given` is not complete, or of another sweep.
         """
         if _checked_stage(stage) == "statistics":
             return range(len(self._networks.all))
@@ -130,10 +135,17 @@ class Sweep:
     def share(self, task: int, of: int, stage: Stage | None = None, *, given: Partial | None = None) -> range:
         """Return the blocks of task number `task` (from 0) out of `of`: ranges of nearly equal length.
 
+        Parameters
+        ----------
+        task, of : int
+            The number of the task, and how many there are.
+        stage, given
+            As for `blocks`.
+
         Raises
         ------
         ValueError
-            If there is no such task.
+            If there is no such task; as from `blocks`.
         """
         if not 0 <= task < of:
             raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
@@ -207,18 +219,23 @@ class Sweep:
     def result(self, partial: Partial) -> CKAMatrix:
         """Return the comparison from the sums of all blocks, with the bits of :func:`cka_matrix`.
 
+        Parameters
+        ----------
+        partial : Partial
+            All blocks of the products, merged.
+
         Raises
         ------
         ValueError
             If blocks are missing (the message says which), or the partial is of another sweep.
         """
-        return warned(*self._networks.matrix(self.pairs(partial), self._chosen))
+        return warned(*self._networks.matrix(self._pairs(partial), self._chosen))
 
-    def pairs(self, partial: Partial) -> Pairs:
+    def _pairs(self, partial: Partial) -> Pairs:
         """Do the work of `result` for callers that give the warning themselves."""
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
-        self.check(partial, "products")
+        self._check(partial, "products")
         if partial.missing:
             raise ValueError(f"{blocks_in_words(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
@@ -232,7 +249,7 @@ class Sweep:
                 core = call(networks.a, networks.b)
         return pairs_of(core, self._chosen, two=self._networks.b is not None)
 
-    def check(self, partial: Partial, stage: Stage) -> None:
+    def _check(self, partial: Partial, stage: Stage) -> None:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
         blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
         expected = self._identity(stage, blocks)
@@ -271,7 +288,7 @@ class Sweep:
             return self._statistics
         if given.stage != "statistics":
             raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
-        self.check(given, "statistics")
+        self._check(given, "statistics")
         if given.missing:
             raise ValueError(f"given: {blocks_in_words(given.missing)} of the {count} statistics are missing")
         return given
@@ -301,7 +318,6 @@ def _consecutive(blocks: object, all_blocks: range) -> range:
     if not isinstance(blocks, range) or blocks.step != 1:
         raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
     if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):
-        raise ValueError(
-            f"blocks must be within 0 to {all_blocks.stop - 1}, got {blocks_in_words((blocks,))}"
-        )
+        given = blocks_in_words((blocks,))
+        raise ValueError(f"blocks must be within 0 to {all_blocks.stop - 1}, got {given}")
     return blocks if blocks else range(0)

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace fastcka {
 
@@ -86,9 +87,33 @@ void RowFold<T>::unpack(index layer, const TileRange& range, Side side, index pa
     }
 }
 
+// The same from values that lie row by row, with no padding.
 template <class T>
-void RowFold<T>::fill(const TileRange& range, Side side, index panel, const T* const* tiles, Scratch& scratch,
-                      RowProducts& out) const {
+void RowFold<T>::gather(index layer, const TileRange& range, Side side, index panel, const T* values,
+                        T* strip) const {
+    const bool by_rows = side == Side::rows;
+    const index first = panel * width_, others = by_rows ? range.columns : range.rows;
+    const index last = std::min(first + width_, by_rows ? range.rows : range.columns);
+    const index own_first = by_rows ? range.first_row : range.first_column;
+    const index other_first = by_rows ? range.first_column : range.first_row;
+    const auto at = [&](index i, index j) {
+        if (!range.triangle) return by_rows ? values[i * range.columns + j] : values[j * range.columns + i];
+        if (i > j) std::swap(i, j);
+        return values[i * (2 * range.rows - i - 1) / 2 + j - i - 1];
+    };
+    const T* const term = terms_[static_cast<std::size_t>(layer)].row.data();
+    for (index i = first; i < last; ++i) {
+        T* const out = strip + (i - first) * stride_;
+        const T own_term = term[own_first + i];
+        for (index j = 0; j < others; ++j)
+            out[j] = range.triangle && i == j ? T(0) : at(i, j) - own_term - term[other_first + j];
+        std::fill(out + others, out + stride_, T(0));
+    }
+}
+
+template <class T>
+void RowFold<T>::fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
+                      Scratch& scratch, RowProducts& out) const {
     const bool by_rows = side == Side::rows;
     const index all = set_.count(), own = by_rows ? range.rows : range.columns;
     const index others = by_rows ? range.columns : range.rows;
@@ -100,7 +125,8 @@ void RowFold<T>::fill(const TileRange& range, Side side, index panel, const T* c
         if (degenerate_[static_cast<std::size_t>(l)])
             std::fill_n(strip, size, T(0));
         else
-            unpack(l, range, side, panel, tiles[l], strip);
+            (this->*(in_blocks ? &RowFold::unpack : &RowFold::gather))(l, range, side, panel, tiles[l],
+                                                                       strip);
     }
 
     std::vector<const T*> rows(static_cast<std::size_t>(all));

@@ -98,11 +98,13 @@ template <class T> class RowFold {
     }
     RowProducts zeros(index samples) const { return {Eigen::MatrixXd::Zero(entries_.count(), samples)}; }
     // The samples of one panel of the rows of a tile or of its columns, into their columns of `out`.
-    void fill(const TileRange& range, Side side, index panel, const T* const* tiles, Scratch& scratch,
-              RowProducts& out) const;
+    // `in_blocks`: tiles as they are formed; otherwise as copy_values leaves them.
+    void fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
+              Scratch& scratch, RowProducts& out) const;
 
   private:
     void unpack(index layer, const TileRange& range, Side side, index panel, const T* tile, T* strip) const;
+    void gather(index layer, const TileRange& range, Side side, index panel, const T* values, T* strip) const;
 
     const LayerSet& set_;
     RowEntries entries_;
