@@ -16,7 +16,7 @@ from ._arrays import check_samples
 from ._batches import both
 from ._budget import within_memory
 from ._groups import Wanted
-from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
+from ._pair_inference import PairInference, check_room, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
 from ._sources import Layer
@@ -161,7 +161,7 @@ def inferring(
 ) -> Callable[[Sequence[Layer], Sequence[Layer] | None], _core.Inference]:
     """Return the call of the core for all pairs and how sure they are; `sums`: of all blocks, if known."""
     wanted = cast(Wanted, settings.inference)
-    check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
+    check_room(work(a, b, settings, wanted).bytes, settings, wanted)
 
     def call(a: Sequence[Layer], b: Sequence[Layer] | None) -> _core.Inference:
         return _core.infer(
@@ -170,7 +170,7 @@ def inferring(
             chosen,
             unbiased=True,
             standard_errors=True,
-            permutations=has_moments(settings, wanted),
+            permutations=wanted.pvalue_method == "moments",
             groups=wanted.bounds,
             partial=sums,
             progress=progress,

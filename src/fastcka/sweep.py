@@ -20,6 +20,7 @@ import numpy as np
 from . import _core
 from ._arrays import ArrayLike, Estimator, Layers, unknown
 from ._budget import within_memory
+from ._groups import Inference
 from ._networks import Networks, warned, with_inference
 from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
 from ._partial import STAGES, Partial, Stage, blocks_in_words, check_same
@@ -89,7 +90,7 @@ class Sweep:
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
-        inference: bool = False,
+        inference: Inference = False,
         groups: ArrayLike | None = None,
     ) -> None:
         settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
