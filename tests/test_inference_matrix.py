@@ -100,6 +100,17 @@ def test_moments_on_request_are_those_of_all_permutations(rng, kernel):
         assert found.pvalues[i, j] == pytest.approx(np.clip(expected, 1 / 720, 1), rel=1e-11)
 
 
+def test_moments_on_request_of_many_models(rng):
+    layers = some_layers(rng, 40)
+    models = {"a": {k: layers[k] for k in ("x", "wide")}, "b": {k: layers[k] for k in ("y", "noise")}}
+    found = fastcka.cka_models(models, kernel="rbf", inference="moments").pair("a", "b")
+    assert found.pvalue_method == "moments"
+    for i, row in enumerate(found.rows):
+        for j, column in enumerate(found.columns):
+            test = fastcka.cka_test(models["a"][row], models["b"][column], kernel="rbf")
+            assert found.pvalues[i, j] == pytest.approx(test.pvalue, rel=1e-10)
+
+
 def test_either_method_with_a_linear_kernel(rng):
     layers = some_layers(rng, 80)
     moments, chi2 = (fastcka.cka_matrix(layers, inference=method) for method in ("moments", "chi2"))

@@ -74,6 +74,9 @@ def test_processes_of_a_job_array_give_the_bits_of_one_call(kernel, options):
     expected = fastcka.cka_matrix(A, B, kernel=kernel, inference=True)
     assert found.equals(expected.with_models("resnet", "vit"))
     assert found.stderr is not None
+    found_by_moments = matrix_of(*both, *parts, *options, "--pvalues", "moments")
+    expected = fastcka.cka_matrix(A, B, kernel=kernel, inference="moments")
+    assert found_by_moments.equals(expected.with_models("resnet", "vit"))
     sweep("run", *both, *options, "--inference", *given, "--share", "0/1", "--out", "all.partial")
     assert matrix_of(*both, "all.partial", *options, "--inference").equals(found)
     assert matrix_of(*both, "all.partial", *options).equals(

@@ -136,13 +136,13 @@ def with_inference(
     networks: Networks, settings: Settings, inference: Inference, groups: ArrayLike | None
 ) -> tuple[Networks, Settings]:
     """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
-    n = same_samples(networks.all, networks.label_of)
-    wanted = Wanted.of(inference, groups, settings.kernel, n)
+    wanted = Wanted.of(inference, groups, settings.kernel, networks.n_samples)
     if wanted is None:
         return networks, settings
     if settings.measure != "cka":
         raise ValueError(f"inference={inference!r} is for measure='cka', got measure={settings.measure!r}")
     if wanted.groups is not None:
+        same_samples(networks.all, networks.label_of)
         networks = networks.grouped(wanted.groups, settings.kernel)
     return networks, replace(settings, inference=wanted)
 
