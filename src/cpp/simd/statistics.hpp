@@ -56,7 +56,8 @@ struct FeatureSums {
 #pragma GCC unroll 8
             for (int i = 0; i < samples; ++i) {
                 float value;  // memcpy: arrays need not be aligned to their element
-                std::memcpy(&value, first + i * row_stride + j * static_cast<index>(sizeof value), sizeof value);
+                std::memcpy(&value, first + i * row_stride + j * static_cast<index>(sizeof value),
+                            sizeof value);
                 const double deviation = static_cast<double>(value) - origin[j];
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
