@@ -472,6 +472,20 @@ def test_inference(capsys):
     assert "p-values by moments" in run(capsys, "compare", "x.npy", "y.npy", "--inference", "--plan").out
 
 
+def test_pvalues_by_a_method(capsys):
+    """--pvalues says which, with or without --inference."""
+    rbf = ("--kernel", "rbf")
+    for options in (("--pvalues", "moments"), ("--pvalues", "moments", "--inference")):
+        run(capsys, "compare", "resnet.npz", "vit.npz", *rbf, *options, "--json", "r.json")
+        found = CKAMatrix.load("r.json")
+        assert found.pvalue_method == "moments"
+        expected = fastcka.cka_matrix(A, B, kernel="rbf", inference="moments")
+        assert found.equals(expected.with_models("resnet", "vit"))
+    plan = ("compare", "x.npy", "y.npy", *rbf, "--plan")
+    assert "p-values by chi2" in run(capsys, *plan, "--inference").out
+    assert "p-values by moments" in run(capsys, *plan, "--pvalues", "moments").out
+
+
 # A random choice of samples ---------------------------------------------------------------------------------
 
 

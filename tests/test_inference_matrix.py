@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from implementations import as_input, kernel_id, related
+from scipy import stats
 
 import fastcka
 
@@ -50,6 +53,76 @@ def test_every_pair_is_that_of_cka_test(rng, kernel, dtype, networks, n):
     if networks == 1:
         np.testing.assert_array_equal(matrix.stderr, matrix.stderr.T)
         np.testing.assert_array_equal(matrix.pvalues, matrix.pvalues.T)
+
+
+@pytest.mark.parametrize("kernel", [fastcka.RBF(0.7), fastcka.Polynomial(), "precomputed"], ids=kernel_id)
+@pytest.mark.parametrize(("dtype", "rel"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("n", [6, 130])
+@pytest.mark.parametrize("two", [False, True])
+def test_moments_on_request_are_those_of_cka_test(rng, kernel, dtype, rel, n, two):
+    """Of any kernel. In one process on one grid only rounding differs: log p to 1e-12 or 1e-5."""
+    layers = some_layers(rng, n, kernel, dtype)
+    a, b = ({k: layers[k] for k in "xy"}, {"noise": layers["noise"]}) if two else (layers, None)
+    matrix = fastcka.cka_matrix(a, b, kernel=kernel, inference="moments")
+    assert matrix.pvalue_method == "moments"
+    by_chi2 = fastcka.cka_matrix(a, b, kernel=kernel, inference=True)
+    assert by_chi2.pvalue_method == "chi2"
+    for name in ("values", "unbiased", "stderr", "zscores"):
+        np.testing.assert_array_equal(getattr(matrix, name), getattr(by_chi2, name))
+    for i, row in enumerate(matrix.rows):
+        for j, column in enumerate(matrix.columns):
+            if b is None and i == j:
+                assert np.isnan(matrix.pvalues[i, j])
+                continue
+            test = fastcka.cka_test(a[row], (b or a)[column], kernel=kernel, method="moments")
+            assert np.log(matrix.pvalues[i, j]) == pytest.approx(np.log(test.pvalue), rel=rel, abs=rel)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "distance"])
+def test_moments_on_request_are_those_of_all_permutations(rng, kernel):
+    """All 720 permutations of 6 samples: mean, variance and skewness, and the Pearson III tail of them."""
+    layers = {name: rng.normal(size=(6, p)) for name, p in (("x", 2), ("y", 9), ("z", 4))}
+    layers["y"][:, :2] += layers["x"]
+    found = fastcka.cka_matrix(layers, kernel=kernel, inference="moments")
+    u_centred = []
+    for X in layers.values():
+        K = fastcka.reference.gram(X, kernel=kernel)
+        np.fill_diagonal(K, 0)
+        r = K.sum(axis=0)
+        W = K - (r + r[:, None]) / 4 + r.sum() / 20
+        np.fill_diagonal(W, 0)
+        u_centred.append(W / np.linalg.norm(W))
+    for i, j in itertools.combinations(range(3), 2):
+        W, V = u_centred[i], u_centred[j]
+        null = np.array([np.vdot(W, V[np.ix_(p, p)]) for p in map(list, itertools.permutations(range(6)))])
+        skewness = ((null - null.mean()) ** 3).mean() / null.std() ** 3
+        expected = stats.pearson3.sf((np.vdot(W, V) - null.mean()) / null.std(), skewness)
+        assert found.pvalues[i, j] == pytest.approx(np.clip(expected, 1 / 720, 1), rel=1e-11)
+
+
+def test_moments_on_request_of_many_models(rng):
+    layers = some_layers(rng, 40)
+    models = {"a": {k: layers[k] for k in ("x", "wide")}, "b": {k: layers[k] for k in ("y", "noise")}}
+    found = fastcka.cka_models(models, kernel="rbf", inference="moments").pair("a", "b")
+    assert found.pvalue_method == "moments"
+    for i, row in enumerate(found.rows):
+        for j, column in enumerate(found.columns):
+            test = fastcka.cka_test(models["a"][row], models["b"][column], kernel="rbf")
+            assert found.pvalues[i, j] == pytest.approx(test.pvalue, rel=1e-10)
+
+
+def test_either_method_with_a_linear_kernel(rng):
+    layers = some_layers(rng, 80)
+    moments, chi2 = (fastcka.cka_matrix(layers, inference=method) for method in ("moments", "chi2"))
+    assert moments.equals(fastcka.cka_matrix(layers, inference=True))
+    assert chi2.pvalue_method == "chi2"
+    np.testing.assert_array_equal(chi2.stderr, moments.stderr)
+    test = fastcka.cka_test(layers["x"], layers["noise"], method="chi2")
+    assert chi2["x", "noise"] == moments["x", "noise"]
+    assert chi2.pvalues[0, 3] == pytest.approx(test.pvalue, rel=1e-12)
+    # the product of features is not made
+    plans = [fastcka.plan(layers, inference=method) for method in ("moments", "chi2")]
+    assert plans[0].flops > plans[1].flops
 
 
 @pytest.mark.parametrize("networks", [1, 2])
@@ -170,6 +243,19 @@ def test_the_plan_counts_the_second_pass(rng):
     assert linear.bytes >= without.bytes
 
 
+def test_the_plan_counts_the_third_moment_of_a_kernel():
+    """n^3 / 2 multiply-adds for each layer, and at least the matrix of one."""
+    n, layers = 6000, [np.broadcast_to(np.float32(0), (6000, 8))] * 5
+    chi2, moments = (fastcka.plan(layers, kernel="rbf", inference=x) for x in (True, "moments"))
+    assert (chi2.pvalue_method, moments.pvalue_method) == ("chi2", "moments")
+    assert moments.flops - chi2.flops == 5 * n**3
+    assert moments.bytes >= max(chi2.bytes + 1, 4 * n**2)
+    assert "p-values by moments" in str(moments)
+    with pytest.raises(MemoryError, match="max_bytes is 200000000; inference='chi2' needs least"):
+        fastcka.plan(layers, kernel="rbf", inference="moments", max_bytes="200MB")
+    assert fastcka.plan(layers, kernel="rbf", inference=True, max_bytes="200MB").pvalue_method == "chi2"
+
+
 def test_arguments(rng):
     layers = some_layers(rng, 30)
     with pytest.raises(ValueError, match="inference=True is for measure='cka', got measure='rv2'"):
@@ -180,6 +266,12 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, groups=np.arange(30))
     with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
+    with pytest.raises(ValueError, match="inference must be True, False, 'moments' or 'chi2', got 'exact'"):
+        fastcka.cka_matrix(layers, inference="exact")
+    with pytest.raises(TypeError, match="inference must be True, False, 'moments' or 'chi2', got 1"):
+        fastcka.plan(layers, inference=1)
+    with pytest.raises(ValueError, match="groups leave no p-values by moments or chi2"):
+        fastcka.cka_matrix(layers, inference="moments", groups=np.arange(30) // 3)
     with pytest.raises(MemoryError, match="max_bytes"):
         fastcka.cka_matrix(layers, inference=True, max_bytes=40_000)
 

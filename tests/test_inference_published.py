@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from implementations import related
 from scipy import stats
+from sklearn.datasets import load_iris
 
 import fastcka
 
@@ -43,10 +44,60 @@ def test_the_t_test_of_dcor_stands_beside_the_moments():
     assert test.pvalue == pytest.approx(0.23109055372040122, abs=0.05)
 
 
+# R 4.2.2 with FactoMineR 2.7 (Debian 12: r-base-core, r-cran-factominer):
+#
+#   i <- 0:39
+#   A <- sapply(1:6, function(k) sin(k * i^1.3))
+#   B <- sapply(1:4, function(k) cos(k * i^1.3 + k) + 0.3 * sin(i^2))
+#   C <- sapply(1:5, function(k) sin(k + i^2 / k))
+#   angle <- 0:11
+#   X <- cbind(sin(angle), cos(2 * angle), angle / 12)
+#   Y <- cbind(sin(angle + 0.5) + 0.1 * angle, cos(3 * angle))
+#   for (r in FactoMineR::coeffRV(X, Y)) print(r, digits = 17)          # then of (A, B), (A, C), and
+#   FactoMineR::coeffRV(as.matrix(iris[, 1:2]), as.matrix(iris[, 3:4]))  # sepals, petals
+i = np.arange(40.0)
+A = np.column_stack([np.sin(k * i**1.3) for k in range(1, 7)])
+COEFF_RV = [  # data; rv, rvstd, mean, variance; skewness, p.value
+    (
+        (X, Y),
+        (0.29275065512994419, 0.97541213610238064, 0.19216084244806692, 0.010634857847938425),
+        (0.6675586720669332, 0.15991059786330403),
+    ),
+    (
+        (A, np.column_stack([np.cos(k * i**1.3 + k) + 0.3 * np.sin(i**2) for k in range(1, 5)])),
+        (0.46149858284139755, 10.976346440311284, 0.10726758297464808, 0.0010414957882698369),
+        (0.64493098765881018, 1.19329488708379e-10),
+    ),
+    (
+        (A, np.column_stack([np.sin(k + i**2 / k) for k in range(1, 6)])),
+        (0.12024290616109568, -0.057430702439530211, 0.12206817856577654, 0.0010101063924744583),
+        (0.5357654498224993, 0.48730405472179222),
+    ),
+    (
+        "iris",
+        (0.77029355397241039, 81.11959962047429, 0.0083111311860641912, 8.8234475740568165e-05),
+        (2.5249571743228452, 9.7598086213174137e-30),
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "rv", "tail"), COEFF_RV, ids=["X Y", "A B", "A C", "iris"])
+def test_the_rv_test_of_factominer(data, rv, tail):
+    """coeffRV is the test of biased linear CKA by moments: all six of its numbers, to 1e-11."""
+    if data == "iris":
+        flowers = load_iris().data
+        data = flowers[:, :2], flowers[:, 2:]
+    for matrices in (data, data[::-1]):
+        test = fastcka.cka_test(*matrices, estimator="biased", method="moments")
+        found = (test.statistic, test.zscore, test.null_mean, test.null_std**2)
+        np.testing.assert_allclose(found, rv, rtol=1e-11)
+        np.testing.assert_allclose((test.null_skewness, test.pvalue), tail, rtol=1e-11)
+
+
 def rv_test(X, Y):
     """RV, its mean, standard deviation and skewness under permutation, and the p-value, as coeffRV has them.
 
-    From the formulas of Kazi-Aoual et al. 1995 and Josse et al. 2008; R has not been run for this.
+    From the formulas of Kazi-Aoual et al. 1995 and Josse et al. 2008, so that any data can be compared.
     """
     n = len(X)
     W, V = (Z @ Z.T for Z in (X - X.mean(0), Y - Y.mean(0)))

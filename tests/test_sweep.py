@@ -324,5 +324,9 @@ def test_inference_follows_the_pieces(rng, kernel, dtype):
     plain = fastcka.Sweep(layers, others, kernel=kernel)
     with pytest.raises(ValueError, match="other groups"):
         plain.result(parts[0] | parts[1] | parts[2])
+    sweep = fastcka.Sweep(layers, others, kernel=kernel, inference="moments")
+    whole = fastcka.cka_matrix(layers, others, kernel=kernel, inference="moments")
+    assert whole.pvalue_method == "moments"
+    assert sweep.result(sweep.run(sweep.blocks())).equals(whole)
     small = fastcka.Sweep(layers, others, kernel=kernel, max_bytes=100_000_000, inference=True)
     assert small.result(small.run(small.blocks())).stderr.shape == (3, 1)

@@ -70,6 +70,9 @@ def test_processes_of_a_job_array_give_the_bits_of_one_call(capsys, kernel, opti
     expected = fastcka.cka_matrix(A, B, kernel=kernel, inference=True)
     assert found.equals(expected.with_models("resnet", "vit"))
     assert found.stderr is not None
+    found_by_moments = matrix_of(*both, *parts, *options, "--pvalues", "moments")
+    expected = fastcka.cka_matrix(A, B, kernel=kernel, inference="moments")
+    assert found_by_moments.equals(expected.with_models("resnet", "vit"))
     if kernel.name == "rbf":  # the second pass is a stage, and may be left to `result`, too
         out = run(capsys, "sweep", "plan", *both, *options, "--inference").out
         assert out.splitlines()[-1].startswith("inference: blocks 0:")

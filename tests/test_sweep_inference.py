@@ -81,6 +81,26 @@ def test_linear_kernels(kernel, n, widths, groups):
         assert sweep.result(reduce(or_, reversed(parts))).equals(whole)
 
 
+@pytest.mark.parametrize("kernel", ["distance", fastcka.RBF(0.4), "linear"], ids=str)
+def test_moments(kernel):
+    """The sums that moments under permutation are made of come out of the same pass."""
+    a, b = (layers(1500, widths, "float32", 4) for widths in ((40, 5), (9, 30)))
+    options = {"kernel": kernel, "inference": "moments"}
+    whole, sweep = fastcka.cka_matrix(a, b, **options), fastcka.Sweep(a, b, **options)
+    assert whole.pvalue_method == "moments"
+    products = products_of(sweep)
+    parts = [sweep.run(piece, given=products) for piece in cut(sweep.blocks(given=products), 7)]
+    merged = reduce(or_, [parts[i] for i in (3, 0, 6, 1, 5, 2, 4)])
+    assert sweep.result(pickle.loads(pickle.dumps(merged))).equals(whole)
+    assert sweep.result(products).equals(whole)
+    other = fastcka.Sweep(a, b, **options | {"inference": "chi2"})
+    with pytest.raises(ValueError, match=r"other p-values \(pvalues: 'chi2' and 'moments'\)"):
+        other.result(merged)
+    with pytest.raises(ValueError, match="other p-values"):
+        other.run(0, given=products) | parts[1]
+    assert other.result(products).equals(fastcka.cka_matrix(a, b, kernel=kernel, inference="chi2"))
+
+
 def test_where_the_products_tell_it_there_is_no_such_stage():
     a, b = networks(True, "float32")
     assert fastcka.Sweep(layers(300, (900, 40), "float32", 1), inference=True).stages == (

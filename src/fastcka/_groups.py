@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Groups of samples that depend on each other, and the orders of samples that a null hypothesis allows."""
+"""What inference is asked for: p-values by which method, and groups of samples that depend on each other."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import unknown
 from ._sources import Layer
-from .kernels import Kernel, Precomputed
+from .kernels import Correlation, Cosine, Kernel, Linear, Precomputed
 
 Permute: TypeAlias = Literal["within", "groups"]
+PvalueMethod: TypeAlias = Literal["moments", "chi2"]
+Inference: TypeAlias = bool | PvalueMethod  # the argument of public functions
 L = TypeVar("L", bound=Layer)
 PERMUTE: tuple[Permute, ...] = ("within", "groups")
+PVALUE_METHODS: tuple[PvalueMethod, ...] = ("moments", "chi2")
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,30 @@ FEWEST = 6  # samples for standard errors and p-values: the third moment under p
 
 @dataclass(frozen=True)
 class Wanted:
-    """What ``inference=True`` asks of all pairs; `groups`, where samples depend on each other."""
+    """What `inference` asks of all pairs; `groups`, where samples depend on each other."""
 
     groups: Groups | None
+    pvalue_method: PvalueMethod | None = None  # None: no p-values
 
     @classmethod
-    def of(cls, groups: ArrayLike | None, n: int) -> Wanted:
-        """Check the argument of the public function for n samples."""
+    def of(cls, inference: object, groups: ArrayLike | None, kernel: Kernel, n: int) -> Wanted | None:
+        """Check the arguments of a public function for n samples; None: values alone."""
+        method = _pvalue_method(inference, kernel)
+        if method is None:
+            if groups is not None:
+                raise ValueError("groups need inference=True")
+            return None
         if n < FEWEST:
-            raise ValueError(f"inference=True needs at least {FEWEST} samples, got {n}")
-        grouped = None if groups is None else Groups.of(groups, n)
-        if grouped is not None and n - grouped.sizes.max() < 4:
+            raise ValueError(f"inference={inference!r} needs at least {FEWEST} samples, got {n}")
+        if groups is None:
+            return cls(None, method)
+        if isinstance(inference, str):
+            raise ValueError(
+                f"inference={inference!r}: groups leave no p-values by moments or chi2, which exchange all "
+                "samples; inference=True has standard errors, cka_test(method='permutation') p-values"
+            )
+        grouped = Groups.of(groups, n)
+        if n - grouped.sizes.max() < 4:
             raise ValueError(f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4")
         return cls(grouped)
 
@@ -87,6 +103,19 @@ class Wanted:
     def bounds(self) -> list[int]:
         """Where groups begin, once samples lie in their order."""
         return [] if self.groups is None else self.groups.bounds
+
+
+def _pvalue_method(inference: object, kernel: Kernel) -> PvalueMethod | None:
+    """Return where p-values come from: for True, the exact moments where they are cheap."""
+    if isinstance(inference, bool | np.bool_):
+        if not inference:
+            return None
+        return "moments" if isinstance(kernel, Linear | Cosine | Correlation) else "chi2"
+    for known in PVALUE_METHODS:
+        if inference == known:
+            return known
+    error = ValueError if isinstance(inference, str) else TypeError
+    raise error(f"inference must be True, False, 'moments' or 'chi2', got {inference!r}")
 
 
 def orders_of(

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ._arrays import ArrayLike, Layers, layer_label, named_layers, same_samples
-from ._groups import Groups, Wanted
-from ._pair_inference import pvalue_method
+from ._groups import Groups, Inference, Wanted
 from ._pairwise import Pairs, Reasons, warn
 from ._provenance import Side, provenance
 from ._samples import check_same_samples
@@ -116,7 +115,7 @@ class Networks:
             column_dimensions=pairs.dimensions[-1],
             measure=settings.measure,
             **({} if pairs.inference is None else pairs.inference._asdict()),
-            pvalue_method=None if wanted is None else pvalue_method(settings, wanted),
+            pvalue_method=None if wanted is None else wanted.pvalue_method,
             n_groups=None if wanted is None or wanted.groups is None else len(wanted.bounds) - 1,
             rows=self.names[0],
             columns=self.names[-1],
@@ -135,22 +134,21 @@ class Networks:
 
 
 def with_inference(
-    networks: Networks, settings: Settings, inference: bool, groups: ArrayLike | None
+    networks: Networks, settings: Settings, inference: Inference, groups: ArrayLike | None
 ) -> tuple[Networks, Settings]:
     """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
     settings = asking(networks, settings, inference, groups)
     return side_by_side(networks, settings), settings
 
 
-def asking(networks: Networks, settings: Settings, inference: bool, groups: ArrayLike | None) -> Settings:
+def asking(
+    networks: Networks, settings: Settings, inference: Inference, groups: ArrayLike | None
+) -> Settings:
     """Return the settings with what `inference` and `groups` ask for."""
-    if not inference:
-        if groups is not None:
-            raise ValueError("groups need inference=True")
-        return settings
-    if settings.measure != "cka":
-        raise ValueError(f"inference=True is for measure='cka', got measure={settings.measure!r}")
-    return replace(settings, inference=Wanted.of(groups, same_samples(networks.all, networks.label_of)))
+    wanted = Wanted.of(inference, groups, settings.kernel, networks.n_samples)
+    if wanted is not None and settings.measure != "cka":
+        raise ValueError(f"inference={inference!r} is for measure='cka', got measure={settings.measure!r}")
+    return replace(settings, inference=wanted)
 
 
 def side_by_side(networks: Networks, settings: Settings) -> Networks:
@@ -158,6 +156,7 @@ def side_by_side(networks: Networks, settings: Settings) -> Networks:
     wanted = settings.inference
     if wanted is None or wanted.groups is None:
         return networks
+    same_samples(networks.all, networks.label_of)
     return networks.grouped(wanted.groups, settings.kernel)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def work(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, want
     n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
     of_networks = [X.shape[1] for X in a], None if b is None else [X.shape[1] for X in b]
     pairs = len(a) * (len(a) + 1) / 2 if b is None else len(a) * len(b)
-    by_moments = has_moments(settings, wanted)
+    by_moments = wanted.pvalue_method == "moments"
     chosen = replace(settings, inference=wanted)
     multiply_adds = n * n * pairs
     core = chosen.core(arrays, max_bytes=settings.max_bytes)
@@ -46,7 +46,8 @@ def work(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, want
         tiles = _core.plan(n, *of_networks, chosen.core(arrays, route="gram")).row_products
         multiply_adds += n * n * (sum(widths) + pairs) / 2 if tiles else n * n * sum(widths)
     if by_moments:
-        multiply_adds += sum(n * p * p / 2 + p**3 / 2 if p < n else n**3 / 2 for p in widths)
+        linear = isinstance(settings.kernel, Linear | Cosine | Correlation)
+        multiply_adds += sum((n + p) * p * p / 2 if linear and p < n else n**3 / 2 for p in widths)
     n_bytes = _core.inference_bytes(
         n,
         *of_networks,
@@ -59,24 +60,14 @@ def work(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, want
     return Work(2 * multiply_adds, n_bytes, second_pass)
 
 
-def check_room(needed: int, limit: int) -> None:
-    """Raise MemoryError where inference needs more than `limit` bytes (0: than there is)."""
+def check_room(needed: int, settings: Settings, wanted: Wanted) -> None:
+    """Raise MemoryError where inference needs more than `max_bytes`, or without it than there is."""
+    limit = settings.max_bytes
     if not limit:
         return check_memory(needed)
     if needed > limit:
-        raise MemoryError(f"inference=True needs {needed} bytes beside its inputs, but max_bytes is {limit}")
-
-
-def has_moments(settings: Settings, wanted: Wanted) -> bool:
-    """Whether p-values come from moments: other kernels would need a product of n x n matrices."""
-    return wanted.groups is None and isinstance(settings.kernel, Linear | Cosine | Correlation)
-
-
-def pvalue_method(settings: Settings, wanted: Wanted) -> Literal["moments", "chi2"] | None:
-    """Where p-values come from; None: with groups, not all orders of the samples are as likely."""
-    if wanted.groups is not None:
-        return None
-    return "moments" if has_moments(settings, wanted) else "chi2"
+        less = "; inference='chi2' needs least" if wanted.pvalue_method == "moments" else ""
+        raise MemoryError(f"inference needs {needed} bytes beside its inputs, but max_bytes is {limit}{less}")
 
 
 class PairInference(NamedTuple):
@@ -109,7 +100,7 @@ def undefined(shape: tuple[int, ...], wanted: Wanted | None) -> PairInference | 
     """Return the inference of pairs none of which could be computed."""
     if wanted is None:
         return None
-    known = 4 if wanted.groups is None else 2  # groups leave no p-values and z-scores
+    known = 4 if wanted.pvalue_method else 2  # groups leave no p-values and z-scores
     parts: list[Float | None] = [np.full(shape, np.nan) for _ in range(known)]
     return PairInference(*parts, *[None] * (4 - known))  # type: ignore[arg-type]
 
@@ -121,13 +112,13 @@ def pair_inference(result: _core.Pairwise, settings: Settings, *, two: bool) -> 
         return None
     values, n = result.asked.cka, result.n_samples
     pvalues = zscores = None
-    if has_moments(settings, wanted):
+    if wanted.pvalue_method == "moments":
         known, rows = invariants(result), len(values)
         null = moments_of.unbiased(known[:rows], known[rows:] if two else known)
         pvalues = pvalues_by_moments(values, null, n)
-    elif wanted.groups is None:
+    elif wanted.pvalue_method == "chi2":
         pvalues = pvalues_by_chi2(n * values)
-    if wanted.groups is None:
+    if pvalues is not None:
         zscores = values * math.sqrt(n * (n - 3) / 2)
     return PairInference(values, result.standard_errors, pvalues, zscores).without_diagonal(two=two)
 

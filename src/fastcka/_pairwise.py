@@ -16,7 +16,7 @@ from ._arrays import check_samples
 from ._batches import both
 from ._budget import within_memory
 from ._groups import Wanted
-from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
+from ._pair_inference import PairInference, check_room, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
 from ._sources import Layer
@@ -165,8 +165,8 @@ def inferring(
     `sums`: of all blocks, if known; `further`: of the stage after them, if it has been made.
     """
     wanted = cast(Wanted, settings.inference)
-    if not isinstance(further, _core.SecondPass):
-        check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
+    if not isinstance(further, _core.SecondPass) or wanted.pvalue_method == "moments":
+        check_room(work(a, b, settings, wanted).bytes, settings, wanted)
 
     def call(a: Sequence[Layer], b: Sequence[Layer] | None) -> _core.Inference:
         return _core.infer(
@@ -175,7 +175,7 @@ def inferring(
             chosen,
             unbiased=True,
             standard_errors=True,
-            permutations=has_moments(settings, wanted),
+            permutations=wanted.pvalue_method == "moments",
             groups=wanted.bounds,
             partial=sums,
             rows=further if isinstance(further, _core.Partial) else None,

@@ -182,6 +182,7 @@ _DIFFERENCES = {
     "groups": "other groups",
     "statistics": "statistics of other data",
     "products": "products of other data",
+    "pvalues": "other p-values",
 }
 
 
@@ -219,7 +220,7 @@ def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial
     sums = kind.from_state(blocks, n, *sides, own)
     if settings["stage"] == "products":
         return Partial(settings, sums)
-    of_products = {name: x for name, x in settings.items() if name not in ("products", "product_blocks")}
+    of_products = {name: x for name, x in settings.items() if name not in _OF_INFERENCE}
     of_products |= {"stage": "products", "blocks": settings["product_blocks"]}
     products = restored(
         of_products, {name.removeprefix(_GIVEN): x for name, x in state.items() if name.startswith(_GIVEN)}
@@ -235,6 +236,7 @@ def contents(state: Mapping[str, Array]) -> list[bytes]:
 
 
 _GIVEN = "given."  # before the names of what it was made from
+_OF_INFERENCE = ("pvalues", "products", "product_blocks")  # settings that the products do not have
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> None:

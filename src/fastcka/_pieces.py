@@ -14,7 +14,7 @@ from . import _core
 from ._budget import within_memory
 from ._groups import Wanted
 from ._networks import Networks
-from ._pair_inference import check_room, has_moments, work
+from ._pair_inference import check_room, work
 from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
 from ._partial import Partial, blocks_in_words, check_same
 from ._progress import Report
@@ -131,6 +131,7 @@ class Pieces:
         a, b = networks.a, networks.b
         identity = products.settings | {
             "stage": "inference",
+            "pvalues": self._wanted.pvalue_method,
             "products": products.digest,
             "product_blocks": products.n_blocks,
             "blocks": self._further_blocks(settings),
@@ -143,13 +144,13 @@ class Pieces:
             rows = _core.partial(a, b, core, blocks.start, blocks.stop, known.statistics, report)
             return Partial(identity, rows, products)
         wanted = self._wanted
-        check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
+        check_room(work(a, b, settings, wanted).bytes, settings, wanted)
         sums = _core.second_pass(
             a,
             b,
             settings.core(networks.all),
             cast(_core.Partial, products._sums),
-            permutations=has_moments(settings, wanted),
+            permutations=wanted.pvalue_method == "moments",
             groups=wanted.bounds,
             first=blocks.start,
             last=blocks.stop,
@@ -252,6 +253,8 @@ class Pieces:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
         known = stage == "statistics" or stage in MEDIANS
         expected = self._identity(stage, len(self.blocks(stage, None)) if known else partial.n_blocks)
+        if stage == "inference" and self.settings.inference is not None:
+            expected["pvalues"] = self._wanted.pvalue_method
         check_same(expected, {name: partial.settings.get(name) for name in expected})
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
@@ -303,7 +306,7 @@ class Pieces:
             networks.n_samples,
             *networks.widths,
             settings.core(networks.all),
-            permutations=has_moments(settings, wanted),
+            permutations=wanted.pvalue_method == "moments",
             groups=wanted.bounds,
         )
 

@@ -16,9 +16,9 @@ from ._arrays import (
     check_nan_policy,
     check_samples,
 )
-from ._groups import Wanted
+from ._groups import Inference, Wanted
 from ._networks import Networks
-from ._pair_inference import check_room, pvalue_method, work
+from ._pair_inference import check_room, work
 from ._progress import Report, check_progress
 from ._settings import Settings
 from ._values import check_square
@@ -59,7 +59,8 @@ class Plan:
         come out of the same sweep, unless there are groups, or so many samples and pairs that one value for
         each does not fit into 128 MB.
     pvalue_method : {"moments", "chi2"} or None
-        Where the p-values come from; None: there are none.
+        Where the p-values come from; None: there are none. Moments of a kernel that is not linear, or of
+        more features than samples, take n^3 / 2 multiply-adds a layer and an n x n matrix of one at a time.
 
     Examples
     --------
@@ -123,7 +124,7 @@ def plan(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
-    inference: bool = False,
+    inference: Inference = False,
     groups: ArrayLike | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
@@ -165,16 +166,16 @@ def plan(
     if isinstance(settings.kernel, Precomputed):
         for i, K in enumerate(both):
             check_square(K, networks.label_of(i))
-    wanted = Wanted.of(groups, n) if inference else None
+    wanted = Wanted.of(inference, groups, settings.kernel, n)
     settings = replace(settings, inference=wanted)
     info = _core.plan(
         n, *networks.widths, settings.core(both, max_bytes=settings.max_bytes), networks.row_bytes
     )
-    flops, n_bytes, method, second_pass = info.flops, info.bytes, None, False
+    flops, n_bytes, second_pass = info.flops, info.bytes, False
     if wanted is not None:
-        more, method = work(a, b, settings, wanted), pvalue_method(settings, wanted)
+        more = work(a, b, settings, wanted)
         second_pass = more.second_pass
-        check_room(more.bytes, settings.max_bytes)
+        check_room(more.bytes, settings, wanted)
         flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)
     return Plan(
         route=info.route,
@@ -189,9 +190,9 @@ def plan(
         dtype="float64" if info.double_precision else "float32",
         measure=settings.measure,
         kernel=str(settings.kernel),
-        inference=bool(inference),
+        inference=wanted is not None,
         second_pass=second_pass,
-        pvalue_method=method,
+        pvalue_method=None if wanted is None else wanted.pvalue_method,
         n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,
     )

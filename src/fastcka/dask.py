@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ._arrays import Array, ArrayLike, Estimator, layer_label, named_layers
+from ._groups import Inference
 from ._networks import Networks, asking, side_by_side, warned
 from ._pairwise import Pairs
 from ._partial import Partial
@@ -82,7 +83,7 @@ def cka_matrix(
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
-    inference: bool = False,
+    inference: Inference = False,
     groups: ArrayLike | None = None,
     client: distributed.Client | None = None,
 ) -> CKAMatrix:

@@ -18,6 +18,7 @@ from ._arrays import (
     check_nan_policy,
     model_label,
 )
+from ._groups import Inference
 from ._networks import Networks, with_inference
 from ._pairwise import all_pairs, propagating, warn
 from ._progress import Report, progress_report
@@ -37,7 +38,7 @@ def cka_models(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
-    inference: bool = False,
+    inference: Inference = False,
     groups: ArrayLike | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,

@@ -24,6 +24,7 @@ from ._arrays import (
     needs_float64,
 )
 from ._budget import check_memory
+from ._groups import Inference
 from ._networks import Networks, warned, with_inference
 from ._pairwise import (
     REASONS,
@@ -310,7 +311,7 @@ def cka_matrix(
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
     nan_policy: NanPolicy = "raise",
-    inference: bool = False,
+    inference: Inference = False,
     groups: ArrayLike | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
@@ -339,12 +340,14 @@ def cka_matrix(
     nan_policy : {"raise", "propagate"}, default "raise"
         How to treat a layer with NaN or infinity. "raise": raise a ValueError that names it. "propagate":
         its pairs are nan and it is listed among the degenerate layers; other layers are not affected.
-    inference : bool, default False
+    inference : bool, "moments" or "chi2", default False
         Also compute standard errors, p-values and confidence intervals: `stderr`, `pvalues` and
         `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
-        as `unbiased`. One more pass over the Gram matrices. p-values come from the
-        exact moments under permutation for linear kernels (cosine and correlation among them), and from the
-        chi-squared bound for others (see :func:`cka_test`, which has moments for any kernel).
+        as `unbiased`. One more pass over the Gram matrices. p-values come from one of the methods of
+        :func:`cka_test`, which the result names as `pvalue_method`: with True, the exact moments under
+        permutation for linear kernels (cosine and correlation among them), the chi-squared bound for others.
+        "moments" asks for them with any kernel: n^3 / 2 multiply-adds a layer, and memory for the n x n
+        matrix of one layer at a time (:func:`plan` has both). "chi2" saves that product.
     groups : (n,) array_like, optional
         With ``inference=True``, a label for each sample: samples of one group depend on each other, so
         standard errors delete one group at a time. There are no p-values then.
@@ -398,7 +401,7 @@ def compare_layers(
     settings: Settings,
     nan_policy: NanPolicy = "raise",
     progress: bool | Report | None = None,
-    inference: bool = False,
+    inference: Inference = False,
     groups: ArrayLike | None = None,
 ) -> tuple[CKAMatrix, Reasons]:
     """Do the work of `cka_matrix` for callers that format the reasons of degenerate layers themselves."""

@@ -12,6 +12,7 @@ counts are integers, so neither the cut nor the order of merging can change a bi
 from __future__ import annotations
 
 from ._arrays import ArrayLike, Estimator, Layers
+from ._groups import Inference
 from ._networks import Networks, warned, with_inference
 from ._partial import Partial, blocks_in_words
 from ._pieces import Pieces
@@ -85,7 +86,7 @@ class Sweep:
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
-        inference: bool = False,
+        inference: Inference = False,
         groups: ArrayLike | None = None,
     ) -> None:
         settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)

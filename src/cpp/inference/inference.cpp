@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inference/inference.hpp"
 
+#include "base/buffer.hpp"
 #include "inference/second_pass.hpp"
 #include "measures/measure.hpp"
 #include "simd/dispatch.hpp"
@@ -83,6 +84,7 @@ void answer(const Layers& layers, const Swept& swept, const Questions& questions
     } else if (asked.rows.any() && swept.partial.rows.empty()) {
         Settings settings = asked.sweep->settings;
         settings.precision = swept.plan.precision;
+        release_buffers();  // of the first sweep: this one has buffers of other sizes
         more.emplace(sweep_all(layers, settings, observer));
         if (more->plan.precision != swept.plan.precision) throw NeedsDouble{};
     }

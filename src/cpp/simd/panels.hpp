@@ -115,6 +115,16 @@ template <class B, class T> inline SplitMean<B> mean_of(const Packing<T>& job, i
     return {job.mean[feature], job.mean_low ? job.mean_low[feature] : 0.0};
 }
 
+// Whether lines of the view are values of B, side by side and aligned.
+template <class B> inline bool holds(const MatrixView& view) {
+    constexpr index size = sizeof(B);
+    const auto whole = [](auto value) { return value % size == 0; };
+    return view.element == (size == 4 ? Element::f32 : Element::f64) &&
+           (view.columns_are_contiguous() ? view.column_stride : view.row_stride) == size &&
+           whole(reinterpret_cast<std::intptr_t>(view.data)) && whole(view.row_stride) &&
+           whole(view.column_stride);
+}
+
 template <class T, class B>
 void pack_through(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
     constexpr index W = panel_width<T>;
@@ -143,6 +153,7 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         }
     if (!along_vectors) std::fill(strip + used * line_length, strip + W * line_length, T(0));
 
+    const bool in_place = holds<B>(view);  // lines are read where they are
     const index lines = along_features ? rows : columns;
     const index length = along_features ? columns : rows;
     for (index l = 0; l < lines; ++l) {
@@ -150,7 +161,11 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
             along_features ? view.at(first_row + l, first_column) : view.at(first_row, first_column + l);
         const index stride = along_features ? view.column_stride : view.row_stride;
         fetch_what_follows(first, stride, length);
-        widen_line(view.element, first, stride, length, line);
+        const B* values = line;
+        if (in_place)
+            values = reinterpret_cast<const B*>(first);
+        else
+            widen_line(view.element, first, stride, length, line);
         T* out = along_vectors ? target + l * W : strip + l * line_length;
         if (along_vectors && used < W) std::fill_n(out, W, T(0));
         const auto fill = [&](auto&& value_of) {
@@ -161,9 +176,9 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         if (along_features) {
             if (job.rows.scale) {
                 const double shift = job.rows.shift[first_row + l], factor = job.rows.scale[first_row + l];
-                fill([&](index j) { return product_less(line[j] - shift, factor, high[j]) - low[j]; });
+                fill([&](index j) { return product_less(values[j] - shift, factor, high[j]) - low[j]; });
             } else {
-                fill([&](index j) { return (line[j] - high[j]) - low[j]; });
+                fill([&](index j) { return (values[j] - high[j]) - low[j]; });
             }
         } else {
             const SplitMean<B> mean = mean_of<B>(job, first_column + l);
@@ -171,10 +186,10 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
                 const double* const shift = job.rows.shift + first_row;
                 const double* const factor = job.rows.scale + first_row;
                 fill([&](index i) {
-                    return product_less(line[i] - shift[i], factor[i], mean.high) - mean.low;
+                    return product_less(values[i] - shift[i], factor[i], mean.high) - mean.low;
                 });
             } else {
-                fill([&](index i) { return (line[i] - mean.high) - mean.low; });
+                fill([&](index i) { return (values[i] - mean.high) - mean.low; });
             }
         }
     }

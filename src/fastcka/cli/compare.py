@@ -68,7 +68,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         "dtype": arguments.dtype,
         "n_threads": arguments.threads,
         "max_bytes": arguments.max_bytes,
-        "inference": arguments.inference,
+        "inference": inputs.inference_of(arguments),
     }
     opened, drawn = inputs.networks(paths, arguments)
     networks = [opened[path] for path in paths]

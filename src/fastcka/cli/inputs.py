@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._arrays import layer_label
+from .._groups import PVALUE_METHODS, Inference
 from .._samples import check_same_samples
 from ..kernels import _KERNELS, Kernel, option_names, resolve_kernel
 from ..layers import Selected, open_layers
@@ -60,12 +61,24 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inference(parser: argparse.ArgumentParser) -> None:
-    """Add the option for standard errors and p-values."""
+    """Add the options for standard errors and p-values; `inference_of` reads them."""
     parser.add_argument(
         "--inference",
         action="store_true",
         help="standard errors and p-values, too: cells that are not above chance are marked",
     )
+    parser.add_argument(
+        "--pvalues",
+        choices=PVALUE_METHODS,
+        help="the same, with p-values by this method (default: moments for linear kernels, chi2 for others, "
+        "whose moments take n^3 / 2 operations a layer)",
+    )
+
+
+def inference_of(arguments: argparse.Namespace) -> Inference:
+    """Return the argument of the library that the options of `add_inference` stand for."""
+    inference: Inference = getattr(arguments, "pvalues", None) or getattr(arguments, "inference", False)
+    return inference
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:

@@ -177,9 +177,7 @@ class _Inputs(NamedTuple):
             labels |= inputs.labels(opened[path], argument, path)
         with _naming(labels):
             networks = Networks.read(opened[a], None if b is None else opened[b])
-            networks, settings = with_inference(
-                networks, settings, getattr(arguments, "inference", False), None
-            )
+            networks, settings = with_inference(networks, settings, inputs.inference_of(arguments), None)
         return cls(opened, labels, drawn, networks, settings)
 
 
