@@ -59,8 +59,8 @@ def gram(X, kernel):
 
 
 def exponential(A):
-    """exp(A), less 1, which centring removes, where all of them are close to that."""
-    return np.expm1(A) if np.min(A) > -0.01 else np.exp(A)
+    """exp(A), less 1, which centring removes, where most of them are closer to that than to 0."""
+    return np.expm1(A) if np.median(A) > -np.log(2.0) else np.exp(A)
 
 
 def unit_rows(X):
@@ -108,9 +108,11 @@ def terms_of_grams(K, L, estimator):
     return (K * L).sum(where=off), -LD(2) / (n - 2) * (rows @ others), totals
 
 
-def cka_and_condition(K, L, estimator):
+def cka_and_condition(K, L, kernel, estimator):
     """CKA, and the larger condition of the two self-HSICs: the magnitudes that make it up, over it."""
     values, conditions = [], []
+    if resolve_kernel(kernel).name not in ("rbf", "laplacian", "distance"):
+        K, L = (M - M.mean(axis=0) - M.mean(axis=0)[:, None] + M.mean() for M in (K, L))
     for A, B in ((K, L), (K, K), (L, L)):
         values.append(hsic_of_grams(A, B, estimator))
         if A is B:

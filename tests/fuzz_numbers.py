@@ -78,6 +78,21 @@ def of_any_size(rng, n, p):
     return rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-4, 4, size=p)
 
 
+def one_active(rng, n, p):
+    """One unit that is active in one sample, alone or beside others that hardly vary."""
+    X = 10.0 ** rng.uniform(-8, 0) * rng.normal(size=(n, p)) * rng.integers(2)
+    X[rng.integers(n), rng.integers(p)] += 10.0 ** rng.uniform(-1, 4)
+    return X
+
+
+def orthogonal(rng, n, p):
+    """Samples at equal distances in some basis, and what sets them apart."""
+    X = np.zeros((n, n + p))
+    X[:, :n] = 10.0 ** rng.uniform(0, 4) * np.eye(n)
+    X[:, n:] = rng.normal(size=(n, p)) * (rng.random() < 0.8)
+    return X @ np.linalg.qr(rng.normal(size=(n + p, n + p)))[0] if rng.integers(2) else X
+
+
 KINDS = [
     normal,
     shifted,
@@ -89,6 +104,8 @@ KINDS = [
     binary,
     rectified,
     of_any_size,
+    one_active,
+    orthogonal,
 ]
 
 
@@ -160,7 +177,7 @@ def judge(case: Case) -> Verdict:
         warnings.simplefilter("ignore")
         with np.errstate(all="ignore"):
             K, L = extended.gram(case.X, case.kernel), extended.gram(case.Y, case.kernel)
-            expected, condition = extended.cka_and_condition(K, L, case.estimator)
+            expected, condition = extended.cka_and_condition(K, L, case.kernel, case.estimator)
     try:
         value = core_pairs(case.route, case.dtype)([case.X], [case.Y], case.kernel, case.estimator).cka[0, 0]
     except ValueError as error:

@@ -21,13 +21,13 @@ from . import _archive
 from ._arrays import Array
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks
-from ._pairwise import Pairs
+from ._pairwise import Pairs, all_pairs, too_coarse
 from ._progress import Report
 from ._provenance import digest as digest_of_ids
 from ._settings import Settings
 from .sweep import Partial, Stage, Sweep, contents, restored
 
-FORMAT_VERSION = 2  # as partials have
+FORMAT_VERSION = 3  # as partials have
 SECONDS = 30.0  # between two writes, where blocks are short
 
 Stages = dict[Stage, Partial]
@@ -50,7 +50,10 @@ def pairs_with_checkpoint(
             _check_data(networks, settings, done)
     for stage in sweep.stages:
         _finish(sweep, stage, done, path, samples, report)
-    return sweep.pairs(done["products"])
+    pairs = sweep.pairs(done["products"])
+    if too_coarse(pairs):  # as a call without a checkpoint does, by other sums; such data are rare
+        return all_pairs(networks.a, networks.b, networks.label, settings, report)
+    return pairs
 
 
 def _finish(

@@ -215,6 +215,8 @@ def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: La
 REASONS = {
     "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
     "equidistant": "its dissimilarities are all equal, within rounding",
+    "too_coarse": "nearly all of its HSIC with itself cancels, and these sums are too coarse for the rest; "
+    'compare it in one call with dtype="float64"',
     "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
 }
 
@@ -224,6 +226,11 @@ def reason(status: str, kernel: Kernel) -> str:
     if not status:
         return ""
     return kernel.constant if status == "constant" else REASONS[status]
+
+
+def too_coarse(pairs: Pairs) -> bool:
+    """Whether a layer has no CKA only because its sums lack digits that those of one call have."""
+    return any(REASONS["too_coarse"] in side for side in pairs.reasons)
 
 
 def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:

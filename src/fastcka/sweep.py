@@ -35,7 +35,7 @@ __all__ = ["Partial", "Sweep"]
 
 Stage: TypeAlias = Literal["statistics", "products"]
 
-FORMAT_VERSION = 2  # 1: row sums of all samples in each block
+FORMAT_VERSION = 3  # 1: row sums of all samples in each block; 2: no constants that were left out
 STAGES: tuple[Stage, Stage] = ("statistics", "products")
 
 

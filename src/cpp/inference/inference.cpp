@@ -204,6 +204,7 @@ Inference of_swept(const Layers& layers, const Swept& swept, const Questions& qu
     asked.settings.estimator = questions.estimator;
     asked.settings.measure = Measure::cka;
     out.asked = finish(asked, swept.plan, swept.partial);
+    if (has_too_coarse(out.asked.layers)) throw NeedsDouble{};
     const bool wide = swept.plan.precision == Precision::float64;
     (wide ? second_pass<double> : second_pass<float>)(layers, swept, questions, observer, out);
     return out;

@@ -52,9 +52,8 @@ bool reads_as_float(Element element) {
 std::optional<RowScaling> row_scaling(const MatrixView& view, Rows rows, const Engine& engine) {
     if (rows == Rows::as_given) return {};
     RowScaling scaling;
-    scaling.shift.assign(static_cast<std::size_t>(view.rows), 0.0);
-    double* const means = rows == Rows::standardised ? scaling.shift.data() : nullptr;
-    scaling.scale = norms_of_rows(view, means, engine);
+    if (rows == Rows::standardised) scaling.shift.resize(static_cast<std::size_t>(view.rows));
+    scaling.scale = norms_of_rows(view, scaling.shift.empty() ? nullptr : scaling.shift.data(), engine);
     for (double& value : scaling.scale) value = value > 0 ? 1 / value : 0;
     return scaling;
 }

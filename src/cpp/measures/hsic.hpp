@@ -2,6 +2,7 @@
 // The estimators: a page of arithmetic on sums, the same for every kernel and route.
 #pragma once
 
+#include "sums/settings.hpp"
 #include "sums/sums.hpp"
 
 namespace fastcka {
@@ -12,6 +13,13 @@ struct Estimates {
     Eigen::ArrayXXd value;
     Eigen::ArrayXXd magnitude;
 };
+
+// A value whose condition, magnitude / value, is larger than this is pure rounding error.
+inline constexpr double largest_condition = 0x1p40;
+
+// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md: of inner products
+// they may be the same in all Gram values, of distances they average out.
+double largest_condition_in_float32(Estimator estimator, bool of_distances, double samples);
 
 Estimates biased_hsic(const PairSums& sums, double samples);
 Estimates unbiased_hsic(const PairSums& sums, double samples);

@@ -33,15 +33,22 @@ struct FeatureSums {
         std::copy_n(first, count, origin);
     }
     // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
-    template <int samples, bool scaled> void add(const double* values, index stride, RowFactors factors) {
+    template <int samples, Rows read> void add(const double* values, index stride, RowFactors factors) {
         for (index j = 0; j < features; ++j) {
             double total = sum[j], most = largest[j];
 #pragma GCC unroll 4
             for (int i = 0; i < samples; ++i) {
                 const double value = values[i * stride + j];
-                const double deviation =
-                    scaled ? product_less(value - factors.shift[i], factors.scale[i], origin[j])
-                           : value - origin[j];
+                double deviation = 0;
+                if constexpr (read == Rows::as_given) {
+                    deviation = value - origin[j];
+                } else if constexpr (read == Rows::unit) {
+                    deviation = product_less(value, factors.scale[i], origin[j]);
+                } else {
+                    const Difference shifted(value, factors.shift[i]);
+                    deviation = product_less(shifted.high, factors.scale[i], origin[j]) +
+                                shifted.low * factors.scale[i];
+                }
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
             }
@@ -82,13 +89,14 @@ struct SampleBlock {
     }
 };
 
-template <bool scaled>
+template <Rows read>
 void add_features(const MatrixView& view, RowFactors factors, index first_row, index rows, index first_column,
                   index columns, const double* origin, double* sum, double* largest) {
     constexpr index group = 4;  // samples added at a time
     const index last_row = first_row + rows;
     const auto from = [&](index row) {
-        return scaled ? RowFactors{factors.shift + row, factors.scale + row} : RowFactors{};
+        return RowFactors{read == Rows::standardised ? factors.shift + row : nullptr,
+                          read == Rows::as_given ? nullptr : factors.scale + row};
     };
     SampleBlock block(view);
     *largest = 0;
@@ -100,9 +108,9 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
             block.read(i, samples, first_column + c, length, last_row - i);
             index k = 0;
             for (; k + group <= samples; k += group)
-                sums.add<group, scaled>(block.values + k * block.stride, block.stride, from(i + k));
+                sums.add<group, read>(block.values + k * block.stride, block.stride, from(i + k));
             for (; k < samples; ++k)
-                sums.add<1, scaled>(block.values + k * block.stride, block.stride, from(i + k));
+                sums.add<1, read>(block.values + k * block.stride, block.stride, from(i + k));
         }
         for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
@@ -113,7 +121,9 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
 inline void feature_statistics(const MatrixView& view, RowFactors factors, index first_row, index rows,
                                index first_column, index columns, const double* origin, double* sum,
                                double* largest) {
-    const auto add = factors.scale != nullptr ? add_features<true> : add_features<false>;
+    const auto add = factors.scale == nullptr   ? add_features<Rows::as_given>
+                     : factors.shift == nullptr ? add_features<Rows::unit>
+                                                : add_features<Rows::standardised>;
     add(view, factors, first_row, rows, first_column, columns, origin, sum, largest);
 }
 

@@ -16,6 +16,7 @@ MatrixXd centred_diagonals(const Margins& k) {
 
 Terms::Terms(Margins margins) : diagonal(std::move(margins.diagonal)), row_sums(std::move(margins.row_sums)) {
     full = row_sums + diagonal;
+    left_out = std::move(margins.left_out);
     centred = (full.array() == 0).all();
     spread = centred_diagonals({diagonal, row_sums});
     totals = row_sums.colwise().sum();
@@ -50,24 +51,52 @@ PairSums pair_sums(const MatrixXd& products, const Terms& terms, LayerRange rows
     };
 }
 
+namespace {
+
+// a + b + c of the condition, and the same of what was summed.
+Eigen::ArrayXd magnitudes_of(const PairSums& self, const Terms& terms) {
+    const double n = static_cast<double>(terms.diagonal.rows()), all = n * (n - 1);
+    const double b = 2 / (n - 2), c = 1 / ((n - 1) * (n - 2));
+    const Eigen::ArrayXd summed = self.products.abs() + b * self.rows + c * self.totals;
+    if (terms.left_out.size() == 0) {
+        // K = H K H: a + c - b is n (n - 3) HSIC_1, and with k = diag(H K H) b is 2 / (n - 2) |k|^2.
+        const Eigen::ArrayXd hsic = self.products + c * self.totals - b * self.rows;
+        return summed.max(hsic.abs() + 2 * b * (self.spreads + self.traces / n));
+    }
+    const Eigen::ArrayXd constant = terms.left_out.array(), total = terms.totals.transpose().array();
+    const Eigen::ArrayXd products = self.products + constant * (2 * total + all * constant);
+    const Eigen::ArrayXd rows = self.rows + (n - 1) * constant * (2 * total + all * constant);
+    return summed.max(products + b * rows + c * (total + all * constant).square());
+}
+
+}  // namespace
+
 PairSums self_sums(const Eigen::VectorXd& products, const Terms& terms) {
-    return {
+    PairSums sums{
         .products = products.array(),
         .diagonals = terms.diagonal.colwise().squaredNorm().transpose().array(),
         .rows = terms.row_sums.colwise().squaredNorm().transpose().array(),
         .totals = terms.totals.transpose().array().square(),
         .full_rows = terms.full.colwise().squaredNorm().transpose().array(),
         .full_totals = terms.full_totals.transpose().array().square(),
-        .magnitudes = products.array().abs(),
+        .magnitudes = {},
         .spreads = terms.spread.colwise().squaredNorm().transpose().array(),
         .traces = terms.traces.transpose().array().square(),
     };
+    sums.magnitudes = magnitudes_of(sums, terms);
+    return sums;
 }
 
 PairSums without_diagonal(PairSums full) {
-    full.magnitudes += full.diagonals.abs();
     full.products -= full.diagonals;
     return full;
+}
+
+PairSums self_sums_without_diagonal(const Eigen::VectorXd& products, const Terms& terms) {
+    const PairSums full = self_sums(products, terms);
+    PairSums sums = without_diagonal(full);
+    sums.magnitudes = magnitudes_of(sums, terms).max(full.magnitudes + full.diagonals);
+    return sums;
 }
 
 }  // namespace fastcka
