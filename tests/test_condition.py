@@ -164,5 +164,8 @@ def test_a_massive_sample_among_many_in_float64(rng, n, massive, tmp_path):
     assert fastcka.cka(X, Y, estimator="unbiased") == pytest.approx(expected, abs=bound)
     assert fastcka.cka_test(X, Y).statistic == pytest.approx(expected, abs=bound)
     layers = ({"x": X}, {"y": Y})
+    unbiased = fastcka.cka_matrix(*layers, estimator="unbiased", inference=True)
+    biased = fastcka.cka_matrix(*layers, inference=True)  # its p-values are those of the unbiased value
+    np.testing.assert_allclose(biased.pvalues, unbiased.pvalues, rtol=1e-6)
     saved = fastcka.cka_matrix(*layers, estimator="unbiased", checkpoint=tmp_path / "sums.npz")
     assert saved.equals(fastcka.cka_matrix(*layers, estimator="unbiased"))

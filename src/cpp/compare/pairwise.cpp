@@ -124,7 +124,9 @@ namespace {
 constexpr double largest_condition_of_features = 0x1p12;
 
 double known_up_to(const Problem& problem, const Plan& plan) {
-    const Estimator estimator = formula_of(problem.settings.measure, problem.settings.estimator).estimator;
+    // Every other measure has unbiased HSIC in it.
+    const Estimator estimator =
+        problem.settings.measure == Measure::cka ? problem.settings.estimator : Estimator::unbiased;
     if (plan.precision == Precision::float32)
         return largest_condition_in_float32(estimator, problem.settings.kernel.of_distances(),
                                             static_cast<double>(problem.samples));
