@@ -18,6 +18,7 @@ import fastcka
 from fastcka import _core
 from fastcka.bench import cases
 from fastcka.bench.timing import interleaved
+from fastcka.kernels import core_kernel
 
 
 def run(threads: int) -> list[dict]:
@@ -34,7 +35,11 @@ def shares(n: int, p: int, threads: int) -> list[dict]:
             [X],
             [Y],
             _core.Settings(
-                kernel.core(), estimator="biased", double_precision=False, n_threads=threads, route="gram"
+                core_kernel(kernel),
+                estimator="biased",
+                double_precision=False,
+                n_threads=threads,
+                route="gram",
             ),
         )
 

@@ -3,8 +3,10 @@
 
 function(fastcka_set_sanitizers target)
   if(FASTCKA_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE} -fno-sanitize-recover=all
-                                             -fno-omit-frame-pointer)
+    target_compile_options(
+      ${target}
+      PRIVATE -fsanitize=${FASTCKA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+              -g1) # lines for the stack of a finding; names of variables would cost a quarter of the compilation
     target_link_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE})
   endif()
 endfunction()

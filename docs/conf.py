@@ -43,7 +43,11 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types stand in the docstrings, in words
-autodoc_default_options = {"members": True}
+# Of the classes that these extend, members stand on their own page or belong to Python.
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "CKAMatrix, Kernel, Mapping, UserWarning, tuple",
+}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_preprocess_types = False

@@ -17,11 +17,11 @@ from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import _core, reference
-from fastcka.kernels import _KERNELS, resolve_kernel
+from fastcka.kernels import _KERNELS, core_kernel, resolve_kernel
 
 ESTIMATORS = ["biased", "unbiased"]
 # Those that are an inner product of (scaled) samples.
-FEATURE_KERNELS = tuple(name for name, kernel in _KERNELS.items() if kernel.core().is_linear)
+FEATURE_KERNELS = tuple(name for name, kernel in _KERNELS.items() if core_kernel(kernel).is_linear)
 
 KERNELS = [
     fastcka.Linear(),
@@ -115,7 +115,7 @@ def core_pairs(route, dtype):
             layers_a,
             layers_b,
             _core.Settings(
-                resolve_kernel(kernel).core(),
+                core_kernel(resolve_kernel(kernel)),
                 estimator=estimator,
                 double_precision=dtype == "float64",
                 n_threads=2,

@@ -107,13 +107,13 @@ def test_one_worker_with_its_threads(stores):
     def watch():
         import fastcka.dask as module
 
-        module.seen, start = [], module.Sweep.of
+        module.seen, start = [], module.Sweep._of
 
         def of(networks, settings):
             module.seen.append((settings.n_threads, settings.max_bytes))
             return start(networks, settings)
 
-        module.Sweep.of = of
+        module.Sweep._of = of
         return os.environ["OMP_NUM_THREADS"]
 
     def seen():

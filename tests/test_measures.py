@@ -13,7 +13,7 @@ from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import _core, reference
-from fastcka.kernels import resolve_kernel
+from fastcka.kernels import core_kernel, resolve_kernel
 
 MEASURES = ["rv2", "rsa_cosine", "rsa_pearson"]
 each_measure = pytest.mark.parametrize("measure", MEASURES)
@@ -40,7 +40,7 @@ def cosine(A, B):
 
 def core(a, b, kernel, measure, dtype, route):
     settings = _core.Settings(
-        resolve_kernel(kernel).core(),
+        core_kernel(resolve_kernel(kernel)),
         estimator="biased",
         double_precision=dtype == "float64",
         n_threads=2,

@@ -397,7 +397,7 @@ def test_a_file_whose_layers_are_not_those_of_its_matrix_is_refused(tmp_path):
     models = fastcka.cka_models(networks())
     for layers in ({"cnn": ["conv1"]}, ["cnn"], {"cnn": 3}, None):
         settings = {**models.settings(), "layers": layers}
-        saved.write(tmp_path / "m.json", "CKAModels", settings, models.matrix.arrays())
+        saved.write(tmp_path / "m.json", "CKAModels", settings, models.matrix._arrays())
         with pytest.raises(ValueError, match=r"m\.json: damaged, or not a CKAModels"):
             CKAModels.load(tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text())["layers"] is None

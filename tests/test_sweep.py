@@ -53,8 +53,7 @@ def run_and_save(two, dtype, kernel, blocks, path):
     fastcka.Sweep(*networks(two, dtype), kernel=kernel, n_threads=1).run(blocks).save(path)
 
 
-@pytest.mark.parametrize("two", [False, True], ids=["one network", "two networks"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "two"), [("float32", True), ("float64", False)])
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 def test_any_cut_has_the_bits_of_the_whole(kernel, dtype, two):
     a, b = networks(two, dtype)
@@ -63,7 +62,7 @@ def test_any_cut_has_the_bits_of_the_whole(kernel, dtype, two):
     blocks = sweep.blocks()
     assert len(blocks) >= 7
     rng = np.random.default_rng(7)
-    for pieces in (1, 2, 7, len(blocks)):
+    for pieces in (1, 3, len(blocks)):
         parts = [sweep.run(piece) for piece in cut(blocks, pieces)]
         merged = reduce(or_, [parts[i] for i in rng.permutation(pieces)])
         assert merged.complete

@@ -74,6 +74,11 @@ def test_processes_of_a_job_array_give_the_bits_of_one_call(kernel, options):
     expected = fastcka.cka_matrix(A, B, kernel=kernel, inference=True)
     assert found.equals(expected.with_models("resnet", "vit"))
     assert found.stderr is not None
+    sweep("run", *both, *options, "--inference", *given, "--share", "0/1", "--out", "all.partial")
+    assert matrix_of(*both, "all.partial", *options, "--inference").equals(found)
+    assert matrix_of(*both, "all.partial", *options).equals(
+        fastcka.cka_matrix(A, B, kernel=kernel).with_models("resnet", "vit")
+    )
 
 
 def test_the_plan_says_which_blocks_there_are_and_each_can_be_run_alone(capsys):

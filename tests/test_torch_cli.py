@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 import fastcka  # noqa: E402
 from fastcka import cli  # noqa: E402
 from fastcka.cli import extract as command  # noqa: E402
-from fastcka.torch import _common, _pool  # noqa: E402
+from fastcka.torch import _common  # noqa: E402
+from fastcka.torch.layers import pooling  # noqa: E402
 
 NETS = """
 import sys
@@ -311,7 +312,7 @@ def test_ids_are_an_entry_of_the_batches_and_stores_are_compared_by_them(capsys,
 
 
 def test_choices_are_those_of_the_library():
-    assert tuple(_pool._NAMED) == command.POOLS
+    assert tuple(pooling._NAMED) == command.POOLS
     assert _common._NAMES == command.DTYPES
 
 

@@ -102,15 +102,15 @@ def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches(split, n, size, e
 
 
 def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monkeypatch):
-    update, empty_bytes = fastcka.StreamingCKA.update, fastcka._core.empty_bytes
+    add, empty_bytes = fastcka.StreamingCKA._add, fastcka._core.empty_bytes
     # Arrays of a batch that waits; one that is taken in at once is memory of the model, and not copied.
     taken = []  # samples of each batch taken in
     seen = []  # their number when the model begins with the next one, and how many arrays are still there
     arrays = []
 
-    def watched_update(self, a, b):
-        taken.append(len(a["0"]))
-        update(self, a, b)
+    def watched_add(self, batch):
+        taken.append(batch.n_samples)
+        add(self, batch)
 
     def watched_bytes(size):
         memory = empty_bytes(size)
@@ -122,7 +122,7 @@ def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monke
             seen.append((len(taken), sum(array() is not None for array in arrays)))
             return super().forward(x)
 
-    monkeypatch.setattr(fastcka.StreamingCKA, "update", watched_update)
+    monkeypatch.setattr(fastcka.StreamingCKA, "_add", watched_add)
     monkeypatch.setattr(fastcka._core, "empty_bytes", watched_bytes)
     model = Watching(nn.Linear(6, 4))
     for loader, before in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -255,7 +256,70 @@ def test_memory_that_the_model_writes_to_later_is_copied():
         assert matrix.values.item() == pytest.approx(1, abs=1e-6)
 
 
-# ------------------------------------------------------------------------------------ origin, several loaders
+@pytest.mark.parametrize("method", ["exact", "minibatch"])
+def test_memory_that_is_written_to_again_by_the_other_model_is_copied(method):
+    class Reusing(nn.Module):
+        """Gives the same memory each time it runs."""
+
+        def __init__(self):
+            super().__init__()
+            self.memory = torch.zeros(10, 6)
+
+        def forward(self, x):
+            return self.memory.copy_(x)
+
+    net = nn.Sequential(Reusing(), nn.Identity())
+    x = samples(40)
+    matrix = fastcka.torch.compare(
+        net,
+        net,
+        x.split(10),
+        layers_a="0",
+        layers_b="0",
+        transform_b=torch.square,
+        method=method,
+        progress=False,
+    )
+    stream = fastcka.StreamingCKA(method)
+    for batch in x.split(10):
+        stream.update(batch.numpy(), batch.square().numpy())
+    np.testing.assert_allclose(matrix.values, stream.result().values, atol=1e-6)
+
+
+def test_later_batches_that_are_not_as_the_first_are_seen():
+    """Rows that are memory of the model are made without a look at each tensor: what differs is found."""
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Identity()
+
+        def forward(self, x):
+            return self.layer(x)
+
+    def compared(*batches, method="exact"):
+        options = {"layers_a": "layer", "layers_b": "layer", "method": method, "progress": False}
+        options |= {"axes_a": {"layer": "npf"}, "axes_b": {"layer": "npf"}}
+        return fastcka.torch.compare(Plain(), Plain(), batches, **options)
+
+    first, x = samples(8, 5, 4), samples(8, 5, 4, seed=2)
+    both = torch.cat([first, x]).flatten(1)
+    expected = fastcka.cka(both.numpy(), both.numpy())
+    for later in (x, x.transpose(1, 2).contiguous().transpose(1, 2), x.clone().requires_grad_()):
+        assert compared(first, later).values.item() == pytest.approx(expected, abs=1e-6)
+    wide = torch.cat([first.double(), x.double()]).flatten(1).numpy()
+    assert compared(first.double(), x).values.item() == pytest.approx(fastcka.cka(wide, wide), abs=1e-6)
+    with pytest.raises(ValueError, match="has 24 features in this batch, 20 in the first one"):
+        compared(first, samples(8, 6, 4))
+    with pytest.raises(ValueError, match="made this a float32 stream"):
+        compared(first, x.double(), method="minibatch")
+    mask = torch.ones(8, 5)
+    mask[2, 3:] = 0
+    with pytest.raises(ValueError, match="'flatten' would count padding"):
+        compared({"x": first}, {"x": x, "attention_mask": mask})
+
+
+# --------------------------------------------------------------------------------------------------- origin
 
 
 def test_results_say_where_they_come_from():
@@ -266,6 +330,12 @@ def test_results_say_where_they_come_from():
     assert origin["versions"]["fastcka"] == fastcka.__version__
     assert list(origin["data"]) == ["TensorDataset of 20 samples"]
     assert (origin["device"], origin["autocast"], *origin["pool"]) == ("cpu", None, "mean", "mean")
+    named = mlp()
+    named.config = SimpleNamespace(name_or_path="lab/net-7")
+    matrix = fastcka.torch.compare(named, mlp(), loader, progress=False)
+    assert matrix.provenance["torch"]["checkpoints"] == ("lab/net-7", None)
+    assert matrix.models == ("lab/net-7", "Sequential")
+    assert extract(named, [samples()]).provenance["extract"]["checkpoint"] == "lab/net-7"
     with torch.autocast("cpu", torch.bfloat16):
         under = extract(mlp(), [samples()])
     assert under.provenance["extract"]["autocast"] == "bfloat16"
@@ -291,11 +361,6 @@ def test_one_changed_parameter_makes_another_model():
     with torch.no_grad():
         net[0].weight[3, 5] += 5  # which is none of those whose values are noted
     assert extract(net, [samples(8, 40)]).provenance["extract"]["parameters"] != before
-
-
-def test_several_loaders_are_refused_with_advice():
-    with pytest.raises(TypeError, match="got dict with the entries clean, noisy: give several loaders one"):
-        fastcka.torch.compare(mlp(), mlp(), {"clean": [samples()], "noisy": [samples()]})
 
 
 def test_what_is_done_is_logged(caplog, capsys):

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from torch_models import mlp, samples  # noqa: E402
 
 import fastcka  # noqa: E402
-from fastcka.torch import _device  # noqa: E402
+from fastcka.torch.collect import device  # noqa: E402
 
 
 def three():
@@ -40,7 +40,7 @@ def together(**options):
 @pytest.mark.parametrize("there", [False, True], ids=["core", "device"])
 @pytest.mark.parametrize("options", [{}, {"estimator": "unbiased"}, {"method": "minibatch"}], ids=str)
 def test_each_pair_is_that_of_compare(options, there, monkeypatch):
-    monkeypatch.setattr(_device, "computes", lambda device, kernel: there)
+    monkeypatch.setattr(device, "computes", lambda where, kernel: there)
     found = together(**options)
     nets = three()
     for a in nets:

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from torch_models import samples  # noqa: E402
 
 import fastcka  # noqa: E402
-from fastcka.torch import _device  # noqa: E402
+from fastcka.torch.collect import centred, device  # noqa: E402
 
 WITHIN = {"rtol": 0, "atol": 1e-6}  # what DESIGN.md promises for float32 arithmetic
 WAYS = [("exact", "biased"), ("exact", "unbiased"), ("minibatch", None)]
@@ -50,12 +50,12 @@ def on_device(monkeypatch):
     """Make `compare` compute with torch on any device."""
     used = []
 
-    def computes(device, kernel):
-        used.append(device)
+    def computes(where, kernel):
+        used.append(where)
         return True
 
     def force(wanted=True):
-        monkeypatch.setattr(_device, "computes", computes if wanted else lambda device, kernel: False)
+        monkeypatch.setattr(device, "computes", computes if wanted else lambda where, kernel: False)
 
     force()
     yield force
@@ -162,8 +162,8 @@ def test_noise_is_no_variation_for_the_unbiased_estimator(on_device):
 
 
 def test_tiles_of_samples_and_pieces_of_features(on_device, monkeypatch):
-    monkeypatch.setattr(_device, "TILES", 2**15)
-    monkeypatch.setattr(_device, "_PIECE", 16)
+    monkeypatch.setattr(centred, "TILES", 2**15)
+    monkeypatch.setattr(centred, "_PIECE", 16)
     a, b = Features(**ORDINARY), Features(**ORDINARY)
     for method, estimator in WAYS:
         there, core = both(on_device, a, b, batches(size=50), method=method, estimator=estimator)
@@ -189,13 +189,14 @@ def test_the_model_may_write_to_what_its_layers_gave(on_device):
 
 
 def test_products_keep_all_digits_and_settings_come_back(on_device, monkeypatch):
-    products, seen = _device._products, []
+    products, seen = centred.products, []
 
     def watched(a, b):
         seen.append((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")))
         return products(a, b)
 
-    monkeypatch.setattr(_device, "_products", watched)
+    for module in (centred, device):
+        monkeypatch.setattr(module, "products", watched)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -214,7 +215,7 @@ def test_devices_without_float64_and_other_kernels_take_the_core():
     from fastcka.kernels import resolve_kernel
 
     linear, rbf = resolve_kernel("linear"), resolve_kernel("rbf")
-    assert _device.computes(torch.device("cuda"), linear)
-    assert not _device.computes(torch.device("cuda"), rbf)
-    assert not _device.computes(torch.device("mps"), linear)
-    assert not _device.computes(torch.device("cpu"), linear)
+    assert device.computes(torch.device("cuda"), linear)
+    assert not device.computes(torch.device("cuda"), rbf)
+    assert not device.computes(torch.device("mps"), linear)
+    assert not device.computes(torch.device("cpu"), linear)

@@ -9,7 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers_models", exc_type=ImportError)
 from torch import nn  # noqa: E402
-from transformers_models import IDS, MASK, batch, model  # noqa: E402
+from torch_families import SPEECH, wav2vec2  # noqa: E402
+from transformers_models import IDS, MASK, SEEING, WITH_DECODER, batch, model  # noqa: E402
 
 import fastcka  # noqa: E402
 
@@ -47,18 +48,37 @@ def test_hidden_states_of_one_stack(name):
     assert not net.config.output_hidden_states
 
 
-def test_hidden_states_of_an_encoder_and_a_decoder():
-    net = model("t5")
-    output = net(**batch("t5"), output_hidden_states=True)
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_hidden_states_of_an_encoder_and_a_decoder(name):
+    net = model(name)
+    output = net(**batch(name), output_hidden_states=True)
     wanted = expected(output.encoder_hidden_states, "encoder.", MASK)
     wanted |= expected(output.decoder_hidden_states, "decoder.")  # its inputs have no mask
-    equal(extract(net, [batch("t5")], "hidden_states"), wanted)
-    given = {**batch("t5"), "decoder_attention_mask": MASK.flip(0)}
+    equal(extract(net, [batch(name)], "hidden_states"), wanted)
+    given = {**batch(name), "decoder_attention_mask": MASK.flip(0)}
     output = net(**given, output_hidden_states=True)
     wanted = expected(output.encoder_hidden_states, "encoder.", MASK)
     wanted |= expected(output.decoder_hidden_states, "decoder.", MASK.flip(0))
     equal(extract(net, [given], "hidden_states"), wanted)
     assert not any(m.config.output_hidden_states for m in net.modules() if hasattr(m, "config"))
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_hidden_states_of_models_that_see(name):
+    net, given = model(name), batch(name)
+    output = net(**given, output_hidden_states=True)
+    wanted = expected(output.hidden_states, mask=given["attention_mask"])
+    seen = net.model.vision_tower(given["pixel_values"], output_hidden_states=True)
+    wanted |= expected(seen.hidden_states, "image_outputs.")
+    equal(extract(net, [given], "hidden_states"), wanted)
+
+
+def test_hidden_states_of_two_towers_without_a_mask_for_patches():
+    net, given = model("siglip"), batch("siglip")
+    output = net(**given, output_hidden_states=True)
+    wanted = expected(output.text_model_output.hidden_states, "text_model.", MASK)
+    wanted |= expected(output.vision_model_output.hidden_states, "vision_model.")
+    equal(extract(net, [given], "hidden_states"), wanted)
 
 
 def test_two_towers_with_as_many_tokens_as_patches():
@@ -133,3 +153,20 @@ def test_every_layer_of_a_text_model_is_pooled_with_its_mask(name):
 def test_padding_is_an_error_where_all_is_flattened(name):
     with pytest.raises(ValueError, match="'flatten' would count padding"):
         extract(model(name), [batch(name)], "hidden_states", "flatten")
+
+
+def test_frames_of_audio_need_a_mask_of_their_own():
+    net = wav2vec2()
+    samples = torch.ones(len(IDS), 200, dtype=torch.long)
+    samples[:4, 150:] = 0
+    given = {**SPEECH, "attention_mask": samples}
+    with pytest.raises(ValueError, match="no longer those of input_values, so that attention_mask does not"):
+        extract(net, [given], "hidden_states")
+    with pytest.raises(ValueError, match=r"no layer returns usable .*no longer those of input_values"):
+        extract(net, [given])
+    states = net(**given, output_hidden_states=True).hidden_states
+    frames = torch.ones(states[0].shape[:2])
+    frames[:4, 24:] = 0
+    found = extract(net, [{**given, "frames": frames}], "hidden_states", mask={"*": "frames"})
+    equal(found, expected(states, mask=frames))
+    equal(extract(net, [given], "hidden_states", mask={"*": None}), expected(states))

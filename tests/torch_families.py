@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers_models import IDS, IMAGES, MASK, SIZE, TEXTS, VISION, N, hf, model
+from transformers_models import IDS, IMAGES, MASK, SIZE, TEXTS, N, hf, model
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,6 @@ MEL = {
 }
 
 
-def siglip():
-    torch.manual_seed(0)
-    return hf.SiglipModel(
-        hf.SiglipConfig(
-            text_config={**SIZE, "vocab_size": 50, "max_position_embeddings": 17}, vision_config=VISION
-        )
-    ).eval()
-
-
 def wav2vec2():
     torch.manual_seed(0)
     sizes = {"conv_dim": (32, 32), "conv_stride": (3, 2), "conv_kernel": (4, 3), "num_conv_pos_embeddings": 4}
@@ -189,7 +180,7 @@ FAMILIES = [
     Family("Llama", lambda: model("llama"), TEXTS, text, masked),
     Family("T5", lambda: model("t5"), {**TEXTS, "decoder_input_ids": IDS.flip(0)}, text, of_encoder),
     Family("CLIP", lambda: model("clip"), {**TEXTS, **IMAGES}, two_towers, of_text),
-    Family("SigLIP", siglip, {**TEXTS, **IMAGES}, two_towers, of_text),
+    Family("SigLIP", lambda: model("siglip"), {**TEXTS, **IMAGES}, two_towers, of_text),
     Family("ViT (CLIP's)", lambda: model("clip vision"), IMAGES, image),
     Family("Swin", lambda: model("swin"), IMAGES, image),
     Family("ConvNeXt", lambda: model("convnext"), IMAGES, convnext),

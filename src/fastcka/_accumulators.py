@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from . import _core
 from ._arrays import Array, byte_limit
 from ._batches import Batch, Layout, both
-from ._budget import SMALL
+from ._budget import SMALL, within_memory
 from ._machine import available_bytes, size_in_words
 from ._pair_inference import pvalues_by_chi2
-from ._pairwise import naming, pairwise
+from ._pairwise import check_inputs, naming
 from ._settings import Settings
 from .kernels import Kernel
 from .threads import resolve
@@ -195,6 +196,9 @@ class Minibatch:
         state: dict[str, Array] | None = None,
     ) -> None:
         self._layout, self._kernel, self._weights, self._limits = layout, kernel, weights, limits
+        dtype = "float64" if layout.double_precision else "float32"
+        self._settings = Settings.checked(kernel, "unbiased", dtype, *limits)
+        self._chosen: dict[int, _core.Settings] = {}  # by the number of samples in a batch
         a, b = len(layout.names[0]), len(layout.names[-1])
         if state is None:
             state = {name: np.zeros((a, b)) for name in ("hsic", "null_variance")}
@@ -217,10 +221,7 @@ class Minibatch:
                 f"each: leave out a short last batch (drop_last=True of torch loaders), choose another batch "
                 f'size, or use method="exact", for which batch sizes do not matter'
             )
-        a, b = both(batch.sides)
-        dtype = "float64" if layout.double_precision else "float32"
-        settings = Settings.checked(self._kernel, "unbiased", dtype, *self._limits)
-        result = pairwise(a, b, layout.label, settings)
+        result = self._compared(batch)
         _check_range(result, layout)
         weight = 1.0 if self._weights == "equal" else float(n * (n - 3))
         state = {name: self._state[name] + weight * getattr(result, name) for name in self._SUMS}
@@ -229,10 +230,23 @@ class Minibatch:
         state["null_variance"] = self._state["null_variance"] + variance
         state["n_samples"] = self._state["n_samples"] + n
         for side, statuses in zip("ab", (result.status_a, result.status_b), strict=True):
-            status = np.array(statuses)
+            status = np.array(statuses) if any(statuses) else np.array("")
             state[f"varies_{side}"] = self._state[f"varies_{side}"] | (status != "constant")
             state[f"sound_{side}"] = self._state[f"sound_{side}"] | (status == "")
         self._state = state
+
+    def _compared(self, batch: Batch) -> _core.Pairwise:
+        """Return HSIC of all pairs in a batch. What a batch of this size needs is found once."""
+        a, b = both(batch.sides)
+        settings = self._settings
+        if (n_threads := resolve(self._limits.n_threads)) != settings.n_threads:
+            settings = self._settings = replace(settings, n_threads=n_threads)
+            self._chosen.clear()
+        check_inputs(a, b, self._layout.label, settings)
+        if batch.n_samples not in self._chosen:
+            self._chosen[batch.n_samples] = within_memory(a, b, settings)
+        with naming(a, b, self._layout.label):
+            return _core.pairwise(a, b, self._chosen[batch.n_samples], None)
 
     def merge(self, other: Minibatch) -> None:
         self._state = {
@@ -284,6 +298,8 @@ def _check_range(result: _core.Pairwise, layout: Layout) -> None:
     for side, (totals, statuses) in enumerate(
         ((result.self_a, result.status_a), (result.self_b, result.status_b))[: len(layout.names)]
     ):
+        if totals.min() > 0 and totals.max() < np.inf:
+            continue
         for layer, (total, status) in enumerate(zip(totals, statuses, strict=True)):
             if not status and not 0 < total < np.inf:
                 raise ValueError(

@@ -25,6 +25,7 @@ from ._pairwise import Pairs, all_pairs, too_coarse
 from ._progress import Report
 from ._provenance import digest as digest_of_ids
 from ._settings import Settings
+from .kernels import without_median
 from .sweep import Partial, Stage, Sweep, contents, restored
 
 FORMAT_VERSION = 3  # as partials have
@@ -41,7 +42,7 @@ def pairs_with_checkpoint(
         raise ValueError(f"checkpoint: expected a file name that ends in .npz, got {os.fspath(path)!r}")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"checkpoint: no such folder: {Path(path).parent}")
-    sweep = Sweep.of(networks, settings)
+    sweep = Sweep._of(networks, settings)
     samples = None if networks.samples is None else digest_of_ids(networks.samples)
     done: Stages = {}
     if Path(path).exists():
@@ -50,7 +51,7 @@ def pairs_with_checkpoint(
             _check_data(networks, settings, done)
     for stage in sweep.stages:
         _finish(sweep, stage, done, path, samples, report)
-    pairs = sweep.pairs(done["products"])
+    pairs = sweep._pairs(done["products"])
     if too_coarse(pairs):  # as a call without a checkpoint does, by other sums; such data are rare
         return all_pairs(networks.a, networks.b, networks.label, settings, report)
     return pairs
@@ -86,14 +87,14 @@ def _finish(
 
 def _check_data(networks: Networks, settings: Settings, done: Stages) -> None:
     """Refuse a checkpoint of other layers, settings or values."""
-    sweep = Sweep.of(networks, settings)
+    sweep = Sweep._of(networks, settings)
     for stage, part in done.items():
-        sweep.check(part, stage)
+        sweep._check(part, stage)
     # Means and scales do not depend on the bandwidth, whose search is what takes long.
-    kernel, known = settings.kernel.without_median(), done["statistics"].state()
-    again = Sweep.of(networks, replace(settings, kernel=kernel))
+    kernel, known = without_median(settings.kernel), done["statistics"]._state()
+    again = Sweep._of(networks, replace(settings, kernel=kernel))
     for i, layer in enumerate(known["layers"]):
-        found = again.run(int(layer), "statistics", progress=False).state()
+        found = again.run(int(layer), "statistics", progress=False)._state()
         width, before = known["widths"][i], int(known["widths"][:i].sum())
         same = np.array_equal(found["means"], known["means"][before : before + width])
         if not (same and found["scales"][0] == known["scales"][i]):
@@ -115,7 +116,7 @@ def _resuming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _write(path: str | os.PathLike[str], done: Stages, samples: str | None) -> None:
-    arrays = {f"{stage}.{name}": x for stage, part in done.items() for name, x in part.state().items()}
+    arrays = {f"{stage}.{name}": x for stage, part in done.items() for name, x in part._state().items()}
     stages = {stage: part.settings for stage, part in done.items()}
     header = new_header("Checkpoint", FORMAT_VERSION, {"samples": samples, "stages": stages})
     header["sha256"] = digest(header, contents(arrays))

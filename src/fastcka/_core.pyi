@@ -32,6 +32,7 @@ class Settings:
         max_bytes: int = 0,
         route: str = "auto",
         measure: str = "cka",
+        row_products: bool = False,  # sums of single samples, for inference, where one sweep can make them
     ) -> None: ...
 
 class Statistics:
@@ -97,6 +98,8 @@ class Pairwise(Alignment):
 class PlanInfo:
     @property
     def route(self) -> str: ...
+    @property
+    def row_products(self) -> bool: ...
     @property
     def double_precision(self) -> bool: ...
     @property
@@ -187,7 +190,9 @@ def inference_bytes(
     widths_b: Sequence[int] | None,
     settings: Settings,
     *,
+    unbiased: bool,
     permutations: bool,
+    groups: Sequence[int] = ...,
 ) -> int: ...
 def u_centred(X: _Array, settings: Settings) -> tuple[_Array, NDArray[np.float64]]: ...
 def permuted_products(

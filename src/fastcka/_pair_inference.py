@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,33 +24,42 @@ Float = NDArray[np.float64]
 
 
 class Work(NamedTuple):
-    """Operations, a multiply-add counted as two, and bytes at the peak beside the inputs."""
+    """What inference costs beside the values."""
 
-    flops: float
-    bytes: int
+    flops: float  # a multiply-add counted as two
+    bytes: int  # at the peak after the sweep for the values, beside the inputs
+    second_pass: bool  # Gram matrices are formed again, after those for the values
 
 
 def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, wanted: Wanted) -> Work:
-    """Return what the second pass costs: whole rows of each Gram matrix, products of rows, tr(Ku^3)."""
+    """Return what inference costs: products of the rows of Gram matrices, and tr(Ku^3)."""
     arrays = [*a, *(b or ())]
     n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
+    of_networks = [X.shape[1] for X in a], None if b is None else [X.shape[1] for X in b]
     pairs = len(a) * (len(a) + 1) / 2 if b is None else len(a) * len(b)
     by_moments = has_moments(settings, wanted)
-    multiply_adds = n * n * (sum(widths) + pairs)
+    chosen = replace(settings, inference=wanted)
+    multiply_adds = n * n * pairs
+    core = chosen.core(arrays, max_bytes=settings.max_bytes)
+    second_pass = not _core.plan(n, *of_networks, core).row_products
+    if second_pass:  # of tiles on and above the diagonal, or of whole rows
+        tiles = _core.plan(n, *of_networks, chosen.core(arrays, route="gram")).row_products
+        multiply_adds += n * n * (sum(widths) + pairs) / 2 if tiles else n * n * sum(widths)
     if by_moments:
         multiply_adds += sum(n * p * p / 2 + p**3 / 2 if p < n else n**3 / 2 for p in widths)
     n_bytes = _core.inference_bytes(
         n,
-        [X.shape[1] for X in a],
-        None if b is None else [Y.shape[1] for Y in b],
-        settings.core(arrays),
+        *of_networks,
+        core,
+        unbiased=True,
         permutations=by_moments,
+        groups=wanted.bounds,
     )
-    return Work(2 * multiply_adds, n_bytes)
+    return Work(2 * multiply_adds, n_bytes, second_pass)
 
 
 def check_room(needed: int, limit: int) -> None:
-    """Raise MemoryError where the second pass needs more than `limit` bytes (0: than there is)."""
+    """Raise MemoryError where inference needs more than `limit` bytes (0: than there is)."""
     if not limit:
         return check_memory(needed)
     if needed > limit:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import _core
 from . import _permutation_moments as moments_of
 from ._arrays import Array, needs_float64
 from ._budget import check_memory, within_memory
-from ._groups import Groups
+from ._groups import Groups, Wanted
 from ._pair_inference import invariants, pvalues_by_chi2, pvalues_by_moments
 from ._pairwise import in_words, reason, warn
 from ._settings import Settings
@@ -113,16 +114,20 @@ class PairTest:
     def _infer(self, a: list[Array], b: list[Array], *, permutations: bool) -> _core.Inference:
         groups = [] if self.groups is None else self.groups.bounds
         left = self.n - (max(np.diff(groups), default=1) if groups else 1)
-        core = within_memory(a, b, self.settings)
+        core = within_memory(a, b, replace(self.settings, inference=Wanted(self.groups)))
         widths = [a[0].shape[1]], [b[0].shape[1]]
-        self._check_room(_core.inference_bytes(self.n, *widths, core, permutations=permutations))
+        unbiased = self.estimator == "unbiased"
+        needed = _core.inference_bytes(
+            self.n, *widths, core, unbiased=unbiased, permutations=permutations, groups=groups
+        )
+        self._check_room(needed)
         try:
             return _core.infer(
                 a,
                 b,
                 core,
-                unbiased=self.estimator == "unbiased",
-                standard_errors=bool(left >= (4 if self.estimator == "unbiased" else 2)),
+                unbiased=unbiased,
+                standard_errors=bool(left >= (4 if unbiased else 2)),
                 permutations=permutations,
                 groups=groups,
             )

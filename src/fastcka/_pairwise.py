@@ -187,7 +187,8 @@ def check_inputs(a: list[Array], b: list[Array] | None, label: Label, settings: 
 
     check_samples(arrays, named, settings.estimator, settings.measure)
     for i, X in enumerate(arrays):
-        check_integers(X, named(i))
+        if X.dtype.kind in "iu":
+            check_integers(X, named(i))
         if isinstance(settings.kernel, Precomputed):
             check_gram(X, named(i))
 
@@ -225,7 +226,7 @@ def reason(status: str, kernel: Kernel) -> str:
     """Return why a layer with this status has no CKA; "" where it has one."""
     if not status:
         return ""
-    return kernel.constant if status == "constant" else REASONS[status]
+    return kernel._constant if status == "constant" else REASONS[status]
 
 
 def too_coarse(pairs: Pairs) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import _core
 from ._arrays import (
@@ -54,8 +54,20 @@ class Plan:
     measure, kernel : str
     n_samples, n_pairs : int
     inference : bool
-        Whether standard errors and p-values are made, too: `flops` and `bytes` count the second pass.
+        Whether standard errors and p-values are made, too; `flops` and `bytes` count them.
+    second_pass : bool
+        Whether they need one more pass over all layers, after that for the values. Those of linear kernels
+        come out of the same sweep, unless there are groups, or so many samples and pairs that one value for
+        each does not fit into 128 MB.
     pvalue_method : {"moments", "chi2"} or None
+        Where the p-values come from; None: there are none.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> plan = fastcka.plan([np.broadcast_to(np.float32(0), (50_000, 4096))] * 12, kernel="rbf")
+    >>> plan.route, plan.n_pairs, plan.dtype, f"{plan.flops:.1e}"
+    ('gram', 78, 'float32', '1.2e+14')
     """
 
     route: str
@@ -73,6 +85,7 @@ class Plan:
     n_samples: int
     n_pairs: int
     inference: bool = False
+    second_pass: bool = False
     pvalue_method: str | None = None
 
     def __str__(self) -> str:
@@ -86,10 +99,14 @@ class Plan:
                 f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
                 f"  reads       each input value about {self.reads:.2g} times",
                 f"  threads     {self.n_threads}",
-                *([f"  inference   a second pass, {self._pvalues}"] if self.inference else []),
+                *([f"  inference   {self._pass}, {self._pvalues}"] if self.inference else []),
                 f"  arithmetic  {self.dtype}, SIMD level {self.simd_level}, panels of {self.panel_width}",
             )
         )
+
+    @property
+    def _pass(self) -> str:
+        return "a second pass" if self.second_pass else "in the same pass"
 
     @property
     def _pvalues(self) -> str:
@@ -153,16 +170,18 @@ def plan(
     if isinstance(settings.kernel, Precomputed):
         for K, label in zip(a + b, labels, strict=True):
             check_square(K, label)
+    wanted = Wanted.of(groups, n) if inference else None
+    settings = replace(settings, inference=wanted)
     info = _core.plan(
         n,
         [X.shape[1] for X in a],
         [Y.shape[1] for Y in b] if b else None,
         settings.core(a + b, max_bytes=settings.max_bytes),
     )
-    flops, n_bytes, method = info.flops, info.bytes, None
-    if inference:
-        wanted = Wanted.of(groups, n)
+    flops, n_bytes, method, second_pass = info.flops, info.bytes, None, False
+    if wanted is not None:
         more, method = work(a, b or None, settings, wanted), pvalue_method(settings, wanted)
+        second_pass = more.second_pass
         check_room(more.bytes, settings.max_bytes)
         flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)
     return Plan(
@@ -179,6 +198,7 @@ def plan(
         measure=settings.measure,
         kernel=str(settings.kernel),
         inference=bool(inference),
+        second_pass=second_pass,
         pvalue_method=method,
         n_samples=n,
         n_pairs=len(a) * len(b) if b else len(a) * (len(a) + 1) // 2,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from . import _core
 from ._arrays import Array, Canonical, Measure, byte_limit, check_measure, needs_float64
 from ._groups import Wanted
-from .kernels import Kernel, resolve_kernel
+from .kernels import Kernel, core_kernel, resolve_kernel
 from .threads import resolve
 
 
@@ -52,11 +52,12 @@ class Settings:
     ) -> _core.Settings:
         """Return the settings of the core for these inputs."""
         return _core.Settings(
-            self.kernel.core(),
+            core_kernel(self.kernel),
             estimator=self.estimator or "biased",
             double_precision=needs_float64(arrays, self.dtype),
             n_threads=n_threads or self.n_threads,
             max_bytes=max_bytes,
             route=route,
             measure=self.measure,
+            row_products=self.inference is not None and self.inference.groups is None,
         )

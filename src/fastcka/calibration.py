@@ -58,6 +58,15 @@ class CalibratedMax:
     null_distribution : (n_resamples,) ndarray
         The largest value of each permutation.
     alpha : float
+        The probability that chance exceeds `tau`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(40, 6))
+    >>> best = fastcka.calibrated_max({"a": X}, {"b": X[:, :3], "c": X[::-1]}, n_resamples=199, rng=0)
+    >>> best.pair, best.pvalue, round(best.maximum, 2), best.tau < best.maximum
+    (('a', 'b'), 0.005, 0.67, True)
     """
 
     score: float

@@ -36,7 +36,15 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print what runs here: versions, instruction set level, threads, compiler. Useful in bug reports."""
+    """Print what runs here: versions, instruction set level, threads, compiler. Useful in bug reports.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.show_config()  # doctest: +ELLIPSIS
+    version      ...
+    simd_level   ...
+    """
     for name, value in config().items():
         print(f"{name:<12} {_text(value)}")
 
@@ -53,5 +61,10 @@ def release_buffers() -> None:
     """Free the packing buffers that the core keeps between calls.
 
     They are kept, within a bound, because fresh memory costs time. Calls that are running keep theirs.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.release_buffers()
     """
     _core.release_buffers()

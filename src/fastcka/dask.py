@@ -153,7 +153,7 @@ def cka_matrix(
             for argument, source in sources.items()
         }
     )
-    here = Sweep.of(networks, replace(settings, n_threads=1))
+    here = Sweep._of(networks, replace(settings, n_threads=1))
 
     work = _Work(client, settings, sources)
     for argument, source in sources.items():
@@ -167,7 +167,7 @@ def cka_matrix(
     tasks = min(len(blocks), TASKS_PER_WORKER * max(1, len(client.scheduler_info()["workers"])))
     shares = [here.share(task, tasks, given=statistics) for task in range(tasks)]
     products: Partial = work.merged(work.products(shares, known)).result()
-    return warned(*networks.matrix(here.pairs(products), settings))
+    return warned(*networks.matrix(here._pairs(products), settings))
 
 
 def _opened(layers: Any) -> Any:
@@ -260,7 +260,7 @@ def _run(
     layers = {argument: _arrays(source, values[argument]) for argument, source in sources.items()}
     n_threads = settings.n_threads or distributed.get_worker().state.nthreads
     with _TURN:
-        sweep = Sweep.of(Networks.called(layers), replace(settings, n_threads=n_threads))
+        sweep = Sweep._of(Networks.called(layers), replace(settings, n_threads=n_threads))
         return sweep.run(blocks, stage, given=given, progress=False)
 
 

@@ -60,6 +60,22 @@ class CKATest:
     n_samples : int
     n_groups : int, optional
         Groups that the standard error and the permutations respect; None: each sample is its own.
+    partial : bool
+        Whether there was a confounder.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(60, 8))
+    >>> test = fastcka.cka_test(X, X[:, :4] ** 3)
+    >>> print(test)
+    unbiased CKA, linear: 0.3719 (60 samples)
+      95 % interval  0.2366 to 0.5071 (standard error 0.068, jackknife)
+      by chance      0.0000 +- 0.024 (z = 15.4)
+      p-value        4.73e-17 (Pearson III with the exact moments under permutation)
+    >>> low, high = test.confidence_interval(0.99)
+    >>> round(low, 2), round(high, 2)
+    (0.19, 0.55)
     """
 
     statistic: float
@@ -87,6 +103,11 @@ class CKATest:
         t is the quantile of Student's t with one degree of freedom fewer than there are samples (groups). It
         says how precise the value is, not whether it is above chance: that is `pvalue`. Near 0 and near 1
         the distribution of CKA is skewed, and the interval may leave [0, 1]; it is never cut.
+
+        Parameters
+        ----------
+        level : float
+            Between 0 and 1, both excluded.
 
         Raises
         ------

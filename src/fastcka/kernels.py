@@ -19,28 +19,30 @@ from ._arrays import positive_integer, unknown
 
 
 class Kernel:
-    """Base class of all kernels; not instantiated directly."""
+    """Base class of all kernels: for type checks, not instantiated directly.
+
+    Kernels are immutable dataclasses; two with the same options are equal.
+
+    Attributes
+    ----------
+    name : str
+        What ``kernel=`` also takes for the kernel with its default options.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> kernel = fastcka.RBF(0.5)
+    >>> isinstance(kernel, fastcka.Kernel), kernel.name, kernel == fastcka.RBF(bandwidth=0.5)
+    (True, 'rbf', True)
+    """
 
     name: ClassVar[str]
     # Why a representation has no variation under this kernel, as the warning says it.
-    constant: ClassVar[str] = "no variation: all samples are equal"
-
-    def core(self) -> _core.Kernel:
-        """Return the kernel of the core."""
-        return _core.Kernel(self.name, **self._options())
-
-    @classmethod
-    def options(cls) -> list[str]:
-        """Return the names of the options."""
-        return [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    _constant: ClassVar[str] = "no variation: all samples are equal"
 
     def _options(self) -> dict[str, Any]:
         """Return the options as the core names them; nan is its word for "not given"."""
         return {}
-
-    def without_median(self) -> Kernel:
-        """Return a kernel with the same means and scales of layers, and no search for a median."""
-        return self
 
     def __repr__(self) -> str:
         default = type(self)()
@@ -137,9 +139,6 @@ class _Bandwidth(Kernel):
         sigma = math.nan if self.sigma is None else self.sigma
         bandwidth = 1.0 if self.bandwidth is None else self.bandwidth  # unused where sigma is given
         return {"bandwidth": bandwidth, "sigma": sigma, "offdiagonal": self.median == "offdiag"}
-
-    def without_median(self) -> Kernel:
-        return type(self)(sigma=1.0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,7 +240,7 @@ class Polynomial(Kernel):
     """
 
     name = "polynomial"
-    constant = "no variation: all its kernel values are equal"
+    _constant = "no variation: all its kernel values are equal"
 
     degree: int = 2
     _: KW_ONLY
@@ -274,7 +273,7 @@ class Cosine(Kernel):
     """
 
     name = "cosine"
-    constant = "no variation: all samples have the same direction"
+    _constant = "no variation: all samples have the same direction"
 
 
 @dataclass(frozen=True, repr=False)
@@ -294,7 +293,7 @@ class Correlation(Kernel):
     """
 
     name = "correlation"
-    constant = "no variation: all samples are equal but for an offset and a factor"
+    _constant = "no variation: all samples are equal but for an offset and a factor"
 
 
 @dataclass(frozen=True, repr=False)
@@ -344,7 +343,7 @@ class Precomputed(Kernel):
     """The inputs are Gram matrices (n_samples, n_samples) themselves; chosen by ``kernel="precomputed"``."""
 
     name = "precomputed"
-    constant = "no variation: its centred Gram matrix is zero"
+    _constant = "no variation: its centred Gram matrix is zero"
 
 
 _KERNELS: dict[str, Kernel] = {
@@ -355,6 +354,21 @@ _KERNELS: dict[str, Kernel] = {
 
 # What other packages call them.
 _ALIASES = {"gaussian": "rbf", "gauss": "rbf", "poly": "polynomial"}
+
+
+def core_kernel(kernel: Kernel) -> _core.Kernel:
+    """Return the kernel of the core."""
+    return _core.Kernel(kernel.name, **kernel._options())
+
+
+def option_names(kernel: Kernel) -> list[str]:
+    """Return the names of the options."""
+    return [field.name for field in fields(kernel)]  # type: ignore[arg-type]
+
+
+def without_median(kernel: Kernel) -> Kernel:
+    """Return a kernel with the same means and scales of layers, and no search for a median."""
+    return type(kernel)(sigma=1.0) if isinstance(kernel, _Bandwidth) else kernel
 
 
 def resolve_kernel(kernel: object) -> Kernel:

@@ -39,7 +39,7 @@ from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._settings import Settings
 from ._values import check_gram, check_integers, check_square, non_finite, widened
-from .kernels import KernelLike, Precomputed, resolve_kernel
+from .kernels import KernelLike, Precomputed, core_kernel, resolve_kernel
 from .results import CKAMatrix
 from .threads import resolve
 
@@ -90,7 +90,7 @@ def gram(
             raise non_finite(x, row, column, "X")
         return K.astype(np.float64 if double_precision else np.float32, copy=False)
     try:
-        K = _core.gram(x, chosen.core(), double_precision=double_precision, n_threads=threads)
+        K = _core.gram(x, core_kernel(chosen), double_precision=double_precision, n_threads=threads)
     except _core.NonFinite as error:
         raise in_words(error, [[x]], lambda side, layer: "X") from None
     except ValueError as error:  # of values so large that sums overflow
@@ -351,7 +351,8 @@ def cka_matrix(
         A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block if
         one takes longer. Repeat a killed call with the same arguments to resume from it; the result is the
         same bit for bit. A file of other layers, values or settings is rejected.
-        The second pass of ``inference=True`` is not in it: a call killed there begins that pass again.
+        A second pass of ``inference=True``, where there is one, is not in it: a call that is killed there
+        begins that pass again.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, if installed) after two seconds, if that is a terminal.
         True: at once, on any output. False: none. A function is called with (done, total) periodically.

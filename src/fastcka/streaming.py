@@ -38,7 +38,7 @@ from ._arrays import (
     positive_integer,
     unknown,
 )
-from ._batches import ARGUMENTS, Layout, fitted, read_batch
+from ._batches import ARGUMENTS, Batch, Layout, fitted, read_batch
 from ._pairwise import Reasons, reason, warn
 from ._stream_groups import DEFAULT_GROUPS, Grouped, states_of
 from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
@@ -147,6 +147,18 @@ class StreamingCKA:
     StreamingCKA(exact, linear, biased, n_samples=1000, n_batches=4)
     >>> round(stream.result().values.item(), 4), round(fastcka.cka(X, Y), 4)
     (0.3504, 0.3504)
+
+    A stream in two processes, one of which sends its sums as a file:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "second.npz")
+    >>> first, second = fastcka.StreamingCKA(), fastcka.StreamingCKA()
+    >>> first.update(X[:500], Y[:500])
+    >>> second.update(X[500:], Y[500:])
+    >>> second.save(path)
+    >>> first.merge(fastcka.StreamingCKA.load(path))
+    >>> first.n_samples, round(first.result().values.item(), 4)
+    (1000, 0.3504)
     """
 
     def __init__(
@@ -234,14 +246,23 @@ class StreamingCKA:
         with self._lock:
             if self._layout is not None:
                 batch = fitted(batch, self._layout)
-            accumulator = self._accumulator or self._new(batch.layout)
-            before = accumulator.n_samples
-            try:
-                accumulator.update(batch)
-            finally:  # also of a batch that Ctrl-C has cut
-                if accumulator.n_samples > before:
-                    self._layout, self._accumulator = batch.layout, accumulator
-                    self._n_batches += 1
+            self._add(batch)
+
+    def _append(self, sides: tuple[list[Array], ...]) -> None:
+        """Add arrays with the layers, widths and dtypes of earlier batches, which are not checked again."""
+        with self._lock:
+            assert self._layout is not None
+            self._add(Batch(self._layout, sides))
+
+    def _add(self, batch: Batch) -> None:
+        accumulator = self._accumulator or self._new(batch.layout)
+        before = accumulator.n_samples
+        try:
+            accumulator.update(batch)
+        finally:  # also of a batch that Ctrl-C has cut
+            if accumulator.n_samples > before:
+                self._layout, self._accumulator = batch.layout, accumulator
+                self._n_batches += 1
 
     def merge(self, other: StreamingCKA) -> None:
         """Add all that another stream has seen, of other samples; `other` stays as it is.
@@ -393,10 +414,17 @@ class StreamingCKA:
         All settings are kept but `n_threads` and `max_bytes`, which belong to the machine. While it runs, it
         takes the memory of the state once more, as `load` does. No pickle.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz``.
+
         Raises
         ------
         ValueError
             If `path` has another suffix.
+        OSError
+            If the file cannot be written; an old one is left as it was.
         """
         from . import _saved_stream  # not at the top: zipfile and hashlib take longer to import than fastcka
 
@@ -423,12 +451,15 @@ class StreamingCKA:
 
         Parameters
         ----------
-        path : str or path
+        path : path
+            Ends in ``.npz``.
         n_threads, max_bytes
             As for the class: of this machine, not of the one that saved.
 
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If `path` has another suffix than ``.npz``, or the file is damaged, is not a saved stream, or was
             written by a newer fastcka than this one can read.

@@ -35,7 +35,7 @@ __all__ = ["Partial", "Sweep"]
 
 Stage: TypeAlias = Literal["statistics", "products"]
 
-FORMAT_VERSION = 3  # 1: row sums of all samples in each block; 2: no constants that were left out
+FORMAT_VERSION = 3  # 1, 2: other arrays
 STAGES: tuple[Stage, Stage] = ("statistics", "products")
 
 
@@ -47,6 +47,19 @@ class Partial:
     stage : {"statistics", "products"}
     covered : tuple of range
         The blocks whose sums are in it, as ranges in order.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(900, 1200))
+    >>> sweep = fastcka.Sweep([X, X[:, :8]])
+    >>> first, rest = (sweep.run(sweep.share(task, 2)) for task in (0, 1))
+    >>> first.stage, first.complete, first.missing == rest.covered
+    ('products', False, True)
+    >>> path = os.path.join(tempfile.mkdtemp(), "rest.partial")
+    >>> rest.save(path)
+    >>> (first | fastcka.Partial.load(path)).complete
+    True
 
     Notes
     -----
@@ -73,8 +86,8 @@ class Partial:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the sums."""
-        return hashlib.sha256(b"".join(contents(self.state()))).hexdigest()
+        """SHA-256 of the sums: equal where all bits are."""
+        return hashlib.sha256(b"".join(contents(self._state()))).hexdigest()
 
     @property
     def complete(self) -> bool:
@@ -106,18 +119,23 @@ class Partial:
         """What the partial is a part of, as JSON can hold it."""
         return dict(self._settings)
 
-    def state(self) -> dict[str, Array]:
+    def _state(self) -> dict[str, Array]:
         """Return the sums as plain arrays."""
         return self._sums.state()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (self._settings, self.state())
+        return restored, (self._settings, self._state())
 
     def __repr__(self) -> str:
         return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the partial to a file in the format of ``.npz``, atomically; no pickle is in it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.partial``.
 
         Raises
         ------
@@ -127,7 +145,7 @@ class Partial:
             If the file cannot be written; an old one is left as it was.
         """
         _check_suffix(path)
-        state = self.state()
+        state = self._state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
         header["sha256"] = digest(header, contents(state))
         _archive.write(path, header, state)
@@ -136,8 +154,15 @@ class Partial:
     def load(path: str | os.PathLike[str]) -> Partial:
         """Return the partial that `save` wrote.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.partial``.
+
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If the file is damaged, is not a saved partial, or was written by a newer fastcka.
         """
@@ -165,8 +190,9 @@ class Sweep:
     layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
     inference, groups
-        As for :func:`cka_matrix`. The second pass is no stage: `result` makes it, in one process, which reads
-        all layers. Without groups, partials are those of a sweep without inference.
+        As for :func:`cka_matrix`. For linear kernels without groups, the products carry what standard errors
+        and p-values are made of. For others `result` makes a second pass, in one process, which reads all
+        layers; their partials are those of a sweep without inference, unless there are groups.
 
     Attributes
     ----------
@@ -214,7 +240,7 @@ class Sweep:
         self._start(*with_inference(Networks.read(layers_a, layers_b), settings, inference, groups))
 
     @classmethod
-    def of(cls, networks: Networks, settings: Settings) -> Sweep:
+    def _of(cls, networks: Networks, settings: Settings) -> Sweep:
         """Return the sweep of layers that have been read already."""
         sweep = cls.__new__(cls)
         sweep._start(networks, settings)
@@ -240,6 +266,11 @@ class Sweep:
         given : Partial, optional
             The complete partial of the stage before, as for `run`: how the products are cut depends on the
             type of the arithmetic, and that on the statistics.
+
+        Raises
+        ------
+        ValueError
+            If `given` is not complete, or of another sweep.
         """
         if _checked_stage(stage) == "statistics":
             return range(len(self._networks.all))
@@ -248,10 +279,17 @@ class Sweep:
     def share(self, task: int, of: int, stage: Stage | None = None, *, given: Partial | None = None) -> range:
         """Return the blocks of task number `task` (from 0) out of `of`: ranges of nearly equal length.
 
+        Parameters
+        ----------
+        task, of : int
+            The number of the task, and how many there are.
+        stage, given
+            As for `blocks`.
+
         Raises
         ------
         ValueError
-            If there is no such task.
+            If there is no such task; as from `blocks`.
         """
         if not 0 <= task < of:
             raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
@@ -325,18 +363,23 @@ class Sweep:
     def result(self, partial: Partial) -> CKAMatrix:
         """Return the comparison from the sums of all blocks, with the bits of :func:`cka_matrix`.
 
+        Parameters
+        ----------
+        partial : Partial
+            All blocks of the products, merged.
+
         Raises
         ------
         ValueError
             If blocks are missing (the message says which), or the partial is of another sweep.
         """
-        return warned(*self._networks.matrix(self.pairs(partial), self._chosen))
+        return warned(*self._networks.matrix(self._pairs(partial), self._chosen))
 
-    def pairs(self, partial: Partial) -> Pairs:
+    def _pairs(self, partial: Partial) -> Pairs:
         """Do the work of `result` for callers that give the warning themselves."""
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
-        self.check(partial, "products")
+        self._check(partial, "products")
         if partial.missing:
             raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
@@ -350,7 +393,7 @@ class Sweep:
                 core = call(networks.a, networks.b)
         return pairs_of(core, self._chosen, two=self._networks.b is not None)
 
-    def check(self, partial: Partial, stage: Stage) -> None:
+    def _check(self, partial: Partial, stage: Stage) -> None:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
         blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
         expected = self._identity(stage, blocks)
@@ -389,7 +432,7 @@ class Sweep:
             return self._statistics
         if given.stage != "statistics":
             raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
-        self.check(given, "statistics")
+        self._check(given, "statistics")
         if given.missing:
             raise ValueError(f"given: {_blocks(given.missing)} of the {count} statistics are missing")
         return given

@@ -70,6 +70,12 @@ def get_num_threads() -> int:
     See Also
     --------
     set_num_threads : Choose another number.
+
+    Examples
+    --------
+    >>> import fastcka
+    >>> fastcka.get_num_threads() >= 1
+    True
     """
     return resolve()
 

@@ -430,9 +430,18 @@ TEST(many_layers_agree_with_each_pair_alone) {
                     layers = {{views.begin(), views.begin() + rows}, {{views.begin() + rows, views.end()}}};
                 Settings options = settings(one_case.kernel, true, false, 1, Route::gram);
                 const Pairwise one = pairwise(layers, options);
-                CHECK(one.plan.shared_block && one.plan.whole_tile == (n == 70));
+                CHECK(one.plan.shared_block && one.plan.layer_by_layer && (one.plan.tiles == 1) == (n == 70));
                 options.threads = 3;
                 CHECK(same_bits(one, pairwise(layers, options)));
+                if (n == 600) {  // block by block, with the panels of all layers in memory
+                    Settings tight = options;
+                    index sixteenths = 16;
+                    do tight.max_bytes = one.plan.bytes * --sixteenths / 16;
+                    while (plan_of(problem_of(layers, tight)).layer_by_layer);
+                    const Pairwise other = pairwise(layers, tight);
+                    CHECK(other.plan.shared_block && !other.plan.layer_by_layer);
+                    CHECK(same_bits(one, other));
+                }
                 for (const auto& [i, j] : {std::pair<index, index>{0, 0}, {1, 17}, {11, 3}}) {
                     const auto at = [&](index l) { return std::vector{views[static_cast<std::size_t>(l)]}; };
                     const Pairwise alone = pairwise({at(i), {at(rows + j)}}, options);

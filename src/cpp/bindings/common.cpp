@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bindings/common.hpp"
 
+#include <algorithm>
+
 namespace fastcka {
 namespace {
 
@@ -52,10 +54,15 @@ LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<in
 }
 
 py::array_t<double> array_of(const Eigen::MatrixXd& matrix) {
-    py::array_t<double> array({matrix.rows(), matrix.cols()});
-    auto out = array.mutable_unchecked<2>();
-    for (index i = 0; i < matrix.rows(); ++i)
-        for (index j = 0; j < matrix.cols(); ++j) out(i, j) = matrix(i, j);
+    constexpr index side = 32;  // of a square that fits in the cache, row by row and column by column
+    const index rows = matrix.rows(), columns = matrix.cols();
+    py::array_t<double> array({rows, columns});
+    double* const out = array.mutable_data();
+    for (index i = 0; i < rows; i += side)
+        for (index j = 0; j < columns; j += side)
+            for (index row = i; row < std::min(rows, i + side); ++row)
+                for (index column = j; column < std::min(columns, j + side); ++column)
+                    out[row * columns + column] = matrix(row, column);
     return array;
 }
 

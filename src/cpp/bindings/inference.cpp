@@ -107,12 +107,12 @@ void bind_inference(py::module_& m) {
     m.def(
         "inference_bytes",
         [](index n, std::vector<index> widths_a, const std::optional<std::vector<index>>& widths_b,
-           const Settings& settings, bool permutations) {
+           const Settings& settings, bool unbiased, bool permutations, const std::vector<index>& groups) {
             return inference_bytes(problem_of(n, layer_set(std::move(widths_a), widths_b), settings),
-                                   {Estimator::unbiased, true, {}, permutations});
+                                   {estimator_of(unbiased), true, groups, permutations});
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"), py::kw_only(),
-        py::arg("permutations"));
+        py::arg("unbiased"), py::arg("permutations"), py::arg("groups") = std::vector<index>{});
 
     m.def(
         "u_centred",

@@ -53,19 +53,20 @@ py::list sigmas(const Alignment& alignment, bool of_columns) {
 void bind_pairwise(py::module_& m) {
     py::class_<Settings>(m, "Settings")
         .def(py::init([](const Kernel& kernel, const std::string& estimator, bool double_precision,
-                         int n_threads, index max_bytes, const std::string& route,
-                         const std::string& measure) {
+                         int n_threads, index max_bytes, const std::string& route, const std::string& measure,
+                         bool row_products) {
                  return Settings{kernel,
                                  named(estimators, estimator),
                                  double_precision ? Precision::float64 : Precision::float32,
                                  n_threads,
                                  max_bytes,
                                  named(routes, route),
-                                 named(measures, measure)};
+                                 named(measures, measure),
+                                 row_products};
              }),
              py::arg("kernel"), py::kw_only(), py::arg("estimator"), py::arg("double_precision"),
              py::arg("n_threads"), py::arg("max_bytes") = 0, py::arg("route") = "auto",
-             py::arg("measure") = "cka");
+             py::arg("measure") = "cka", py::arg("row_products") = false);
 
     py::class_<Alignment>(m, "Alignment")
         .def_property_readonly("cka", [](const Alignment& a) { return array_of(a.cka); })
@@ -106,6 +107,7 @@ void bind_pairwise(py::module_& m) {
         .def_readonly("n_threads", &Plan::threads)
         .def_readonly("panel_width", &Plan::panel_width)
         .def_readonly("reads", &Plan::reads)
+        .def_readonly("row_products", &Plan::row_products)
         .def_property_readonly("double_precision",
                                [](const Plan& p) { return p.precision == Precision::float64; })
         .def_property_readonly("simd_level", [](const Plan&) { return current_level().name; });

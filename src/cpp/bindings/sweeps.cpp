@@ -130,6 +130,14 @@ py::dict state_of(const Partial& partial) {
             open_values.insert(open_values.end(), sums.open->values.data(),
                                sums.open->values.data() + sums.open->values.size());
     }
+    Integers row_nodes;  // of each: strip, level, number, samples
+    Numbers row_values;
+    for (std::size_t strip = 0; strip < partial.rows.size(); ++strip)
+        for (const auto& [node, rows] : partial.rows[strip].nodes()) {
+            row_nodes.insert(row_nodes.end(),
+                             {static_cast<index>(strip), node.level, node.number, rows.values.cols()});
+            row_values.insert(row_values.end(), rows.values.data(), rows.values.data() + rows.values.size());
+        }
     Integers statuses;
     Numbers units, sigmas, roundings, left_out;
     for (const LayerNote& note : partial.layers) {
@@ -150,6 +158,9 @@ py::dict state_of(const Partial& partial) {
     state["open"] = array_from(open);
     state["open_values"] = array_from(open_values);
     state["diagonals"] = array_of(partial.diagonals);
+    state["row_strips"] = array_from(Integers{static_cast<index>(partial.rows.size())});
+    state["row_nodes"] = array_from(row_nodes);
+    state["row_values"] = array_from(row_values);
     state["statuses"] = array_from(statuses);
     state["units"] = array_from(units);
     state["sigmas"] = array_from(sigmas);
@@ -198,6 +209,24 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
     }
     levels.end(), numbers.end(), first.end(), products.end(), of_samples.end(), open.end();
     product_values.end(), sample_values.end(), open_values.end();
+
+    Reader<index> row_strips(state, "row_strips");
+    const index strips = row_strips.one(), entries = RowEntries(set).count();
+    row_strips.end();
+    check(0 <= strips && strips <= samples, "row_strips");
+    for (index strip = 0; strip < strips; ++strip) partial.rows.emplace_back(strips);
+    Reader<index> row_nodes(state, "row_nodes");
+    Reader<double> row_values(state, "row_values");
+    for (index k = 0; k < row_nodes.size() / 4; ++k) {
+        const index strip = row_nodes.one(), level = row_nodes.one(), number = row_nodes.one();
+        const index count = row_nodes.one();
+        check(0 <= strip && strip < strips, "row_nodes");
+        auto& tree = partial.rows[static_cast<std::size_t>(strip)];
+        check(tree.free({level, number}) && 0 < count && count <= samples, "row_nodes");
+        tree.add({level, number},
+                 {Eigen::Map<const Eigen::MatrixXd>(row_values.next(entries * count), entries, count)});
+    }
+    row_nodes.end(), row_values.end();
 
     const auto diagonals = state["diagonals"].cast<Vector<double>>();
     check(diagonals.ndim() == 2 && diagonals.shape(0) == samples && diagonals.shape(1) == all, "diagonals");

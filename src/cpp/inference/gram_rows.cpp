@@ -25,26 +25,11 @@ GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins&
                       const std::vector<LayerNote>& notes, Centred centred, const Engine& engine)
     : engine_(engine), samples_(layers.samples()), width_(engine.operations<T>().panel_width),
       height_(panels_of_rows * width_), chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
-    const double n = static_cast<double>(samples_);
     layers.for_each([&](index l, const MatrixView& view) {
         const LayerNote& note = notes[static_cast<std::size_t>(l)];
         layers_.push_back(resolved<T>(view, kernel, note, engine));
-        // Ku_ij = K_ij - r_i / (n - 2) - r_j / (n - 2) + s / ((n - 1) (n - 2)) with sums off the diagonal, and
-        // Kc_ij = K_ij - r_i / n - r_j / n + s / n^2 with sums of whole rows.
-        Eigen::VectorXd row = margins.row_sums.col(l);
-        if (centred == Centred::doubly) row += margins.diagonal.col(l);
-        const double from_row = centred == Centred::doubly ? n : n - 2;
-        const double from_all = centred == Centred::doubly ? n * n : (n - 1) * (n - 2);
-        row = (row / from_row).array() - row.sum() / from_all / 2;
-        Terms terms{std::vector<T>(static_cast<std::size_t>(samples_)),
-                    std::vector<T>(static_cast<std::size_t>(samples_), T(0)), note.status != Status::fine};
-        for (index i = 0; i < samples_; ++i) {
-            terms.row[static_cast<std::size_t>(i)] = static_cast<T>(row(i));
-            if (centred == Centred::doubly)
-                terms.diagonal[static_cast<std::size_t>(i)] =
-                    static_cast<T>(margins.diagonal(i, l) - 2 * row(i));
-        }
-        terms_.push_back(std::move(terms));
+        terms_.emplace_back(margins, l, centred);
+        degenerate_.push_back(note.status != Status::fine);
     });
 }
 
@@ -52,10 +37,10 @@ template <class T>
 void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Scratch& scratch,
                        int worker) const {
     const GramLayer<T>& from = layers_[static_cast<std::size_t>(layer)];
-    const Terms& terms = terms_[static_cast<std::size_t>(layer)];
+    const CentringTerms<T>& terms = terms_[static_cast<std::size_t>(layer)];
     const index begin = chunk * chunk_, end = std::min(begin + chunk_, samples_);
     const index rows = std::min(height_, samples_ - first), padded = std::min(begin + chunk_, stride());
-    if (terms.degenerate) {
+    if (degenerate_[static_cast<std::size_t>(layer)]) {
         for (index i = 0; i < rows; ++i)
             std::fill(strip + i * stride() + begin, strip + i * stride() + padded, T(0));
         return;

@@ -5,14 +5,11 @@
 
 #include "layers/gram_layer.hpp"
 #include "layers/layer_set.hpp"
-#include "sums/sums.hpp"
+#include "sums/centring_terms.hpp"
 
 namespace fastcka {
 
 inline constexpr index panels_of_rows = 4;  // in a strip
-
-// W is Kc = H K H, or Ku: hollow, that is with zeros on its diagonal, and with rows that sum to zero.
-enum class Centred { doubly, hollow };
 
 template <class T> class GramRows {
   public:
@@ -25,6 +22,9 @@ template <class T> class GramRows {
     index height() const { return height_; }                                    // rows of a strip
     index stride() const { return (samples_ + width_ - 1) / width_ * width_; }  // values from row to row
     index chunks() const { return (samples_ + chunk_ - 1) / chunk_; }
+    index end_of(index chunk) const {
+        return std::min((chunk + 1) * chunk_, samples_);
+    }  // its last column + 1
 
     struct Scratch {
         Buffer<T> tile;
@@ -37,16 +37,11 @@ template <class T> class GramRows {
     void fill(index layer, index first, index chunk, T* strip, const Scratch& scratch, int worker) const;
 
   private:
-    struct Terms {
-        std::vector<T> row;       // W_ij = K_ij - row_i - row_j
-        std::vector<T> diagonal;  // W_ii
-        bool degenerate;
-    };
-
     const Engine& engine_;
     index samples_, width_, height_, chunk_;
     std::vector<GramLayer<T>> layers_;
-    std::vector<Terms> terms_;
+    std::vector<CentringTerms<T>> terms_;
+    std::vector<bool> degenerate_;
 };
 
 }  // namespace fastcka

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inference/inference.hpp"
 
-#include "inference/cubes.hpp"
 #include "inference/jackknife.hpp"
 #include "measures/measure.hpp"
 #include "simd/dispatch.hpp"
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 namespace fastcka {
 namespace {
@@ -21,36 +21,55 @@ double factor_of(Estimator estimator, double n) {
     return estimator == Estimator::unbiased ? n * (n - 3) : (n - 1) * (n - 1);
 }
 
-// sum_j value_j^3 and sum_j value_j weight_j: short sums in the type of the values, in lanes that a compiler can use.
-template <class T>
-void row_sums(const T* values, const T* weights, index length, double& cubes, double& product) {
-    constexpr index lanes = 16, chunk = 16 * lanes;
-    cubes = product = 0;
-    for (index first = 0; first < length; first += chunk) {
-        T cube[lanes] = {}, weighted[lanes] = {};
-        const index last = std::min(length, first + chunk);
-        index j = first;
-        for (; j + lanes <= last; j += lanes)
-            for (index lane = 0; lane < lanes; ++lane) {
-                const T value = values[j + lane];
-                cube[lane] += value * value * value;
-                weighted[lane] += value * weights[j + lane];
-            }
-        for (index lane = 0; j < last; ++j, ++lane) {
-            cube[lane] += values[j] * values[j] * values[j];
-            weighted[lane] += values[j] * weights[j];
-        }
-        for (index lane = 0; lane < lanes; ++lane) {
-            cubes += static_cast<double>(cube[lane]);
-            product += static_cast<double>(weighted[lane]);
-        }
+// <W, V> over all samples.
+struct Products {
+    Eigen::MatrixXd pairs;  // rows x columns
+    Eigen::VectorXd selves;
+
+    Products(const Swept& swept, const Questions& questions, const std::vector<LayerNote>& notes) {
+        const Sums sums = sums_of(swept.problem, swept.plan, swept.partial);
+        const auto estimate = questions.estimator == Estimator::unbiased ? unbiased_hsic : biased_hsic;
+        const double factor = factor_of(questions.estimator, sums.samples);
+        pairs = factor * estimate(sums.pairs, sums.samples).value;
+        selves = factor * estimate(sums.selves, sums.samples).value;
+        for (index l = 0; l < selves.size(); ++l)
+            if (notes[static_cast<std::size_t>(l)].status != Status::fine) selves(l) = not_given;
     }
+};
+
+// From the sums of single samples, which a sweep has made.
+template <class T>
+void from_rows(const Layers& layers, const Swept& swept, const Questions& questions, const Engine& engine,
+               Inference& out) {
+    const LayerSet& set = swept.problem.layers;
+    const Kernel& kernel = swept.problem.settings.kernel;
+    const std::vector<LayerNote>& notes = out.asked.layers;
+    const RowEntries entries(set);
+    const Eigen::MatrixXd rows = all_rows(swept.partial.rows, entries.count(), out.samples);
+    if (questions.standard_errors) {
+        const Products products(swept, questions, notes);
+        out.standard_errors =
+            standard_errors(set, Deviations(set, products.pairs, products.selves), rows, engine);
+    }
+    if (!questions.permutations) return;
+    const Margins margins = margins_of(swept.problem, swept.partial);
+    PermutationSums& sums = out.sums;
+    sums.diagonals = centred_diagonals(margins);
+    sums.squares.resize(out.samples, set.count());
+    for (index l = 0; l < set.count(); ++l) sums.squares.col(l) = rows.row(entries.pair(l, l));
+    sums.cubes = rows.middleRows(entries.cube(0), set.count()).rowwise().sum();
+    sums.quadratic_forms = rows.middleRows(entries.form(0), set.count()).rowwise().sum();
+    const auto by_samples = [&](index l, const MatrixView& view) {
+        const Margins own{margins.diagonal.col(l), margins.row_sums.col(l)};
+        const GramRows<T> of_layer(Layers({view}), kernel, own,
+                                   {swept.partial.layers[static_cast<std::size_t>(l)]}, Centred::hollow,
+                                   engine);
+        return trace_by_samples(of_layer, 0, engine);
+    };
+    add_traces<T>(layers, kernel, notes, by_samples, engine, sums);
 }
 
-bool by_features(const Kernel& kernel, index width, index samples) {
-    return kernel.is_linear() && width < samples;
-}
-
+// From whole rows of all Gram matrices, which are formed once more.
 template <class T> class SecondPass {
   public:
     SecondPass(const Layers& layers, const Swept& swept, const Questions& questions, Centred centred,
@@ -65,18 +84,11 @@ template <class T> class SecondPass {
     }
 
     void run(Inference& out) {
-        const double factor = factor_of(questions_.estimator, static_cast<double>(n_));
-        const Sums sums = sums_of(swept_.problem, swept_.plan, swept_.partial);
-        const auto estimate = questions_.estimator == Estimator::unbiased ? unbiased_hsic : biased_hsic;
-        const Eigen::MatrixXd pairs = factor * estimate(sums.pairs, sums.samples).value;
-        Eigen::VectorXd selves = factor * estimate(sums.selves, sums.samples).value;
-        for (index l = 0; l < count_; ++l)
-            if (out.asked.layers[static_cast<std::size_t>(l)].status != Status::fine) selves(l) = not_given;
-
+        const Products products(swept_, questions_, out.asked.layers);
         std::optional<Jackknife<T>> jackknife;
         if (errors_)
-            jackknife.emplace(set_, pairs, selves, rows_, centred_, Deletions(n_, questions_.groups),
-                              engine_);
+            jackknife.emplace(set_, Deviations(set_, products.pairs, products.selves), rows_, centred_,
+                              Deletions(n_, questions_.groups), engine_);
         if (permutations_) {
             out.sums.diagonals = centred_diagonals(margins_);
             out.sums.squares = cubes_ = forms_ = Eigen::MatrixXd(n_, count_);
@@ -104,7 +116,14 @@ template <class T> class SecondPass {
             if (jackknife) jackknife->add(first, strips);
         }
         if (jackknife) out.standard_errors = jackknife->standard_errors();
-        if (permutations_) finish_sums(out);
+        if (!permutations_) return;
+        out.sums.cubes = cubes_.colwise().sum();
+        out.sums.quadratic_forms = forms_.colwise().sum();
+        const auto by_samples = [&](index l, const MatrixView&) {
+            return trace_by_samples(rows_, l, engine_);
+        };
+        add_traces<T>(layers_, swept_.problem.settings.kernel, out.asked.layers, by_samples, engine_,
+                      out.sums);
     }
 
   private:
@@ -113,59 +132,10 @@ template <class T> class SecondPass {
             for (index i = first; i < std::min(first + rows_.height(), n_); ++i) {
                 const T* const row = strips[static_cast<std::size_t>(l)] + (i - first) * rows_.stride();
                 sums.squares(i, l) = engine_.operations<T>().sum_of_squares(row, rows_.stride());
-                row_sums(row, weights_.data() + l * rows_.stride(), n_, cubes_(i, l), forms_(i, l));
+                cubes_and_forms(row, weights_.data() + l * rows_.stride(), n_, cubes_(i, l), forms_(i, l));
                 forms_(i, l) *= static_cast<double>(weights_.data()[l * rows_.stride() + i]);
             }
         });
-    }
-
-    void finish_sums(Inference& out) {
-        PermutationSums& sums = out.sums;
-        sums.cubes = cubes_.colwise().sum();
-        sums.quadratic_forms = forms_.colwise().sum();
-        sums.traces_of_cubes = Eigen::VectorXd::Constant(count_, not_given);
-        for (index l = 0; l < count_; ++l) {
-            if (out.asked.layers[static_cast<std::size_t>(l)].status != Status::fine) continue;
-            layers_.at(l, [&](index, const MatrixView& view) {
-                sums.traces_of_cubes(l) = by_features(swept_.problem.settings.kernel, view.columns, n_)
-                                              ? trace_by_features(view, l, sums)
-                                              : trace_by_samples(l);
-            });
-        }
-    }
-
-    double trace_by_samples(index layer) {
-        const index stride = rows_.stride(), height = rows_.height();
-        const Buffer<T> matrix(size_product(stride, stride));
-        const index strips = (n_ + height - 1) / height;
-        engine_.team.for_each(strips * rows_.chunks(), [&](index task, int worker) {
-            const index first = task / rows_.chunks() * height;
-            rows_.fill(layer, first, task % rows_.chunks(), matrix.data() + first * stride,
-                       scratch_[static_cast<std::size_t>(worker)], worker);
-        });
-        return trace_of_cube(matrix.data(), n_, stride, engine_);
-    }
-
-    // tr(Kc^3) = tr((X'X)^3). Off the diagonal, Ku = M = Kc + E with E = a 1' + 1 a' - c 1 1', a = k / (n - 2) and
-    // c = sum k / ((n - 1) (n - 2)); Ku = M - D with D = diag(M). Since Kc 1 = 0,
-    // tr(M^3) = tr(Kc^3) + 3 n a' Kc a + tr(E^3), and tr(Ku^3) = tr(M^3) - 3 sum d_i sum_j Ku_ij^2 - sum d_i^3.
-    double trace_by_features(const MatrixView& view, index layer, const PermutationSums& sums) {
-        const Kernel& kernel = swept_.problem.settings.kernel;
-        const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine_);
-        const RowScaling* const rows = scaling ? &*scaling : nullptr;
-        const Centring centring = centring_of(view, rows, engine_);
-        const double cube = trace_of_cube_of_features<T>(view, centring, rows, engine_);
-        const double n = static_cast<double>(n_);
-        const Eigen::VectorXd k = sums.diagonals.col(layer), a = k / (n - 2);
-        const double sum = a.sum(), c = k.sum() / ((n - 1) * (n - 2));
-        const Eigen::VectorXd d = n * a.array() - c;  // k + 2 a - c
-        // k' Ku k = k' Kc k + k' E k - k' D k
-        const double form = sums.quadratic_forms(layer) - 2 * k.dot(a) * k.sum() + c * k.sum() * k.sum() +
-                            d.dot(k.cwiseAbs2());
-        Eigen::Matrix2d e;  // E on the span of a and 1
-        e << sum, n, a.squaredNorm() - c * sum, sum - c * n;
-        return cube + 3 * n * form / ((n - 2) * (n - 2)) + (e * e * e).trace() -
-               3 * d.dot(sums.squares.col(layer)) - d.array().cube().sum();
     }
 
     const Layers& layers_;
@@ -183,17 +153,49 @@ template <class T> class SecondPass {
     Eigen::MatrixXd cubes_, forms_;                       // per row
 };
 
+// What is asked of the sums of single samples, and what of whole rows.
+struct Asked {
+    Questions rows, rest;
+    std::optional<Problem> sweep;  // that makes those sums; nothing where none can
+
+    Asked(const Problem& problem, const Questions& questions) : rows(questions), rest(questions) {
+        rows.standard_errors = rows.permutations = false;
+        if (!problem.settings.kernel.is_linear() || !questions.groups.empty()) return;
+        sweep = problem;
+        sweep->settings.route = Route::gram;
+        sweep->settings.row_products = true;
+        if (!plan_of(*sweep).row_products) {
+            sweep.reset();
+            return;
+        }
+        rows.permutations = std::exchange(rest.permutations, false);
+        if (centred_of(questions.estimator) == Centred::hollow)
+            rows.standard_errors = std::exchange(rest.standard_errors, false);
+    }
+};
+
 template <class T>
-void second_pass(const Layers& layers, const Swept& swept, const Questions& questions,
-                 const Observer& observer, Inference& out) {
+void answer(const Layers& layers, const Swept& swept, const Questions& questions, const Observer& observer,
+            Inference& out) {
+    const Asked asked(swept.problem, questions);
+    std::optional<Swept> more;
+    if (asked.rows.any() && swept.partial.rows.empty()) {
+        Settings settings = asked.sweep->settings;
+        settings.precision = swept.plan.precision;
+        more.emplace(sweep_all(layers, settings, observer));
+        if (more->plan.precision != swept.plan.precision) throw NeedsDouble{};
+    }
     Team team(swept.problem.settings.threads, observer);
     const Engine engine{current_level(), team};
-    const Centred centred = centred_of(questions.estimator);
     team.together([&] {
-        if (questions.standard_errors || centred == Centred::hollow)
-            SecondPass<T>(layers, swept, questions, centred, engine).run(out);
-        if (questions.permutations && centred == Centred::doubly)
-            SecondPass<T>(layers, swept, questions, Centred::hollow, engine).run(out);
+        if (asked.rows.any()) from_rows<T>(layers, more ? *more : swept, asked.rows, engine, out);
+        const auto pass = [&](Centred centred) {
+            SecondPass<T>(layers, swept, asked.rest, centred, engine).run(out);
+        };
+        const Centred centred = centred_of(questions.estimator);
+        if (asked.rest.standard_errors || (asked.rest.permutations && centred == Centred::hollow))
+            pass(centred);
+        if (asked.rest.permutations && centred == Centred::doubly) pass(Centred::hollow);
     });
 }
 
@@ -206,7 +208,7 @@ Inference of_swept(const Layers& layers, const Swept& swept, const Questions& qu
     out.asked = finish(asked, swept.plan, swept.partial);
     if (has_too_coarse(out.asked.layers)) throw NeedsDouble{};
     const bool wide = swept.plan.precision == Precision::float64;
-    (wide ? second_pass<double> : second_pass<float>)(layers, swept, questions, observer, out);
+    (wide ? answer<double> : answer<float>)(layers, swept, questions, observer, out);
     return out;
 }
 
@@ -259,20 +261,28 @@ template void u_centred(const MatrixView&, const Settings&, const Observer&, flo
 template void u_centred(const MatrixView&, const Settings&, const Observer&, double*, double*);
 
 index inference_bytes(const Problem& problem, const Questions& questions) {
+    const Asked asked(problem, questions);
     const index n = problem.samples, layers = problem.layers.count();
-    const index element = problem.settings.precision == Precision::float64 ? 8 : 4;
-    const index width = panel_width_of(current_level(), problem.settings.precision);
-    const index stride = (n + width - 1) / width * width;
-    index panels = 0, most = 0;
-    for (index p : problem.layers.widths()) {
-        if (!problem.settings.kernel.is_given()) panels += stride * p * element;
-        index of_cube = 3 * stride * stride * element;
-        if (by_features(problem.settings.kernel, p, n)) of_cube = (2 * p * p + (n + p) * p) * element;
-        most = std::max(most, of_cube);
+    const index cubes = questions.permutations ? trace_bytes(problem) : 0;
+    index bytes = 0;
+    if (asked.rows.any()) {
+        const index of_samples = row_products_size(problem.layers, n);
+        bytes = 2 * of_samples + cubes + layers * 12 * 8 * n;
+        if (!plan_of(problem).row_products) bytes = std::max(bytes, plan_of(*asked.sweep).bytes);
     }
-    const index pairs = problem.layers.rows() * problem.layers.columns();
-    const index strip = panels_of_rows * width * stride * element;
-    return panels + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 + (questions.permutations ? most : 0);
+    if (asked.rest.any()) {
+        const index element = problem.settings.precision == Precision::float64 ? 8 : 4;
+        const index width = panel_width_of(current_level(), problem.settings.precision);
+        const index stride = (n + width - 1) / width * width;
+        index panels = 0;
+        if (!problem.settings.kernel.is_given())
+            for (index p : problem.layers.widths()) panels += stride * p * element;
+        const index pairs = problem.layers.rows() * problem.layers.columns();
+        const index strip = panels_of_rows * width * stride * element;
+        bytes = std::max(bytes, panels + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 +
+                                    (asked.rest.permutations ? cubes : 0));
+    }
+    return bytes;
 }
 
 }  // namespace fastcka

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// More than a number: standard errors of all pairs, and what the moments of a measure under permutation are made of. One
-// more pass over the Gram matrices, after their sums.
+// More than a number: standard errors of all pairs, and what the moments of a measure under permutation are made of: from
+// sums of single samples, which the sweep of a linear kernel makes on its way, or in one more pass over the Gram matrices.
 #pragma once
 
 #include "compare/pairwise.hpp"
-#include "inference/gram_rows.hpp"
+#include "inference/permutation_sums.hpp"
 
 namespace fastcka {
 
@@ -14,16 +14,8 @@ struct Questions {
     std::vector<index> groups =
         {};  // jackknife over these: the first sample of each, and the number of samples at the end
     bool permutations = false;
-};
 
-// Of each layer, up to a factor of its Gram matrix: what the first three moments over permutations are made of, for any
-// measure of measures/measure.hpp.
-struct PermutationSums {
-    Eigen::MatrixXd diagonals;        // k_i = Kc_ii, samples x layers
-    Eigen::MatrixXd squares;          // sum_j Ku_ij^2, samples x layers
-    Eigen::VectorXd cubes;            // sum_ij Ku_ij^3
-    Eigen::VectorXd quadratic_forms;  // k' Ku k
-    Eigen::VectorXd traces_of_cubes;  // tr(Ku Ku Ku)
+    bool any() const { return standard_errors || permutations; }
 };
 
 struct Inference : Pairwise {
@@ -44,7 +36,7 @@ template <class T>
 void u_centred(const MatrixView& view, const Settings& settings, const Observer& observer, T* out,
                double* diagonal);
 
-// At the peak, beside the inputs.
+// At the peak, beside the inputs, after the sweep of the plan.
 index inference_bytes(const Problem& problem, const Questions& questions);
 
 }  // namespace fastcka

@@ -26,19 +26,69 @@ double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) :
 
 }  // namespace
 
+Deviations::Deviations(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves)
+    : set_(set), pairs_(pairs), selves_(selves), roots_(selves.unaryExpr(&inverse_root)),
+      sums_(Eigen::MatrixXd::Zero(set.rows(), set.columns())), squares_(sums_), weighted_sums_(sums_) {}
+
+void Deviations::add(index i, index j, double product, double root_i, double root_j, double factor) {
+    const index column = j - set_.first_column();
+    const double deviation = product * root_i * root_j - pairs_(i, column) * roots_(i) * roots_(j);
+    sums_(i, column) += deviation;
+    squares_(i, column) += (factor - 1) * deviation * deviation;
+    weighted_sums_(i, column) += (1 - 1 / factor) * deviation;
+}
+
+// Busing et al. 1999: with h = n / (samples of a group), deviations d of the values without it, and D = sum (1 - 1/h) d,
+// the variance is the mean over groups of (h - 1) d^2 - 2 d D + D^2 / (h - 1). For groups of one sample it is the usual
+// (n - 1) / n sum (d - mean d)^2.
+Eigen::MatrixXd Deviations::standard_errors(index groups) const {
+    const auto root = [](double variance) {  // of nan: nan; a difference of equal terms may be below zero
+        return variance < 0 ? 0.0 : std::sqrt(variance);
+    };
+    const Eigen::ArrayXXd total = squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
+                                  weights_ * weighted_sums_.array().square();
+    Eigen::MatrixXd errors = (total / static_cast<double>(groups)).unaryExpr(root).matrix();
+    if (!set_.one_network()) return errors;
+    errors = Eigen::MatrixXd(errors.selfadjointView<Eigen::Upper>());
+    for (index l = 0; l < set_.count(); ++l)
+        errors(l, l) = std::isnan(roots_(l)) ? not_given : 0;  // 1, whatever the samples
+    return errors;
+}
+
+Eigen::MatrixXd standard_errors(const LayerSet& set, Deviations deviations, const Eigen::MatrixXd& rows,
+                                const Engine& engine) {
+    const RowEntries entries(set);
+    const index n = rows.cols();
+    const double factor = static_cast<double>(n);
+    const Recentring centre(factor - 1, Centred::hollow);
+    const auto without = [&](double all, double product) { return centre(all - 2 * product, product, 0); };
+    Eigen::MatrixXd roots(n, set.count());
+    engine.team.for_each(set.count(), [&](index l, int) {
+        for (index i = 0; i < n; ++i)
+            roots(i, l) = inverse_root(without(deviations.self(l), rows(entries.pair(l, l), i)));
+    });
+    engine.team.for_each(set.rows(), [&](index a, int) {
+        for (index i = 0; i < n; ++i)
+            for (index b = set.one_network() ? a : set.first_column(); b < set.count(); ++b)
+                deviations.add(a, b, without(deviations.pair(a, b), rows(entries.pair(a, b), i)), roots(i, a),
+                               roots(i, b), factor);
+    });
+    for (index i = 0; i < n; ++i) deviations.add_group(factor);
+    return deviations.standard_errors(n);
+}
+
 template <class T>
-Jackknife<T>::Jackknife(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves,
-                        const GramRows<T>& rows, Centred centred, Deletions deletions, const Engine& engine)
-    : set_(set), pairs_(pairs), selves_(selves), engine_(engine), deletions_(std::move(deletions)),
+Jackknife<T>::Jackknife(const LayerSet& set, Deviations deviations, const GramRows<T>& rows, Centred centred,
+                        Deletions deletions, const Engine& engine)
+    : set_(set), deviations_(std::move(deviations)), engine_(engine), deletions_(std::move(deletions)),
       n_(static_cast<double>(rows.samples())), centred_(centred), stride_(rows.stride()),
-      height_(rows.height()), roots_(selves.unaryExpr(&inverse_root)),
-      sums_(Eigen::MatrixXd::Zero(set.rows(), set.columns())), squares_(sums_), weighted_sums_(sums_) {
+      height_(rows.height()) {
     for (index i = 0; i < set.rows(); i += layers_in_task) {
         const index other = set.one_network() ? i : set.first_column();
         tasks_.push_back({i, std::min(i + layers_in_task, set.rows()), other, set.count() - other});
     }
     if (deletions_.single()) return;
-    products_ = within_ = sums_;
+    products_ = within_ = Eigen::MatrixXd::Zero(set.rows(), set.columns());
     self_products_ = self_within_ = Eigen::VectorXd::Zero(set.count());
     columns_ = Buffer<double>(stride_ * set.count());
     columns().setZero();
@@ -62,15 +112,6 @@ void multiply(const std::vector<const Value*>& vectors, index first, index last,
 }
 
 }  // namespace
-
-template <class T>
-void Jackknife<T>::fold(index i, index j, double product, double root_i, double root_j, double factor) {
-    const index column = j - set_.first_column();
-    const double deviation = product * root_i * root_j - pairs_(i, column) * roots_(i) * roots_(j);
-    sums_(i, column) += deviation;
-    squares_(i, column) += (factor - 1) * deviation * deviation;
-    weighted_sums_(i, column) += (1 - 1 / factor) * deviation;
-}
 
 template <class T> void Jackknife<T>::add(index first, const std::vector<const T*>& strips) {
     const index rows = std::min(height_, static_cast<index>(n_) - first);
@@ -97,7 +138,7 @@ void Jackknife<T>::add_singles(index first, index rows, const std::vector<const 
         for (index i = 0; i < rows; ++i) {
             const double square = engine_.operations<T>().sum_of_squares(
                 strips[static_cast<std::size_t>(l)] + i * stride_, stride_);
-            roots(i, l) = inverse_root(remaining(selves_(l), square, std::pow(diagonal(l, i), 2)));
+            roots(i, l) = inverse_root(remaining(deviations_.self(l), square, std::pow(diagonal(l, i), 2)));
         }
     });
     for_each_task([&](const Task& task) {
@@ -113,14 +154,13 @@ void Jackknife<T>::add_singles(index first, index rows, const std::vector<const 
                     if (b < a && set_.one_network()) continue;
                     const double product =
                         products[static_cast<std::size_t>((a - task.first) * task.columns + k)];
-                    fold(a, b,
-                         remaining(pairs_(a, b - set_.first_column()), product,
-                                   diagonal(a, i) * diagonal(b, i)),
-                         roots(i, a), roots(i, b), n_);
+                    deviations_.add(
+                        a, b, remaining(deviations_.pair(a, b), product, diagonal(a, i) * diagonal(b, i)),
+                        roots(i, a), roots(i, b), n_);
                 }
         }
     });
-    weights_ += static_cast<double>(rows) / (n_ - 1);
+    for (index i = 0; i < rows; ++i) deviations_.add_group(n_);
 }
 
 // Rows [begin, end) of one group, of a strip that begins at `first`.
@@ -179,7 +219,7 @@ template <class T> void Jackknife<T>::finish_group() {
     };
     Eigen::VectorXd roots(set_.count());
     for (index l = 0; l < set_.count(); ++l)
-        roots(l) = inverse_root(remaining(selves_(l), self_products_(l), self_within_(l),
+        roots(l) = inverse_root(remaining(deviations_.self(l), self_products_(l), self_within_(l),
                                           columns.col(l).squaredNorm(), totals(l) * totals(l)));
     std::vector<const double*> vectors;
     for (index l = 0; l < set_.count(); ++l) vectors.push_back(columns.col(l).data());
@@ -193,37 +233,19 @@ template <class T> void Jackknife<T>::finish_group() {
                 const index b = task.first_other + k, column = b - set_.first_column();
                 if (b < a && set_.one_network()) continue;
                 const double left =
-                    remaining(pairs_(a, column), products_(a, column), within_(a, column),
+                    remaining(deviations_.pair(a, b), products_(a, column), within_(a, column),
                               rows[static_cast<std::size_t>((a - task.first) * task.columns + k)],
                               totals(a) * totals(b));
-                fold(a, b, left, roots(a), roots(b), factor);
+                deviations_.add(a, b, left, roots(a), roots(b), factor);
             }
     });
-    weights_ += 1 / (factor - 1);
+    deviations_.add_group(factor);
     products_.setZero();
     within_.setZero();
     self_products_.setZero();
     self_within_.setZero();
     columns.setZero();
     ++group_;
-}
-
-// Busing et al. 1999: with h = n / (samples of a group), deviations d of the values without it, and D = sum (1 - 1/h) d,
-// the variance is the mean over groups of (h - 1) d^2 - 2 d D + D^2 / (h - 1). For groups of one sample it is the usual
-// (n - 1) / n sum (d - mean d)^2.
-template <class T> Eigen::MatrixXd Jackknife<T>::standard_errors() const {
-    const double groups = static_cast<double>(deletions_.count());
-    const auto root = [](double variance) {  // of nan: nan; a difference of equal terms may be below zero
-        return variance < 0 ? 0.0 : std::sqrt(variance);
-    };
-    const Eigen::ArrayXXd total = squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
-                                  weights_ * weighted_sums_.array().square();
-    Eigen::MatrixXd errors = (total / groups).unaryExpr(root).matrix();
-    if (!set_.one_network()) return errors;
-    errors = Eigen::MatrixXd(errors.selfadjointView<Eigen::Upper>());
-    for (index l = 0; l < set_.count(); ++l)
-        errors(l, l) = std::isnan(roots_(l)) ? not_given : 0;  // 1, whatever the samples
-    return errors;
 }
 
 template class Jackknife<float>;

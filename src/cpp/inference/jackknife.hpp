@@ -4,6 +4,7 @@
 #pragma once
 
 #include "inference/gram_rows.hpp"
+#include "sums/row_products.hpp"
 
 namespace fastcka {
 
@@ -23,17 +24,46 @@ class Deletions {
     std::vector<index> bounds_;
 };
 
-template <class T> class Jackknife {
+// How far CKA without each group is from that of all samples, summed over groups.
+class Deviations {
   public:
     // `pairs` and `selves`: <W, V> over all samples of the wanted pairs and of each layer with itself.
-    Jackknife(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves,
-              const GramRows<T>& rows, Centred centred, Deletions deletions, const Engine& engine);
+    Deviations(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves);
+
+    double pair(index i, index j) const { return pairs_(i, j - set_.first_column()); }
+    double self(index layer) const { return selves_(layer); }
+
+    // <W, V> of a pair and 1 / |W|, 1 / |V| without a group; `factor`: all samples / those of the group. Any thread may add
+    // to any pair, one at a time.
+    void add(index i, index j, double product, double root_i, double root_j, double factor);
+    // Once for each group.
+    void add_group(double factor) { weights_ += 1 / (factor - 1); }
+
+    // Rows x columns, of <W, V> / (|W| |V|).
+    Eigen::MatrixXd standard_errors(index groups) const;
+
+  private:
+    const LayerSet& set_;
+    const Eigen::MatrixXd& pairs_;
+    const Eigen::VectorXd& selves_;
+    Eigen::VectorXd roots_;                           // 1 / |W| of each layer
+    Eigen::MatrixXd sums_, squares_, weighted_sums_;  // of deviations, rows x columns
+    double weights_ = 0;                              // sum of 1 / (h - 1)
+};
+
+// Each sample deleted, of Ku, from the sums of its row: entries x samples.
+Eigen::MatrixXd standard_errors(const LayerSet& set, Deviations deviations, const Eigen::MatrixXd& rows,
+                                const Engine& engine);
+
+template <class T> class Jackknife {
+  public:
+    Jackknife(const LayerSet& set, Deviations deviations, const GramRows<T>& rows, Centred centred,
+              Deletions deletions, const Engine& engine);
 
     // A strip of rows of all layers, from sample `first` on; strips come in order.
     void add(index first, const std::vector<const T*>& strips);
 
-    // Rows x columns, of <W, V> / (|W| |V|).
-    Eigen::MatrixXd standard_errors() const;
+    Eigen::MatrixXd standard_errors() const { return deviations_.standard_errors(deletions_.count()); }
 
   private:
     struct Task {
@@ -46,20 +76,15 @@ template <class T> class Jackknife {
     void add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips);
     void finish_group();
     Eigen::Map<Eigen::MatrixXd> columns() const { return {columns_.data(), stride_, set_.count()}; }
-    void fold(index i, index j, double product, double root_i, double root_j, double factor);
 
     const LayerSet& set_;
-    const Eigen::MatrixXd& pairs_;
-    const Eigen::VectorXd& selves_;
+    Deviations deviations_;
     const Engine& engine_;
     Deletions deletions_;
     double n_;
     Centred centred_;
     index stride_, height_;
     std::vector<Task> tasks_;
-    Eigen::VectorXd roots_;                           // 1 / |W| of each layer
-    Eigen::MatrixXd sums_, squares_, weighted_sums_;  // of deviations, rows x columns
-    double weights_ = 0;                              // sum of 1 / (h - 1)
     // Of the group whose rows are coming:
     index group_ = 0;
     Eigen::MatrixXd products_,

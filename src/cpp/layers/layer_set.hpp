@@ -34,6 +34,15 @@ class LayerSet {
     index wanted_pairs() const {
         return one_network() ? count() * (count() + 1) / 2 : rows() * columns() + count();
     }
+    // The sum of of(i) * of(j) over wanted pairs i < j.
+    template <class Of> auto sum_of_products(Of&& of) const {
+        decltype(of(index{0})) first = 0, second = 0, squares = 0;
+        for (index l = 0; l < count(); ++l) {
+            (l < split_ ? first : second) += of(l);
+            squares += of(l) * of(l);
+        }
+        return one_network() ? (first * first - squares) / 2 : first * second;
+    }
     // visit(i, j) for wanted pairs i <= j, in order
     template <class Visit> void for_each_pair(Visit&& visit) const {
         for (index i = 0; i < count(); ++i) {

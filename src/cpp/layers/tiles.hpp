@@ -20,6 +20,8 @@ struct TileRange {
         const index a = row_panels(width), b = column_panels(width);
         return triangle ? a * (a + 1) / 2 : a * b;
     }
+    // Its own values; of a triangle, those above the diagonal.
+    index values() const { return triangle ? rows * (rows - 1) / 2 : rows * columns; }
     // visit(block number, row of its first value, column of its first value)
     template <class Visit> void for_each_block(index width, Visit&& visit) const {
         for (index a = 0; a < row_panels(width); ++a)
@@ -28,6 +30,20 @@ struct TileRange {
                       first_column + b * width);
     }
 };
+
+// A tile without what pads its blocks, row by row.
+template <class T> void copy_values(const TileRange& range, index width, const T* tile, T* out) {
+    const index across = range.column_panels(width);
+    for (index row = 0; row < range.rows; ++row) {
+        const index a = row / width, first = range.triangle ? row + 1 : 0;
+        for (index column = first; column < range.columns;) {
+            const index b = column / width, last = std::min((b + 1) * width, range.columns);
+            const T* const block = tile + block_number(a, b, across, range.triangle) * width * width;
+            out = std::copy_n(block + (row - a * width) * width + column - b * width, last - column, out);
+            column = last;
+        }
+    }
+}
 
 // The upper half of an n x n grid of tiles, row by row.
 class TileGrid {
@@ -43,6 +59,11 @@ class TileGrid {
     index tile_values(index width) const {
         const index panels = (std::min(side_, vectors_) + width - 1) / width;
         return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
+    }
+    // The most of its own values that a tile has.
+    index most_values() const {
+        const index first = std::min(side_, vectors_);
+        return std::max((*this)[0].values(), across_ == 1 ? 0 : first * std::min(side_, vectors_ - first));
     }
     TileRange operator[](index tile) const {
         index i = 0, left = tile;

@@ -75,8 +75,8 @@ AlignmentBuilder::AlignmentBuilder(const PairSums& selves, double samples, Layer
                                    std::vector<LayerNote> layers, const Formula& formula, double known_up_to)
     : samples_(samples), formula_(formula) {
     out_.set = std::move(set);
-    out_.cka.resize(out_.set.rows(), out_.set.columns());
-    out_.chance = out_.hsic = out_.cka;
+    for (Eigen::MatrixXd* all : {&out_.cka, &out_.chance, &out_.hsic})
+        all->resize(out_.set.rows(), out_.set.columns());
     const Estimates self = formula.inner_product(selves, samples);
     mark_degenerate(self, formula, known_up_to, layers);
     roots_ = roots(self, layers);

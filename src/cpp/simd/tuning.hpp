@@ -32,10 +32,13 @@ inline constexpr index tile_bytes_per_thread = 4 << 20;
 // side does not fit, all threads share one block of whole tiles instead.
 inline constexpr index least_tile_with_many_layers = 192;
 
-// Gram values of all layers in such a block (bytes), and samples on its side where one block covers all of them: then a
-// thread packs a layer, makes its tile and forgets its panels.
+// Gram values of all layers in such a block (bytes), and samples on its side where one block covers all of them.
 inline constexpr index shared_block_bytes = 384 << 20;
 inline constexpr index largest_whole_tile = 528;
+
+// Where the values of all blocks take no more than this (bytes), a thread packs a layer, makes all of its tiles and forgets
+// its panels: 64 x 2000 x 4096 holds 0.5 GB instead of 2.4.
+inline constexpr index layer_by_layer_bytes = 512 << 20;
 
 // Products of pairs of layers over a shared block: Gram values packed at a time (bytes), after how many of them float32
 // sums are carried over into float64 (all terms of a self product have one sign, so fewer than carry_interval), and tasks
@@ -43,6 +46,10 @@ inline constexpr index largest_whole_tile = 528;
 inline constexpr index pair_slab_bytes = 32 << 20;
 inline constexpr index pair_carry_interval = 1024;
 inline constexpr index pair_tasks = 32;
+
+// Sums of single samples, one for each pair, that are kept for inference (bytes). Beyond that, rows of Gram matrices are
+// formed once more, complete, so that a sum is used and forgotten.
+inline constexpr index row_products_bytes = 128 << 20;
 
 // Columns of the result that are finished at a time: of 2000 layers, what that takes stays in the cache of a core.
 inline constexpr index finished_columns = 64;

@@ -26,12 +26,9 @@ struct FeatureTile {
 };
 
 inline index feature_tile_count(const LayerSet& layers, index side) {
-    const auto across = [side](index width) { return (width + side - 1) / side; };
-    index count = 0;
-    layers.for_each_pair([&](index i, index j) {
-        const index p = across(layers.width(i)), q = across(layers.width(j));
-        count += i == j ? p * (p + 1) / 2 : p * q;
-    });
+    const auto across = [&](index layer) { return (layers.width(layer) + side - 1) / side; };
+    index count = layers.sum_of_products(across);
+    for (index l = 0; l < layers.count(); ++l) count += across(l) * (across(l) + 1) / 2;
     return count;
 }
 

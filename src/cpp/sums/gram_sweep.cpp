@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "layers/bandwidth.hpp"
 #include "sums/pair_products.hpp"
+#include "sums/row_products.hpp"
 #include "sums/sweep.hpp"
 
 #include <cmath>
@@ -64,11 +65,19 @@ template <class T> class GramBlocks {
         : engine_(sweep.engine), plan_(sweep.plan), centred_(sweep.kernel.is_centred()),
           n_(sweep.layers.samples()), first_(first), last_(last), grid_(n_, plan_.tile),
           runs_(grid_, plan_.run), tile_values_(grid_.tile_values(engine_.operations<T>().panel_width)),
-          layers_(static_cast<std::size_t>(sweep.layers.count())), split_(sweep.layers.split),
-          workspaces_(static_cast<std::size_t>(engine_.team.threads())),
+          layers_(static_cast<std::size_t>(sweep.layers.count())), set_(sweep.layers.set()),
+          split_(sweep.layers.split), workspaces_(static_cast<std::size_t>(engine_.team.threads())),
           partial_(plan_.blocks, n_, sweep.layers.count()) {
-        if (plan_.shared_block) block_ = Buffer<T>(layers() * tile_values_);
-        if (plan_.whole_tile)
+        if (plan_.shared_block) {
+            stride_ = grid_.most_values();
+            if (plan_.layer_by_layer) {
+                stride_ = 0;
+                for (index block = first_; block < last_; ++block)
+                    stride_ += grid_[grid_.number(runs_[block].row, runs_[block].columns.first)].values();
+            }
+            block_ = Buffer<T>(size_product(layers(), stride_));
+        }
+        if (plan_.layer_by_layer)
             form_layer_by_layer(sweep, known);
         else
             sweep.layers.for_each([&](index l, const MatrixView& view) {
@@ -78,22 +87,16 @@ template <class T> class GramBlocks {
                 layer(l).release();  // for the next
                 release_buffers();
             });
+        if (plan_.row_products) begin_rows();
     }
 
     Partial run() {
-        if (plan_.shared_block) pairs_.emplace(layer_block(), tile_values_, engine_);
-        if (!plan_.whole_tile) engine_.team.expect(observed_tasks());
-        walk(grid_.across(), plan_.held, [&](Span rows, Span columns) {
-            const std::vector<Part> parts = parts_of(rows, columns);
-            if (parts.empty()) return;
-            for (GramLayer<T>& each : layers_) each.hold(rows, columns, engine_);
-            if (plan_.shared_block)
-                for (const Part& part : parts) share(part);
-            else
-                engine_.team.for_each_observed(static_cast<index>(parts.size()), [&](index task, int worker) {
-                    fold(parts[static_cast<std::size_t>(task)], worker);
-                });
-        });
+        if (plan_.shared_block) pairs_.emplace(layer_block(), grid_.most_values(), engine_);
+        for (Shared& tile : formed_) finish(std::move(tile));
+        if (!plan_.layer_by_layer) {
+            engine_.team.expect(observed_tasks());
+            walk_blocks();
+        }
         for (index l = 0; l < layers(); ++l) {
             const GramLayer<T>& of = layer(l);
             partial_.layers[static_cast<std::size_t>(l)] = of.note;
@@ -111,8 +114,59 @@ template <class T> class GramBlocks {
         return known != nullptr ? &*known->layers[static_cast<std::size_t>(layer)] : nullptr;
     }
 
-    // Few samples, many layers: a thread makes the one tile of a layer while its panels are in the cache, and forgets them.
+    // Many layers: the team shares the values of all of them in a block of the grid, which is one tile.
+    struct Shared {
+        index block, number;  // of the block and of the tile
+        index at;             // where its values begin among those of a layer
+        BlockSums sums;
+        std::vector<double> squares;  // sum of squares of each layer, where pairs of two networks are wanted
+    };
+    Shared shared(index block, index at) const {
+        const auto [row, columns] = runs_[block];
+        Shared tile{block, grid_.number(row, columns.first), at, no_row_sums(block), {}};
+        if (!plan_.joint) tile.squares.resize(layers_.size());
+        return tile;
+    }
+    T* values_of(const Shared& tile, index layer) const { return block_.data() + layer * stride_ + tile.at; }
+
+    void add_layer(Shared& tile, index l, const Engine& engine, int own, int worker) {
+        Workspace<T>& mine = workspace(worker, 1);
+        T* const values = mine.tiles.front().data();
+        const TileRange range = grid_[tile.number];
+        const index width = engine_.operations<T>().panel_width;
+        layer(l).fill(grid_, tile.number, values, mine.wide.data(), partial_.diagonals.col(l).data(), engine,
+                      own);
+        if (!centred_) add_row_sums(range, l, values, mine, tile.sums);
+        if (!plan_.joint)
+            tile.squares[static_cast<std::size_t>(l)] =
+                engine_.operations<T>().sum_of_squares(values, range.blocks(width) * width * width);
+        copy_values(range, width, values, values_of(tile, l));
+    }
+
+    // All products of pairs of layers over one tile.
+    void finish(Shared tile) {
+        const TileRange range = grid_[tile.number];
+        if (rows_) {
+            std::vector<const T*> values;
+            for (index l = 0; l < layers(); ++l) values.push_back(values_of(tile, l));
+            add_rows(range, false, values.data(),
+                     [&](index panels, auto&& fill) { engine_.team.for_each(panels, fill); });
+        }
+        std::vector<double>& products = tile.sums.products;
+        products.assign(static_cast<std::size_t>(layer_block().entries()), 0.0);
+        pairs_->add(block_.data() + tile.at, stride_, range.values());
+        pairs_->finish(products.data());
+        products.insert(products.end(), tile.squares.begin(), tile.squares.end());
+        partial_.sums.add(tile.block, std::move(tile.sums));
+    }
+
+    // A thread makes all tiles of a layer while its panels are in the cache, and forgets them.
     void form_layer_by_layer(const Sweep& sweep, const Statistics* known) {
+        index at = 0;
+        for (index block = first_; block < last_; ++block) {
+            formed_.push_back(shared(block, at));
+            at += grid_[formed_.back().number].values();
+        }
         std::vector<std::exception_ptr> failures(layers_.size());
         engine_.team.for_each_observed(layers(), [&](index l, int worker) {
             Team alone(1, [&](index, index) { engine_.team.poll(worker); });
@@ -126,12 +180,30 @@ template <class T> class GramBlocks {
                 failures[static_cast<std::size_t>(l)] = std::current_exception();
                 return;
             }
-            layer(l).fill(grid_, 0, shared_tile(l), workspace(worker, 0).wide.data(),
-                          partial_.diagonals.col(l).data(), engine, 0);
+            for (Shared& tile : formed_) add_layer(tile, l, engine, 0, worker);
             layer(l).forget_values();
         });
         for (const std::exception_ptr& failure : failures)
             if (failure) std::rethrow_exception(failure);
+    }
+
+    void walk_blocks() {
+        walk(grid_.across(), plan_.held, [&](Span rows, Span columns) {
+            const std::vector<Part> parts = parts_of(rows, columns);
+            if (parts.empty()) return;
+            for (GramLayer<T>& each : layers_) each.hold(rows, columns, engine_);
+            if (plan_.shared_block)
+                for (const Part& part : parts) {
+                    Shared tile = shared(part.block, 0);
+                    engine_.team.for_each_observed(
+                        layers(), [&](index l, int worker) { add_layer(tile, l, engine_, worker, worker); });
+                    finish(std::move(tile));
+                }
+            else
+                engine_.team.for_each_observed(static_cast<index>(parts.size()), [&](index task, int worker) {
+                    fold(parts[static_cast<std::size_t>(task)], worker);
+                });
+        });
     }
 
     // Tiles of one block whose samples are in memory.
@@ -157,33 +229,6 @@ template <class T> class GramBlocks {
         return plan_.shared_block ? parts * layers() : parts;
     }
 
-    // Many layers: the team makes whole tiles of one block of the grid, each thread those of some layers, and then all
-    // products of pairs of layers over that block, which is one tile.
-    void share(const Part& part) {
-        const index width = engine_.operations<T>().panel_width;
-        const index number = grid_.number(part.row, part.columns.first);
-        const TileRange range = grid_[number];
-        const index length = range.blocks(width) * width * width;
-        BlockSums sums = no_sums(part.block);
-        const auto add_layer = [&](index l, int worker) {
-            Workspace<T>& mine = workspace(worker, 0);
-            if (!plan_.whole_tile)
-                layer(l).fill(grid_, number, shared_tile(l), mine.wide.data(),
-                              partial_.diagonals.col(l).data(), engine_, worker);
-            if (!centred_) add_row_sums(range, l, shared_tile(l), mine, sums);
-            if (!plan_.joint)
-                sums.products[static_cast<std::size_t>(layer_block().entries() + l)] +=
-                    engine_.operations<T>().sum_of_squares(shared_tile(l), length);
-        };
-        if (plan_.whole_tile)  // forming the tiles was the main loop
-            engine_.team.for_each(layers(), add_layer);
-        else
-            engine_.team.for_each_observed(layers(), add_layer);
-        pairs_->add(block_.data(), tile_values_, length);
-        pairs_->finish(sums.products.data());
-        partial_.sums.add(part.block, std::move(sums));
-    }
-
     // The tiles of a block come from left to right, but others may come between them.
     void fold(const Part& part, int worker) {
         const Span all = runs_[part.block].columns;
@@ -201,12 +246,15 @@ template <class T> class GramBlocks {
     }
 
     LayerBlock layer_block() const { return {layers(), plan_.joint ? 0 : split_}; }
-    T* shared_tile(index layer) const { return block_.data() + layer * tile_values_; }
 
     BlockSums no_sums(index block) const {
         const index entries = layer_block().entries() + (plan_.joint ? 0 : layers());
-        BlockSums sums;
+        BlockSums sums = no_row_sums(block);
         sums.products.assign(static_cast<std::size_t>(entries), 0.0);
+        return sums;
+    }
+    BlockSums no_row_sums(index block) const {
+        BlockSums sums;
         if (centred_) return sums;
         const auto [row, columns] = runs_[block];
         const auto zeros = [&](Span strips) {
@@ -235,6 +283,10 @@ template <class T> class GramBlocks {
                              partial_.diagonals.col(l).data(), engine_, worker);
             if (!centred_) add_row_sums(range, l, workspace.pointers[at], workspace, sums);
         }
+        if (rows_)
+            add_rows(range, true, workspace.pointers.data(), [&](index panels, auto&& fill) {
+                for (index panel = 0; panel < panels; ++panel) fill(panel, worker);
+            });
         const index length = range.blocks(width) * width * width;
         const index all = layers(), a = split_;
         const T* const* tiles = workspace.pointers.data();
@@ -249,6 +301,40 @@ template <class T> class GramBlocks {
             for (index l = 0; l < all; ++l)
                 out[a * (all - a) + l] += operations.sum_of_squares(tiles[l], length);
         }
+    }
+
+    // The rows of K sum to zero, so that margins are known before the first tile.
+    void begin_rows() {
+        Margins margins{Eigen::MatrixXd(n_, layers()), {}};
+        std::vector<bool> degenerate;
+        for (index l = 0; l < layers(); ++l) {
+            const std::vector<double>& norms = layer(l).squared_norms();
+            margins.diagonal.col(l) = Eigen::Map<const Eigen::VectorXd>(norms.data(), n_);
+            degenerate.push_back(layer(l).note.status != Status::fine);
+        }
+        margins.row_sums = -margins.diagonal;
+        rows_.emplace(set_, margins, degenerate, plan_.tile, engine_.operations<T>());
+        row_scratch_.resize(workspaces_.size());
+        for (index strip = 0; strip < grid_.across(); ++strip) partial_.rows.emplace_back(grid_.across());
+    }
+
+    // Adds a tile of all layers, in blocks or row by row, to the sums of single samples. each(panels, fill) calls
+    // fill(panel, worker) for every panel.
+    template <class Each>
+    void add_rows(const TileRange& range, bool in_blocks, const T* const* tiles, Each&& each) {
+        using Side = typename RowFold<T>::Side;
+        const auto add = [&](Side side, index samples, index strip, index other) {
+            RowProducts sums = rows_->zeros(samples);
+            each(rows_->panels(range, side), [&](index panel, int worker) {
+                auto& mine = row_scratch_[static_cast<std::size_t>(worker)];
+                if (!mine) mine.emplace(rows_->scratch());
+                rows_->fill(range, side, panel, in_blocks, tiles, *mine, sums);
+            });
+            partial_.rows[static_cast<std::size_t>(strip)].add(other, std::move(sums));
+        };
+        const index row = range.first_row / plan_.tile, column = range.first_column / plan_.tile;
+        add(Side::rows, range.rows, row, column);
+        if (row != column) add(Side::columns, range.columns, column, row);
     }
 
     void add_row_sums(const TileRange& range, index l, const T* tile, Workspace<T>& workspace,
@@ -277,9 +363,14 @@ template <class T> class GramBlocks {
     TileRuns runs_;  // the blocks
     index tile_values_;
     std::vector<GramLayer<T>> layers_;
+    LayerSet set_;
     index split_;
-    Buffer<T> block_;  // a tile of every layer, which the team shares; or empty
+    Buffer<T> block_;   // values of one tile of every layer, or of several, which the team shares; or empty
+    index stride_ = 0;  // from layer to layer
+    std::vector<Shared> formed_;  // of which the products of pairs are missing
     std::optional<PairProducts<T>> pairs_;
+    std::optional<RowFold<T>> rows_;  // sums of single samples are wanted, too
+    std::vector<std::optional<typename RowFold<T>::Scratch>> row_scratch_;  // per thread
     std::mutex open_mutex_;
     std::map<index, BlockSums> open_;                        // blocks with tiles to come
     std::vector<std::unique_ptr<Workspace<T>>> workspaces_;  // per thread

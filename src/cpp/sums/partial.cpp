@@ -52,7 +52,9 @@ void Partial::merge(const Partial& other) {
                 throw std::invalid_argument("layer " + std::to_string(l) + " has other values at sample " +
                                             std::to_string(i));
         }
+    check(rows.size() == other.rows.size(), "one of them was made with inference, the other was not");
     sums.merge(other.sums);
+    for (std::size_t strip = 0; strip < rows.size(); ++strip) rows[strip].merge(other.rows[strip]);
     diagonals = diagonals.array().isNaN().select(other.diagonals, diagonals);
 }
 

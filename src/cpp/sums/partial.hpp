@@ -5,6 +5,7 @@
 
 #include "layers/layer_note.hpp"
 #include "sums/block_sums.hpp"
+#include "sums/row_products.hpp"
 #include "sums/sum_tree.hpp"
 
 #include <optional>
@@ -31,6 +32,7 @@ struct Statistics {
 struct Partial {
     SumTree<BlockSums> sums;
     Eigen::MatrixXd diagonals;  // K_ii, samples x layers; NaN where no block has set it
+    RowTrees rows;              // sums of single samples; empty where they were not asked for
     std::vector<LayerNote> layers;
 
     Partial(index blocks, index samples, index count);

@@ -6,6 +6,7 @@
 #include "simd/tuning.hpp"
 #include "sums/feature_tiles.hpp"
 #include "sums/pair_products.hpp"
+#include "sums/row_products.hpp"
 #include "sums/sum_tree.hpp"
 
 #include <algorithm>
@@ -155,7 +156,6 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     plan.shared_block = tile_limit < least_tile_with_many_layers;
     plan.tile = plan.shared_block ? shared_tile_side(s) : tile_side(s.width, tile_limit, tiles_of);
     plan.tiles = tiles_of(plan.tile);
-    plan.whole_tile = plan.shared_block && plan.tiles == 1;
     plan.segments = 1;
     // For one pair, the products of both with both are as cheap as the three that are needed.
     plan.joint = problem.layers.one_network() || s.layers == 2;
@@ -190,42 +190,74 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     // Each thread makes the sums of one block, and merges them.
     index per_thread = tile_values * 8 + 4 * 8 * plan.tile +
                        (plan.shared_block ? 0 : 2 * sums_bytes((plan.run + 1) * plan.tile));
-    index shared =
-        waiting + (plan.whole_tile ? s.sample_vectors_bytes() : s.vectors_bytes()) + s.results_bytes();
+    index shared = waiting + s.results_bytes();
     if (plan.shared_block) {
-        const auto [bytes, side] = pair_products_size(pairs_of_layers, tile_values, s);
-        shared += acquired_bytes(s.layers * tile_values * s.element) + bytes;
-        per_thread += side * side * s.element;
+        const auto [bytes, side] = pair_products_size(pairs_of_layers, grid.most_values(), s);
+        shared += bytes;
+        per_thread += side * side * s.element + tile_values * s.element;
     } else {
         per_thread += s.layers * tile_values * s.element;
     }
-    if (plan.whole_tile) per_thread += largest_panels + s.feature_vectors_bytes();
-    const index all_tiles_of_one = plan.tiles * tile_values * s.element;
-    if (problem.settings.kernel.needs_median()) {
-        // What is collected grows to twice its size, and is copied once.
-        const index collected = std::min(median_collected_bytes, 3 * all_tiles_of_one);
-        per_thread += median_histogram_bytes;
-        if (plan.whole_tile)  // as many searches as threads, each with a tile of its own
-            per_thread += median_histogram_bytes + tile_values * (s.element + 8) + collected;
-        else
-            shared += median_histogram_bytes + collected;
+    if (problem.settings.row_products && problem.settings.kernel.is_linear()) {
+        const LayerSet& set = problem.layers;
+        const index of_samples = row_products_size(set, s.n);
+        plan.row_products = of_samples <= row_products_bytes;
+        if (plan.row_products) {
+            // A strip waits in a node on each level of its tree, at most; a thread makes one while two merge.
+            shared += most_waiting(rows) * of_samples + s.sample_vectors_bytes();
+            per_thread += 3 * row_products_size(set, plan.tile) +
+                          (s.element == 4 ? RowFold<float>::scratch_bytes
+                                          : RowFold<double>::scratch_bytes)(set, plan.tile, s.width);
+        }
     }
+    const auto shared_values = [&](index of_a_layer) {
+        return plan.shared_block ? acquired_bytes(s.layers * of_a_layer * s.element) : 0;
+    };
+    const bool median = problem.settings.kernel.needs_median();
+    // What is collected in a search for the median grows to twice its size, and is copied once.
+    const index collected = std::min(median_collected_bytes, 3 * plan.tiles * tile_values * s.element);
+    if (median) per_thread += median_histogram_bytes;
+    struct Memory {
+        index shared, packed, per_thread;
+    };
+    const auto layer_by_layer = [&]() -> Memory {  // as many searches as threads, each with a tile of its own
+        const index search = median ? median_histogram_bytes + tile_values * (s.element + 8) + collected : 0;
+        const index waiting_rows = centred ? 0 : 8 * 2 * plan.tile * s.layers * plan.tiles;
+        return {shared + s.sample_vectors_bytes() + shared_values(s.n * (s.n - 1) / 2) + waiting_rows, 0,
+                per_thread + largest_panels + s.feature_vectors_bytes() + search};
+    };
+    const auto all_layers = [&]() -> Memory {
+        const index search = median ? median_histogram_bytes + collected : 0;
+        return {shared + s.vectors_bytes() + shared_values(grid.most_values()) + search, panels, per_thread};
+    };
     const index tasks = plan.shared_block ? s.layers : plan.blocks;
     plan.reads = problem.settings.kernel.traits().rows == Rows::as_given ? 2 : 3;  // means, panels; norms
     if (problem.settings.kernel.is_given()) plan.reads = 1 + 0.5;
-    const index packed = plan.whole_tile ? 0 : panels, max_bytes = problem.settings.max_bytes;
-    if (max_bytes > 0 && shared + packed + per_thread > max_bytes && packed > 0 && rows > 1) {
-        plan_strips(problem, s, {multiply_adds, tasks, shared, per_thread, strip, waiting_row, rows}, plan);
+    const index max_bytes = problem.settings.max_bytes;
+    const auto fits = [&](const Memory& memory) {
+        return max_bytes == 0 || memory.shared + memory.packed + memory.per_thread <= max_bytes;
+    };
+    plan.layer_by_layer = plan.shared_block &&
+                          s.n * (s.n - 1) / 2 * s.layers * s.element <= layer_by_layer_bytes &&
+                          (rows == 1 || fits(layer_by_layer()));
+    const Memory memory = plan.layer_by_layer ? layer_by_layer() : all_layers();
+    if (!fits(memory) && memory.packed > 0 && rows > 1) {
+        plan_strips(problem, s, {multiply_adds, tasks, memory.shared, per_thread, strip, waiting_row, rows},
+                    plan);
         return plan;
     }
-    choose_threads(problem, multiply_adds, tasks, shared + packed, per_thread, plan);
-    if (problem.settings.kernel.needs_median()) {
+    choose_threads(problem, multiply_adds, tasks, memory.shared + memory.packed, memory.per_thread, plan);
+    if (median) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
         if (max_bytes > 0) room = std::min(room, max_bytes - plan.bytes);
+        const index kept = std::max<index>(static_cast<index>(static_cast<double>(room) / one), 0);
+        // Layer by layer, each thread keeps those of one.
         plan.kept_layers =
-            std::clamp<index>(static_cast<index>(static_cast<double>(room) / one), 0, s.layers);
-        plan.bytes += static_cast<index>(static_cast<double>(plan.kept_layers) * one);
+            plan.layer_by_layer ? (kept >= plan.threads ? s.layers : 0) : std::min(kept, s.layers);
+        const index at_a_time =
+            plan.layer_by_layer ? std::min<index>(plan.threads, plan.kept_layers) : plan.kept_layers;
+        plan.bytes += static_cast<index>(static_cast<double>(at_a_time) * one);
     }
     return plan;
 }
@@ -247,11 +279,9 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     plan.reads = problem.settings.kernel.traits().rows == Rows::as_given ? 2 : 3;
 
     const double n = static_cast<double>(s.n);
-    double multiply_adds = 0;
-    pairs.for_each_pair([&](index i, index j) {
-        const double p = static_cast<double>(pairs.width(i)), q = static_cast<double>(pairs.width(j));
-        multiply_adds += n * p * (i == j ? (p + 1) / 2 : q);
-    });
+    const auto width = [&](index layer) { return static_cast<double>(pairs.width(layer)); };
+    double multiply_adds = n * pairs.sum_of_products(width);
+    for (index l = 0; l < pairs.count(); ++l) multiply_adds += n * width(l) * (width(l) + 1) / 2;
     plan.flops = 2 * multiply_adds;
 
     index panels = 0;

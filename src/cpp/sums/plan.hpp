@@ -26,10 +26,11 @@ struct Plan {
     bool joint;         // products of all layers with all, although only pairs of two networks are wanted
     index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
     bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
-    bool whole_tile;    // ... which covers all samples: a layer's panels are forgotten once its tile is made
-    Held held;          // Gram route: rows and columns of tiles whose samples are packed at a time
-    index held_bytes;   // ... and what their panels take
-    double reads;       // of all values, about: how often each is read
+    bool layer_by_layer;  // ... and all blocks fit: a layer's panels are forgotten once its tiles are made
+    bool row_products;    // Gram route: sums of single samples are made, too
+    Held held;            // Gram route: rows and columns of tiles whose samples are packed at a time
+    index held_bytes;     // ... and what their panels take
+    double reads;         // of all values, about: how often each is read
     int threads;
     index panel_width;
     Precision precision;

@@ -19,6 +19,7 @@ struct Settings {
     index max_bytes = 0;                       // 0: no limit
     Route route = Route::automatic;
     Measure measure = Measure::cka;
+    bool row_products = false;  // sums of single samples, for inference, where one sweep can make them
 };
 
 }  // namespace fastcka

@@ -163,7 +163,7 @@ def _model(arguments: argparse.Namespace) -> Any:
 
 
 def _loader(arguments: argparse.Namespace) -> Any:
-    from ..torch._loaders import check_loader
+    from ..torch.data.loaders import check_loader
 
     loader = _called(arguments.loader)
     try:

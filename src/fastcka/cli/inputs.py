@@ -13,7 +13,7 @@ from typing import Any
 
 from .._arrays import layer_label
 from .._samples import check_same_samples
-from ..kernels import _KERNELS, Kernel, resolve_kernel
+from ..kernels import _KERNELS, Kernel, option_names, resolve_kernel
 from ..layers import Selected, open_layers
 from ..results import CKAMatrix
 from .sampling import Choice, Opened
@@ -100,7 +100,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def _with(option: str) -> str:
     """Name the kernels that have an option."""
-    return ", ".join(kernel.name for kernel in _KERNELS.values() if option in kernel.options())
+    return ", ".join(kernel.name for kernel in _KERNELS.values() if option in option_names(kernel))
 
 
 def networks(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[dict[Path, Opened], str | None]:
@@ -153,7 +153,7 @@ def kernel_of(arguments: argparse.Namespace) -> Kernel:
     kernel = resolve_kernel(arguments.kernel)
     given = {name: getattr(arguments, name) for name in _KERNEL_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in given.keys() - set(kernel.options()):
+    for name in given.keys() - set(option_names(kernel)):
         raise ValueError(f"--{name} is not an option of the {arguments.kernel} kernel")
     return type(kernel)(**given)
 

@@ -76,6 +76,7 @@ def add_parser(commands: Commands) -> None:
         metavar="PART",
         help="the statistics, complete, for the products (default: they are computed again)",
     )
+    inputs.add_inference(run)
     _add_out(run)
 
     merge = parts.add_parser(
@@ -91,7 +92,8 @@ def add_parser(commands: Commands) -> None:
         "result",
         help="turn the products into the result",
         description="Merge partials of the products and print the result. Layers are opened, not read, but "
-        "for --inference, which takes a second pass in this process.",
+        "for --inference: p-values by moments read each layer once more, and unless `run` had the option "
+        "and the kernel is a linear one, this process makes a second pass.",
     )
     result.set_defaults(run=_result)
     result.add_argument("a", metavar="A", type=Path, help="as in `fastcka sweep run`")
@@ -179,7 +181,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     _, labels, _, networks, settings = _Inputs.of(arguments.a, arguments.b, arguments)
     arithmetic = {settings.dtype, "float64"}  # what is taken where the values lose digits in float32
     with _naming(labels):
-        sweep = Sweep.of(networks, settings)
+        sweep = Sweep._of(networks, settings)
         counts = {_products(networks, replace(settings, dtype=dtype)) for dtype in arithmetic}
     print(f"statistics: blocks 0:{len(sweep.blocks('statistics'))}, one for each layer")
     print(f"products: blocks {' or '.join(f'0:{count}' for count in sorted(counts))}")
@@ -197,7 +199,7 @@ def _run(arguments: argparse.Namespace) -> None:
     given = None if arguments.given is None else _merged(arguments.given)
     _, labels, _, networks, settings = _Inputs.of(arguments.a, arguments.b, arguments)
     with _naming(labels):
-        sweep = Sweep.of(networks, settings)
+        sweep = Sweep._of(networks, settings)
         if given is not None:
             _check_given(sweep, given)
         blocks = arguments.blocks
@@ -236,7 +238,7 @@ def _result(arguments: argparse.Namespace) -> None:
     opened, labels, drawn, networks, settings = _Inputs.of(arguments.a, b, arguments)
     with _naming(labels), warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateWarning)  # the result has them, too
-        matrix = Sweep.of(networks, settings).result(whole).with_models(*names)
+        matrix = Sweep._of(networks, settings).result(whole).with_models(*names)
     if drawn is not None:
         matrix = inputs.noting(matrix, drawn)
     outputs.report(matrix, opened.values(), labels, arguments)

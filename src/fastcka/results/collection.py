@@ -43,18 +43,33 @@ class Collection:
         return tuple(self._layers)
 
     def layers(self, model: str) -> tuple[str, ...]:
-        """Return the names of the layers of a model."""
-        return self._layers[self._known(model)]
+        """Return the names of the layers of a model.
 
-    def pair(self, a: str, b: str) -> CKAMatrix:
-        """Return the comparison of two models: layers of `a` in the rows, layers of `b` in the columns.
+        Parameters
+        ----------
+        model : str
 
         Raises
         ------
         KeyError
             If there is no model of that name.
         """
-        part = self._matrix.part(self._rows(a), self._rows(b))
+        return self._layers[self._known(model)]
+
+    def pair(self, a: str, b: str) -> CKAMatrix:
+        """Return the comparison of two models: layers of `a` in the rows, layers of `b` in the columns.
+
+        Parameters
+        ----------
+        a, b : str
+            The names of the two models; they may be the same.
+
+        Raises
+        ------
+        KeyError
+            If there is no model of that name.
+        """
+        part = self._matrix._part(self._rows(a), self._rows(b))
         others = tuple(
             f"{layer_label(model_label(model), layer)}: "
             for model in self._layers
@@ -124,7 +139,13 @@ class Collection:
         return {**self._matrix.settings(), "layers": {m: list(names) for m, names in self._layers.items()}}
 
     def equals(self, other: object) -> bool:
-        """Return whether `other` has the same values (nan equals nan), names and settings."""
+        """Return whether `other` has the same values (nan equals nan), names and settings.
+
+        Parameters
+        ----------
+        other : object
+            Anything; False where it is no CKAModels.
+        """
         return (
             isinstance(other, Collection)
             and list(self._layers.items()) == list(other._layers.items())
@@ -134,7 +155,7 @@ class Collection:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self._matrix.__array__(dtype, copy)
 
-    def names(self) -> tuple[list[str], list[str]]:
+    def _names(self) -> tuple[list[str], list[str]]:
         """Return, for each row of `matrix`, the name of its model and that of its layer."""
         pairs = [(model, layer) for model, layers in self._layers.items() for layer in layers]
         return [model for model, _ in pairs], [layer for _, layer in pairs]

@@ -36,7 +36,18 @@ ARRAYS = {
 
 
 class DegenerateWarning(UserWarning):
-    """A representation for which CKA is not defined, and why; only its values are nan."""
+    """A representation for which CKA is not defined, and why; only its values are nan.
+
+    Examples
+    --------
+    >>> import warnings, numpy as np, fastcka
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     fastcka.cka(np.ones((9, 2)), np.eye(9))
+    nan
+    >>> print(caught[0].category.__name__, caught[0].message, sep=": ")
+    DegenerateWarning: not defined, nan instead: X: no variation: all samples are equal
+    """
 
 
 class BestMatch(NamedTuple):
@@ -50,6 +61,14 @@ class BestMatch(NamedTuple):
         The column layer with the highest value; None where the whole row is nan.
     value : float
         That value; nan where the whole row is nan.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> best = fastcka.cka_matrix({"fc": X}, {"same": 2 * X, "other": X[:, :1]}).best_matches()[0]
+    >>> best.row, best.column, round(best.value, 6)
+    ('fc', 'same', 1.0)
     """
 
     row: str
@@ -166,14 +185,20 @@ class Comparison:
         return len(self.rows), len(self.columns)
 
     def with_models(self, row_model: str, column_model: str) -> Self:
-        """Return a copy whose axes carry these names of the two networks."""
+        """Return a copy whose axes carry these names of the two networks.
+
+        Parameters
+        ----------
+        row_model, column_model : str
+            The network of the rows, and that of the columns.
+        """
         return dataclasses.replace(self, models=(row_model, column_model))
 
     @property
     def T(self) -> Self:
         """The same comparison with rows and columns exchanged."""
         exchanged: dict[str, Any] = {
-            name: array.T for name, array in self.arrays().items() if array.ndim == 2
+            name: array.T for name, array in self._arrays().items() if array.ndim == 2
         }
         exchanged |= {"row_dimensions": self.column_dimensions, "column_dimensions": self.row_dimensions}
         return dataclasses.replace(
@@ -199,19 +224,19 @@ class Comparison:
         columns = _positions(names[1], self.columns, self.models[1])
         if all(isinstance(name, str) for name in names):
             return float(self.values[rows[0], columns[0]])
-        return self.part(rows, columns)
+        return self._part(rows, columns)
 
-    def part(self, rows: Sequence[int], columns: Sequence[int]) -> Self:
+    def _part(self, rows: Sequence[int], columns: Sequence[int]) -> Self:
         """Return the part of the matrix for these positions of rows and columns."""
         places = {"rows": rows, "columns": columns}
         part: dict[str, Any] = {
             name: array[np.ix_(*(places[side] for side in ARRAYS[name]))]
-            for name, array in self.arrays().items()
+            for name, array in self._arrays().items()
         }
         part |= {side: tuple(getattr(self, side)[i] for i in chosen) for side, chosen in places.items()}
         return dataclasses.replace(self, **part)
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
+    def _arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the known fields that hold numbers of pairs or layers, by name."""
         return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
 
@@ -248,6 +273,16 @@ class Comparison:
 
         ``unbiased -+ t * stderr``, as `CKATest.confidence_interval`, never cut to [0, 1].
 
+        Parameters
+        ----------
+        level : float
+            The share of all cases in which an interval is to contain the true value.
+
+        Returns
+        -------
+        two (La, Lb) ndarrays
+            The lower ends, and the upper ends.
+
         Raises
         ------
         ValueError
@@ -270,6 +305,10 @@ class Comparison:
             that level, however the pairs depend on each other. "bh" (Benjamini and Hochberg 1995): of the
             pairs below a level, at most that share is wrong on average, if pairs depend on each other in
             such a way that they are large together.
+
+        Returns
+        -------
+        (La, Lb) ndarray
 
         Raises
         ------
@@ -302,12 +341,17 @@ class Comparison:
         """Return whether `other` has the same values (nan equals nan), names and settings.
 
         Where they come from, `provenance`, may differ.
+
+        Parameters
+        ----------
+        other : object
+            Anything; False where it is no comparison.
         """
         return (
             isinstance(other, Comparison)
             and {**self.settings(), "provenance": None} == {**other.settings(), "provenance": None}
-            and self.arrays().keys() == other.arrays().keys()
-            and all(np.array_equal(x, other.arrays()[name], True) for name, x in self.arrays().items())
+            and self._arrays().keys() == other._arrays().keys()
+            and all(np.array_equal(x, other._arrays()[name], True) for name, x in self._arrays().items())
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

@@ -120,7 +120,7 @@ def to_csv(matrix: Comparison, path: str | os.PathLike[str]) -> None:
 
 def _beside(matrix: Comparison) -> dict[str, NDArray[np.float64]]:
     """Return what is known of each pair beside its value."""
-    return {name: array for name, array in matrix.arrays().items() if array.ndim == 2 and name != "values"}
+    return {name: array for name, array in matrix._arrays().items() if array.ndim == 2 and name != "values"}
 
 
 def _without_names(matrix: Comparison) -> dict[str, Any]:

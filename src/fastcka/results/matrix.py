@@ -57,6 +57,8 @@ class CKAMatrix(Comparison):
         Where the p-values come from; see `cka_test`.
     n_groups : int, optional
         Groups of samples of the jackknife; None where it left out one sample at a time.
+    row_dimensions, column_dimensions : (La,) and (Lb,) float64 ndarray, optional
+        What `effective_dimension` returns; None where it is not known.
     provenance : mapping of str to what JSON can hold
         Where the values come from, as far as it is known: version, dtype of the arithmetic, widths of the
         layers, sigma of the kernels, pooling, sources, a digest of the sample ids.
@@ -85,8 +87,32 @@ class CKAMatrix(Comparison):
     ...     print(row, column, value)
     conv conv 0.9
     fc fc 0.8
-    >>> m.identification_accuracy()
-    1.0
+    >>> m.identification_accuracy(), m.counterparts()
+    (1.0, ('conv', 'fc'))
+    >>> m.with_models("resnet", "vit").settings()["models"], m.equals(m.T.T)
+    (['resnet', 'vit'], True)
+
+    With standard errors and p-values:
+
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(60, 8))
+    >>> m = fastcka.cka_matrix({"x": X}, {"part": X[:, :4], "noise": X[::-1, 5:]}, inference=True)
+    >>> low, high = m.confidence_interval(0.95)
+    >>> low.round(2).tolist(), high.round(2).tolist()
+    ([[0.5, -0.06]], [[0.73, 0.07]])
+    >>> m.adjusted_pvalues("holm").round(4).tolist(), m.effective_dimension("columns").round(1).tolist()
+    ([[0.0, 0.4163]], [3.7, 2.9])
+
+    Figures and files:
+
+    >>> figures = m.plot().figure, m.plot_difference(m).figure, m.plot_curve(reference="part").figure
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> m.to_html(os.path.join(folder, "matrix.html"))
+    >>> m.to_csv(os.path.join(folder, "matrix.csv"))
+    >>> m.save(os.path.join(folder, "matrix.npz"))
+    >>> CKAMatrix.load(os.path.join(folder, "matrix.npz")).equals(m)
+    True
     """
 
     # Text ---------------------------------------------------------------------------------------------------
@@ -400,7 +426,7 @@ class CKAMatrix(Comparison):
         """
         from . import saved
 
-        saved.write(path, type(self).__name__, self.settings(), self.arrays())
+        saved.write(path, type(self).__name__, self.settings(), self._arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -58,6 +58,22 @@ class CKAModels(Collection):
     fc    0.300
     >>> models.summary("max")["cnn", "vit"]
     0.9
+    >>> models.layers("cnn"), models.distance().round(3).tolist()
+    (('conv', 'fc'), [[0.0, 0.723], [0.723, 0.0]])
+    >>> models.to_pandas().shape, models.to_xarray().sel(model_a="cnn").shape
+    ((3, 3), (2, 3))
+
+    Figures and files:
+
+    >>> figures = models.plot()[0, 0].figure, models.plot_summary(how="max").figure
+    >>> tree = models.plot_dendrogram(linkage="average")
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> models.to_html(os.path.join(folder, "models.html"))
+    >>> models.save(os.path.join(folder, "models.npz"))
+    >>> again = CKAModels.load(os.path.join(folder, "models.npz"))
+    >>> again.equals(models), again.settings()["layers"]
+    (True, {'cnn': ['conv', 'fc'], 'vit': ['block']})
     """
 
     __slots__ = ()
@@ -86,6 +102,16 @@ class CKAModels(Collection):
 
         A pair is chosen in the summary or by the names of its models; it is part of the address, so that
         links lead to it. The page needs no network and no other file. It is written atomically.
+
+        Parameters
+        ----------
+        path : path
+            Of the page, usually ``.html``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
         from . import models_page
 
@@ -117,13 +143,37 @@ class CKAModels(Collection):
         (M, M) ndarray of matplotlib Axes
             ``axes[i, j]`` shows the pair of models i and j, layers of model i upwards. The first model is in
             the lower left corner, as is the first layer of each heat map.
+
+        Raises
+        ------
+        ValueError
+            If `vmin` is not below `vmax`, or `highlight` is unknown.
         """
         rows = [[self.pair(a, b) for b in self._layers] for a in reversed(self._layers)]
         axes = plot_grid(rows, vmin=vmin, vmax=vmax, cmap=cmap, annotate=annotate, highlight=highlight)
         return axes[::-1]
 
     def plot_summary(self, ax: Axes | None = None, *, how: How = "best_match", **options: Any) -> Axes:
-        """Draw the summary, model × model, as a heat map: ``summary(how).plot(ax, **options)``."""
+        """Draw the summary, model × model, as a heat map: ``summary(how).plot(ax, **options)``.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. Without it a figure of fitting size is made.
+        how : {"best_match", "namesakes", "max"} or function
+            As for `summary`.
+        **options
+            As for `CKAMatrix.plot`.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        TypeError, ValueError
+            As from `summary` and `CKAMatrix.plot`.
+        """
         return self.summary(how).plot(ax, **options)
 
     def plot_dendrogram(
@@ -170,8 +220,13 @@ class CKAModels(Collection):
         tidy : bool
             Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
             ``cka`` and, where it is known, ``chance``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
-        return containers.models_to_pandas(self._matrix, *self.names(), tidy)
+        return containers.models_to_pandas(self._matrix, *self._names(), tidy)
 
     def to_xarray(self) -> xarray.DataArray:
         """Return a DataArray with dimensions ``("layer_a", "layer_b")``, as `CKAMatrix.to_xarray` does.
@@ -179,29 +234,48 @@ class CKAModels(Collection):
         ``model_a`` and ``model_b`` name the model of each layer and are indexed:
         ``x.sel(model_a="resnet", model_b="vit")`` is that pair, ``x.groupby("model_a").mean()`` a mean over
         layers. It can be written to netCDF.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
         """
-        return containers.models_to_xarray(self._matrix, *self.names())
+        return containers.models_to_xarray(self._matrix, *self._names())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to `path` (``.npz`` or ``.json``), atomically.
 
         Both formats keep every setting and every float64 bit (nan included) and hold no pickle.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.json``.
+
         Raises
         ------
         ValueError
             If `path` has another suffix.
+        OSError
+            If the file cannot be written.
         """
         from . import saved
 
-        saved.write(path, "CKAModels", self.settings(), self._matrix.arrays())
+        saved.write(path, "CKAModels", self.settings(), self._matrix._arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CKAModels:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz`` or ``.json``.
+
         Raises
         ------
+        OSError
+            If the file cannot be read.
         ValueError
             If `path` has another suffix than ``.npz`` or ``.json``, or the file is damaged, is not a saved
             CKAModels, or was written by a newer fastcka than this one can read.

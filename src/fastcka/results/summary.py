@@ -29,6 +29,14 @@ class ModelSummary(CKAMatrix):
         ``values[i, j]`` compares model ``rows[i]`` with model ``columns[j]``.
     how : str
         "best_match", "namesakes", "max", or the name of the function that made the numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcka
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> summary = fastcka.cka_models({"cnn": {"fc": X}, "vit": {"head": X[:, :2]}}).summary("max")
+    >>> summary.rows, summary.how, summary.settings()["how"], round(summary["cnn", "vit"], 3)
+    (('cnn', 'vit'), 'max', 'max', 0.611)
     """
 
     how: str = "best_match"

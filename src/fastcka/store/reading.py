@@ -56,6 +56,16 @@ class Store(Mapping[str, Array]):
     """Layers on disk by name, as (n_samples, n_features) arrays, memory-mapped; made by :func:`open_store`.
 
     bfloat16 comes as dtype "V2", two opaque bytes an element, which :func:`fastcka.cka` reads.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, fastcka
+    >>> path = os.path.join(tempfile.mkdtemp(), "activations")
+    >>> with fastcka.create_store(path, provenance={"seed": 0}) as writer:
+    ...     writer.append({"conv": np.ones((3, 8)), "fc": np.eye(3)})
+    >>> store = fastcka.open_store(path)
+    >>> list(store), store["fc"].shape, store.n_samples, store.provenance
+    (['conv', 'fc'], (3, 3), 3, {'seed': 0})
     """
 
     def __init__(self, path: Path) -> None:

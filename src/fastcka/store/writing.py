@@ -28,6 +28,17 @@ class StoreWriter:
 
     **Threads.** All methods may be called from several threads; one at a time writes. The rows of a batch
     stay together, in all layers and in the ids; the batches of different threads come in any order.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, fastcka
+    >>> path = os.path.join(tempfile.mkdtemp(), "activations")
+    >>> writer = fastcka.create_store(path)
+    >>> for batch in range(3):
+    ...     writer.append({"fc": np.full((2, 4), float(batch))})
+    >>> writer.n_samples, writer.layers
+    (6, {'fc': (4, dtype('float64'))})
+    >>> writer.close()
     """
 
     _manifest: Manifest  # what is committed

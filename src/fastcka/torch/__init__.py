@@ -8,24 +8,20 @@
 >>> layers["1"].shape
 (100, 8)
 
-:func:`extract` keeps activations, in memory or on disk; :func:`compare` and :func:`compare_models` give CKA
-of the layers of two models, or more, without keeping more than they must; :func:`cka` and :func:`cka_loss`
-are differentiable. All of it needs ``pip install "fastcka[torch]"``; ``import fastcka`` alone never imports
-torch.
+:func:`extract` keeps activations, in memory or on disk; :func:`compare`, :func:`compare_loaders` and
+:func:`compare_models` give CKA of the layers of two models, or more, without keeping more than they must;
+:func:`cka` and :func:`cka_loss` are differentiable. All of it needs ``pip install "fastcka[torch]"``;
+``import fastcka`` alone never imports torch.
 
-The way of a batch, module by module::
+Four floors, each of which knows those above it only::
 
-    _loaders    what a loader is, how many samples it gives, in which order, and how they are called
-    _inputs     a batch becomes the call of a model; masks and ids are found in it
-    _select     which layers were asked for, and the tensors in what a module returns
-    _axes       what the axes of a layer are;  _masks  which positions count, and for whom
-    _pool       activations become rows
-    _capture    the model runs with hooks;  _state  and is restored;  _rows  what one batch gave
-    _extract    keeps the rows: _kept  in memory, _written  on disk
-    _compare    two models, _models  any number of them: _runs  on the same samples, _collect  batch by batch,
-                _ways  to CKA by the core, _device  or on the device where the activations are
-    _loss       CKA of two tensors, _gradients  with gradients in closed form
-    _common     what several of these share
+    _common   types of activations, names of types, the log
+    data      what goes into models: loaders and their order, a batch as the call of a model, its masks
+    layers    from modules to rows: which layers, what their axes are, which positions count, pooling, hooks
+    collect   where rows go: kept in memory or on disk, or into CKA, by the core or on a device
+
+and the doors: _extract, _compare (two models), _models (any number), and _loss, whose gradients are in
+_gradients. The __init__.py of each folder has its map.
 """
 
 from __future__ import annotations
@@ -36,10 +32,10 @@ if find_spec("torch") is None:
     raise ImportError('fastcka.torch needs PyTorch: pip install "fastcka[torch]"')
 
 # isort: split
-from ._compare import compare
+from ._compare import compare, compare_loaders
 from ._extract import extract
-from ._kept import Extracted
 from ._loss import cka, cka_loss
 from ._models import compare_models
+from .collect.memory import Extracted
 
-__all__ = ["Extracted", "cka", "cka_loss", "compare", "compare_models", "extract"]
+__all__ = ["Extracted", "cka", "cka_loss", "compare", "compare_loaders", "compare_models", "extract"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .. import __version__
+from .. import __version__, _core
 from .._arrays import Array, as_representation, unknown
 
 Tensor: TypeAlias = Any  # torch is not seen by the type checker, so that its verdict is the same without it
@@ -57,6 +58,19 @@ def as_array(rows: Tensor, layer: str) -> Array:
         array: Array = rows.numpy()  # a tenth of the time of what follows
         return array
     return as_representation(rows, f"layer {layer!r}")
+
+
+def copied(rows: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a copy on the same device, in another type if one is given."""
+    dtype = dtype or rows.dtype
+    if rows.device.type != "cpu":
+        return rows.to(dtype, copy=True)
+    return empty(rows.shape, dtype).copy_(rows)
+
+
+def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return memory from the core, which keeps it for the next batch: fresh pages cost more than a copy."""
+    return torch.from_numpy(_core.empty_bytes(math.prod(shape) * dtype.itemsize)).view(dtype).view(shape)
 
 
 def say(progress: object, text: str) -> None:

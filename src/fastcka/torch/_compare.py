@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`compare`: CKA of all layers of two models, in one pass over the data."""
+"""`compare`: CKA of all layers of two models, in one pass over the data; `compare_loaders`: over several."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from .._arrays import Estimator, positive_integer
@@ -12,15 +12,17 @@ from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
 from ..results import CKAMatrix
-from ._capture import AxesLike, Capture
-from ._collect import Call, collect
 from ._common import Module, autocast_dtype, versions
-from ._inputs import Ids
-from ._loaders import check_loader, described
-from ._masks import MaskLike
-from ._pool import PoolLike
-from ._runs import Runs
-from ._select import LayersLike, SplitLike
+from .collect.methods import Call, collect
+from .data.calls import Calls
+from .data.inputs import Ids, Reader
+from .data.loaders import check_loader, described
+from .layers.capture import Capture
+from .layers.masks import MaskLike
+from .layers.pooling import PoolLike, SplitLike
+from .layers.selection import LayersLike
+from .layers.state import checkpoint
+from .layers.tracker import AxesLike
 
 
 def compare(
@@ -154,11 +156,20 @@ def compare(
     b = Capture(
         model_b, layers_b, pools[1], axes=axes_b, mask=mask_b, heads=split_b, max_tokens=max_tokens, side="_b"
     )
-    if a.pools.tokens != b.pools.tokens:
+    if a.maker.pools.tokens != b.maker.pools.tokens:
         raise ValueError("pool 'tokens' makes positions the samples: use it for both models, or for none")
     networks = _names(names, a.model, b.model)
-    runs = Runs((a, b), loader, (None, transform_b), most, device, loader_b=loader_b, ids=ids, ids_b=ids_b)
-    matrix, reasons = collect(runs, call)
+    calls = Calls(
+        readers((a, b), device),
+        loader,
+        (None, transform_b),
+        most,
+        arguments=("", "transform_b"),
+        loader_b=loader_b,
+        ids=ids,
+        ids_b=ids_b,
+    )
+    matrix, reasons = collect((a, b), calls, call)
     values = matrix.values.copy()
     for side, layers in enumerate((matrix.rows, matrix.columns)):
         values[(slice(None),) * side + ([(side, layer) in reasons for layer in layers],)] = float("nan")
@@ -172,8 +183,74 @@ def compare(
         values=values,
         models=networks,
         warnings=(*degenerate, *said_of((a, b))),
-        provenance={**matrix.provenance, "torch": origin(runs, pools)},
+        provenance={**matrix.provenance, "torch": origin((a, b), calls, pools)},
     )
+
+
+def compare_loaders(
+    model_a: Module,
+    model_b: Module,
+    loaders: Mapping[str, Any],
+    loaders_b: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, CKAMatrix]:
+    """Compare two models on the samples of several loaders, such as a training set and a test set.
+
+    Parameters
+    ----------
+    model_a, model_b : torch.nn.Module
+        As for :func:`compare`.
+    loaders : mapping of str to loader
+        Each as for :func:`compare`; read one after the other.
+    loaders_b : mapping of the same names, optional
+        For `model_b`, as `loader_b` of :func:`compare`.
+    **options
+        Of :func:`compare`, for all loaders.
+
+    Returns
+    -------
+    dict of str to CKAMatrix
+        In the order of `loaders`; :func:`fastcka.plot_grid` draws it.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As for :func:`compare`, with a note that names the loader.
+
+    Examples
+    --------
+    >>> import torch, fastcka
+    >>> _ = torch.manual_seed(0)
+    >>> a, b = torch.nn.Linear(4, 8), torch.nn.Linear(4, 8)
+    >>> loaders = {"clean": torch.randn(100, 4).split(32), "noisy": torch.randn(60, 4).split(32)}
+    >>> matrices = fastcka.torch.compare_loaders(a, b, loaders)
+    >>> {name: matrix.n_samples for name, matrix in matrices.items()}
+    {'clean': 100, 'noisy': 60}
+    """
+    for argument, given in (("loaders", loaders), ("loaders_b", {} if loaders_b is None else loaders_b)):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{argument} must be a mapping of names to loaders, got {type(given).__name__}")
+    if not loaders:
+        raise ValueError("loaders is empty")
+    if loaders_b is not None and set(loaders_b) != set(loaders):
+        raise ValueError(
+            f"loaders_b must have the names of loaders, {', '.join(loaders)}; it has {', '.join(loaders_b)}"
+        )
+    matrices = {}
+    for name, loader in loaders.items():
+        try:
+            matrices[name] = compare(
+                model_a, model_b, loader, None if loaders_b is None else loaders_b[name], **options
+            )
+        except Exception as error:
+            error.add_note(f"loader {name!r}")
+            raise
+    return matrices
+
+
+def readers(captures: Sequence[Capture], device: object) -> list[Reader]:
+    """Return what reads the batches of each model."""
+    return [Reader(capture.model, device, capture.maker.masks.keys) for capture in captures]
 
 
 def said_of(captures: Sequence[Capture]) -> list[str]:
@@ -182,12 +259,13 @@ def said_of(captures: Sequence[Capture]) -> list[str]:
     return lost + [text for capture in captures for text in capture.doubtful()]
 
 
-def origin(runs: Runs, pools: Sequence[PoolLike]) -> dict[str, Any]:
+def origin(captures: Sequence[Capture], calls: Calls, pools: Sequence[PoolLike]) -> dict[str, Any]:
     """Return where the values come from, as JSON can hold it."""
-    device = runs.readers[0].device
-    loaders = [runs.loader] if runs.loader_b is None else [runs.loader, runs.loader_b]
+    device = calls.readers[0].device
+    loaders = [calls.loader] if calls.loader_b is None else [calls.loader, calls.loader_b]
     return {
         "versions": versions(),
+        "checkpoints": [checkpoint(capture.model) for capture in captures],
         "data": [described(loader) for loader in loaders],
         "device": str(device),
         "autocast": autocast_dtype(device),
@@ -201,8 +279,5 @@ def _names(names: object, model_a: Module, model_b: Module) -> tuple[str, str]:
         if not isinstance(names, tuple | list) or [type(name) for name in names] != [str, str]:
             raise TypeError(f"names must be two strings, one for each model, got {names!r}")
         return names[0], names[1]
-    a, b = (
-        getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
-        for model in (model_a, model_b)
-    )
+    a, b = (checkpoint(model) or type(model).__name__ for model in (model_a, model_b))
     return (a, b) if a != b else (f"{a} A", f"{b} B")

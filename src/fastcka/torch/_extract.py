@@ -12,17 +12,18 @@ from .._arrays import byte_limit, positive_integer
 from .._machine import available_bytes
 from .._progress import Report, progress_report
 from ..store import Store
-from ._capture import AxesLike, Capture
 from ._common import Module, as_dtype, autocast_dtype, dtype_name, in_one_line, say, versions
-from ._inputs import Ids, Reader
-from ._kept import Extracted, Kept
-from ._loaders import Extent, SampleIds, batches, check_loader, described, refuse_shuffled
-from ._masks import MaskLike
-from ._pool import PoolLike
-from ._rows import NonFinite
-from ._select import LayersLike, SplitLike
-from ._state import evaluating, observing
-from ._written import Written
+from .collect.disk import Written
+from .collect.memory import Extracted, Kept
+from .data.inputs import Ids, Reader
+from .data.loaders import Extent, SampleIds, batches, check_loader, described, refuse_shuffled
+from .layers.capture import Capture
+from .layers.masks import MaskLike
+from .layers.pooling import PoolLike, SplitLike
+from .layers.rows import NonFinite
+from .layers.selection import LayersLike
+from .layers.state import checkpoint, evaluating, observing
+from .layers.tracker import AxesLike
 
 
 @overload
@@ -194,7 +195,7 @@ def extract(
         dtype=as_dtype(dtype),
         borrow=out is not None,
     )
-    reader, names = Reader(capture.model, device, capture.masks.keys), SampleIds(ids, "ids")
+    reader, names = Reader(capture.model, device, capture.maker.masks.keys), SampleIds(ids, "ids")
     settings = {
         "layers": layers,
         "pool": pool,
@@ -203,7 +204,12 @@ def extract(
         "split": split,
         "max_tokens": max_tokens,
     }
-    origin = {"versions": versions(), "data": described(loader), "device": str(reader.device)}
+    origin = {
+        "versions": versions(),
+        "data": described(loader),
+        "device": str(reader.device),
+        "checkpoint": checkpoint(capture.model),
+    }
     sink: Kept | Written
     if out is None:
         sink = Kept(byte_limit(max_bytes) or available_bytes(), settings, provenance, origin)

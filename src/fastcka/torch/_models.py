@@ -14,15 +14,16 @@ from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
 from ..results import CKAModels
-from ._capture import AxesLike, Capture
-from ._collect import Call, collect, joint_name
 from ._common import Module
-from ._compare import origin, said_of
-from ._loaders import check_loader
-from ._masks import MaskLike
-from ._pool import PoolLike
-from ._runs import Runs
-from ._select import LayersLike, SplitLike
+from ._compare import origin, readers, said_of
+from .collect.methods import Call, collect, joint_name
+from .data.calls import Calls
+from .data.loaders import check_loader
+from .layers.capture import Capture
+from .layers.masks import MaskLike
+from .layers.pooling import PoolLike, SplitLike
+from .layers.selection import LayersLike
+from .layers.tracker import AxesLike
 
 
 def compare_models(
@@ -108,8 +109,14 @@ def compare_models(
         for name, model in models.items()
     ]
     most = None if max_samples is None else positive_integer(max_samples, "max_samples")
-    runs = Runs(captures, loader, [(transforms or {}).get(name) for name in models], most, device)
-    joint, reasons = collect(runs, call, joint=True)
+    calls = Calls(
+        readers(captures, device),
+        loader,
+        [(transforms or {}).get(name) for name in models],
+        most,
+        arguments=[f"transforms[{name!r}]" for name in models],
+    )
+    joint, reasons = collect(captures, calls, call, joint=True)
     dead = np.array([(0, layer) in reasons for layer in joint.rows])
     values = joint.values.copy()
     values[dead], values[:, dead] = np.nan, np.nan
@@ -127,7 +134,7 @@ def compare_models(
         joint,
         values=values,
         warnings=(*degenerate, *said_of(captures)),
-        provenance={**joint.provenance, "torch": origin(runs, [pool])},
+        provenance={**joint.provenance, "torch": origin(captures, calls, [pool])},
     )
     return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
 

@@ -1,42 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CKA by torch operations, on the device where the activations are: only sums leave it.
+"""CKA on the device where the activations are: kept there, as sums, or in mini-batches.
 
-With Kc the centred Gram matrix of a layer, H K H (biased) or the U-centred one of Székely and Rizzo (2014,
-definition 2; unbiased), HSIC of two layers is the sum of Kc * Lc over (n - 1)^2, or over n (n - 3). For the
-linear kernel both centrings follow from the features::
-
-    x <- x - mean,  K_ij = x_i'x_j,  r_i = sum of row i of K (unbiased: without K_ii),  t = sum of r
-    biased:    Kc_ij = K_ij - (r_i + r_j) / n + t / n^2
-    unbiased:  Kc_ij = K_ij - (r_i + r_j) / (n - 2) + t / ((n - 1)(n - 2)),  Kc_ii = 0
-
-so tiles of samples are centred as they are formed (`centred_products`). Centred matrices cancel nothing that
-matters, so products may be float32 (TF32 off); they are carried into float64 every 2048 terms. A layer with
-massive samples, whose products dominate what is to be seen beside them, is computed in float64.
+Only sums leave the device. Other kernels than the linear one, and devices without float64, are the core's, in
+CPU memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from .._arrays import ESTIMATORS
-from .._pairwise import Reasons, reason
-from ..kernels import Kernel, Linear
-from ..results import CKAMatrix
-from ._common import Tensor
-from ._rows import NonFinite, Rows, is_double
-from ._ways import Outcome, Settings, found_in
+from ..._arrays import ESTIMATORS
+from ..._pairwise import Reasons, reason
+from ...kernels import Kernel, Linear
+from ...results import CKAMatrix
+from .._common import Tensor
+from ..layers.rows import NonFinite, Rows, is_double
+from .centred import Sums, Unit, block_sums, centred, centred_products, full_precision, products, squared
+from .core import Outcome, Settings, found_in
 
-TILES = 2**28  # most bytes of the tiles of all layers
-_PIECE = 2048  # terms that a product in float32 adds up
 _MASSIVE = 2**10  # the squared norm of a massive sample, in the typical one
 
 
@@ -46,133 +33,6 @@ def computes(device: torch.device, kernel: Kernel) -> bool:
 
 
 _WITH_FLOAT64 = {"cuda", "xpu"}  # not "mps"
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Products of float32 have all its digits: no autocast, no TF32."""
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("highest")
-        with torch.autocast(device.type, enabled=False), torch.no_grad():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@dataclass
-class _Layer:
-    """A layer in units in which a typical sample has norm 1, about its mean."""
-
-    values: Tensor  # (n, p)
-    norms: Tensor  # squared, (n,) float64, on the device as all of this
-    rows: Tensor  # sums of the rows of K, with the diagonal
-    unit: Tensor  # squared length, in these units, of 1
-
-
-def _centred(X: Tensor, double: bool) -> _Layer:
-    X = X.to(torch.float64 if double else torch.float32)
-    X = X - X.mean(0, dtype=torch.float64).to(X.dtype)
-    largest = X.abs().amax().double()  # nan or infinity, if there is one
-    X.div_(torch.where(largest > 0, largest, 1.0).to(X.dtype))  # no square leaves the range
-    typical = _squared(X).mean().clamp(min=torch.finfo(torch.float32).tiny).sqrt()
-    X.div_(typical.to(X.dtype))
-    rows = X.double() @ X.sum(0, dtype=torch.float64)
-    return _Layer(X, _squared(X), rows, (largest * typical) ** 2)
-
-
-def _squared(X: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(X, dim=1, dtype=torch.float64).square()
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a @ b`` in float64, float32 products in pieces."""
-    if a.dtype == torch.float64 or b.dtype == torch.float64:
-        return a.double() @ b.double()
-    total = torch.zeros(a.shape[0], b.shape[1], dtype=torch.float64, device=a.device)
-    for x, y in zip(a.split(_PIECE, 1), b.split(_PIECE), strict=True):
-        total += x @ y
-    return total
-
-
-@dataclass
-class Sums:
-    """Of centred Gram matrices: what CKA is made of, in CPU memory; the last four by side and layer."""
-
-    pairs: NDArray[np.float64]  # sum of Kc * Lc, rows x columns
-    selves: list[NDArray[np.float64]]  # sum of Kc * Kc
-    magnitudes: list[NDArray[np.float64]]  # of the terms of which that is the difference
-    traces: list[NDArray[np.float64]]  # tr H K H
-    norms: list[NDArray[np.float64]]  # |H K H|
-
-    def plus(self, other: Sums) -> Sums:
-        """Return the sums over two batches; of the magnitudes the smaller ones."""
-
-        def both(name: str, operation: Any) -> Any:
-            return list(map(operation, getattr(self, name), getattr(other, name)))
-
-        added = [both(name, np.add) for name in ("selves", "traces", "norms")]
-        magnitudes = both("magnitudes", np.minimum)
-        return Sums(self.pairs + other.pairs, added[0], magnitudes, *added[1:])
-
-
-def _edge(n: int, layers: int) -> int:
-    """Return how many samples wide tiles are."""
-    return max(1, min(n, math.isqrt(TILES // (16 * layers))))
-
-
-def tile_bytes(n: int, layers: int) -> int:
-    """Return what the tiles of all layers take, and the copies of them that float64 needs."""
-    return 16 * layers * _edge(n, layers) ** 2
-
-
-def centred_products(sides: Sequence[Sequence[_Layer]], unbiased: bool) -> Sums:
-    """Return the sums of all pairs of layers of the two sides, or of those of one."""
-    layers = [layer for side in sides for layer in side]
-    n, device = len(layers[0].values), layers[0].values.device
-    double = any(layer.values.dtype == torch.float64 for layer in layers)
-    dtype = torch.float64 if double else torch.float32
-    count, first = len(layers), len(sides[0])
-    r = torch.stack([layer.rows for layer in layers])  # (layers, n)
-    d = torch.stack([layer.norms for layer in layers])
-    inner, outer = (n - 2, (n - 1) * (n - 2)) if unbiased else (n, n * n)
-    if unbiased:
-        r = r - d
-    t = r.sum(1)
-    margin = r / inner - t[:, None] / (2 * outer)  # Kc_ij = K_ij - margin_i - margin_j
-    edge = _edge(n, count)
-    pairs = torch.zeros(count, count, dtype=torch.float64, device=device)
-    for i in range(0, n, edge):
-        for j in range(i, n, edge):
-            a, b = slice(i, i + edge), slice(j, j + edge)
-            tile = torch.empty(count, min(edge, n - i), min(edge, n - j), dtype=dtype, device=device)
-            for k, layer in enumerate(layers):
-                K = _products(layer.values[a], layer.values[b].mT)
-                tile[k] = K - margin[k, a, None] - margin[k, None, b]
-            if unbiased and i == j:
-                tile.diagonal(dim1=1, dim2=2).zero_()
-            flat = tile.flatten(1)
-            pairs += (1 if i == j else 2) * _products(flat, flat.mT)
-    # |H K H|^2 of each layer from the U-centred matrix, and the magnitudes as the core has them
-    selves = pairs.diagonal()
-    if unbiased:
-        part = (r * r).sum(1) * 2 / (n - 2) + t * t / ((n - 1) * (n - 2))
-        off = selves + (r * r).sum(1) * 2 / (n - 2) - t * t / ((n - 1) * (n - 2))
-        full = off + (d * d).sum(1)
-        magnitudes = off.abs() + part
-    else:
-        full, magnitudes = selves, selves
-
-    def split(values: Tensor) -> list[Any]:
-        array = values.cpu().numpy()
-        return [array[:first], array[first:]][: len(sides)]
-
-    of_pairs = pairs[:first, first:] if len(sides) == 2 else pairs
-    norms = full.clamp(min=0).sqrt()
-    return Sums(of_pairs.cpu().numpy(), *map(split, (selves, magnitudes, d.sum(1), norms)))
-
-
-# --------------------------------------------------------------------------------------------- the collectors
 
 
 class _OnDevice:
@@ -205,10 +65,10 @@ class _OnDevice:
         for bad, rows in zip(self.non_finite, batch, strict=True):
             bad.look(rows, start)
 
-    def _units(self, batch: Sequence[Rows], start: int) -> list[list[_Layer]]:
+    def _units(self, batch: Sequence[Rows], start: int) -> list[list[Unit]]:
         """Return layers in their units, those with massive samples in float64; one wait for the device."""
         while True:
-            found = [[_centred(X, self.double) for X in side] for side in self._finite(batch)]
+            found = [[centred(X, self.double) for X in side] for side in self._finite(batch)]
             flags = [torch.stack([layer.norms.amax(), layer.unit]) for side in found for layer in side]
             norms, units = torch.stack(flags).T.tolist()
             if all(map(math.isfinite, units)):
@@ -218,7 +78,7 @@ class _OnDevice:
             flat = [X for side in self._finite(batch) for X in side]
             layers = [layer for side in found for layer in side]
             layers = [
-                _centred(X, True) if norm > _MASSIVE else layer
+                centred(X, True) if norm > _MASSIVE else layer
                 for X, layer, norm in zip(flat, layers, norms, strict=True)
             ]
             found = [layers[: len(found[0])], layers[len(found[0]) :]][: len(found)]
@@ -269,6 +129,7 @@ class Batches(_OnDevice):
         self.sums: Sums | None = None
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         self._begin(batch)
         with full_precision(self.device):
             sides = self._units(batch, start)
@@ -290,6 +151,7 @@ class Batches(_OnDevice):
         self.sums = sums if self.sums is None else self.sums.plus(sums)
 
     def result(self) -> Outcome:
+        """Return CKA of all batches."""
         assert self.sums is not None  # a batch came, or nobody would ask
         return self.outcome("minibatch", self.sums)
 
@@ -302,6 +164,7 @@ class AllRows(_OnDevice):
         self.parts: list[dict[str, list[Tensor]]] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         self._begin(batch)
         self.parts = self.parts or [{layer: [] for layer in rows.layers} for rows in batch]
         for side, rows in zip(self.parts, batch, strict=True):
@@ -311,6 +174,7 @@ class AllRows(_OnDevice):
             self._look(batch, start)
 
     def result(self) -> Outcome:
+        """Return CKA of all batches."""
         batch = [
             Rows({layer: torch.cat(side.pop(layer)) for layer in list(side)}, self.n) for side in self.parts
         ]
@@ -332,6 +196,7 @@ class CrossMoments(_OnDevice):
         self.sums: list[Tensor] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         self._begin(batch)
         with full_precision(self.device):
             if not self.origin:
@@ -349,7 +214,7 @@ class CrossMoments(_OnDevice):
                     list(map(self._moved, *both))
                     for both in zip(self._finite(batch), self.origin, strict=True)
                 ]
-                r = torch.stack([_squared(x) for side in z for x in side], 1)  # (n, layers)
+                r = torch.stack([squared(x) for side in z for x in side], 1)  # (n, layers)
                 largest = r.amax().item()
                 if math.isfinite(largest):
                     break
@@ -365,7 +230,7 @@ class CrossMoments(_OnDevice):
                     for x in side:
                         x[massive] = 0
                 r[massive] = 0
-                self._add(wide, torch.stack([_squared(x) for side in wide for x in side], 1))
+                self._add(wide, torch.stack([squared(x) for side in wide for x in side], 1))
             self._add(z, r)
 
     def _moved(self, X: Tensor, origin: tuple[Tensor, Tensor], double: bool = False) -> Tensor:
@@ -376,9 +241,9 @@ class CrossMoments(_OnDevice):
     def _add(self, z: list[list[Tensor]], r: Tensor) -> None:
         whole = [torch.cat(side, 1) for side in z]
         layers = [x for side in z for x in side]
-        sums = [_products(whole[0].mT, whole[-1])]  # of all pairs
+        sums = [products(whole[0].mT, whole[-1])]  # of all pairs
         if len(z) == 2:
-            sums += [_products(x.mT, x) for x in layers]
+            sums += [products(x.mT, x) for x in layers]
         sums += [r.sum(0), *(x.sum(0, dtype=torch.float64) for x in layers)]
         if self.unbiased:
             sums += [r.mT @ r, *(x.double().mT @ r for x in layers)]
@@ -401,7 +266,7 @@ class CrossMoments(_OnDevice):
         widths = [len(m) for m in means]
         mean_a, mean_b = torch.cat(means[side_a]), torch.cat(means[side_b])
         cross = cross - n * torch.outer(mean_a, mean_b)
-        inner = _blocks(cross.square(), widths[side_a], widths[side_b])
+        inner = block_sums(cross.square(), widths[side_a], widths[side_b])
         own = [zz - n * torch.outer(m, m) for zz, m in zip(own, means, strict=False)]
         selves = torch.stack([zz.square().sum() for zz in own]) if two else inner.diagonal()
         lengths = torch.stack([m @ m for m in means])
@@ -412,7 +277,7 @@ class CrossMoments(_OnDevice):
             rr = next(rest)
             at = torch.stack([m @ zr for m, zr in zip(means, rest, strict=True)])  # mean' sum z r
             # sum |x - mean|^2 |y - mean|^2, of all pairs that are wanted and of each layer with itself
-            bilinear = _blocks(cross * mean_a[:, None] * mean_b, widths[side_a], widths[side_b])
+            bilinear = block_sums(cross * mean_a[:, None] * mean_b, widths[side_a], widths[side_b])
             own_bilinear = (
                 torch.stack([m @ zz @ m for m, zz in zip(means, own, strict=True)])
                 if two
@@ -439,9 +304,3 @@ class CrossMoments(_OnDevice):
         return self.outcome(
             "exact", Sums(pairs.cpu().numpy(), *map(split, (selves, magnitudes, traces, norms)))
         )
-
-
-def _blocks(matrix: Tensor, heights: Sequence[int], widths: Sequence[int]) -> Tensor:
-    """Return the sums of the blocks of a matrix."""
-    rows = torch.stack([part.sum(0) for part in matrix.split(list(heights))])
-    return torch.stack([part.sum(1) for part in rows.split(list(widths), 1)], 1)

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _core
-from .._arrays import needs_float64
-from ._common import Tensor
-from ._inputs import SampleId
+from ..._arrays import needs_float64
+from .._common import Tensor, copied
+from ..data.inputs import SampleId
 
 
 @dataclass(frozen=True)
@@ -77,19 +76,6 @@ class Rows:
         if len(set(names)) < len(names):
             raise ValueError(f"ids: two samples of a batch have the same id, among {names}")
         return [f"{names[i]}:{k}" for i, k in self.positions.nonzero().tolist()]
-
-
-def copied(rows: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a copy on the same device, in another type if one is given."""
-    dtype = dtype or rows.dtype
-    if rows.device.type != "cpu":
-        return rows.to(dtype, copy=True)
-    return empty(rows.shape, dtype).copy_(rows)
-
-
-def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return memory from the core, which keeps it for the next batch: fresh pages cost more than a copy."""
-    return torch.from_numpy(_core.empty_bytes(math.prod(shape) * dtype.itemsize)).view(dtype).view(shape)
 
 
 def like(X: Tensor, n_rows: int) -> np.ndarray[Any, Any]:

@@ -8,99 +8,21 @@ positions come. ``mask=`` says otherwise.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from .._arrays import positive_integer
-from ._axes import Axes
-from ._common import Module, Tensor, Unfit
-from ._select import Pattern, patterns, split
+from ..._arrays import positive_integer
+from .._common import Module, Unfit
+from ..data.inputs import CROSS, DECODER, ENCODER, MASKS, Inputs, Mask, Masks, parameters_of
+from .axes import Axes
+from .selection import Pattern, patterns, split
 
-if TYPE_CHECKING:
-    from ._inputs import Inputs
-
-Masks: TypeAlias = dict[str, "Mask"]  # by name in the batch
 MaskLike: TypeAlias = Mapping[str, str | None] | None
 
-_ENCODER = ("attention_mask", "src_key_padding_mask", "key_padding_mask", "memory_key_padding_mask")
-_DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
-_CROSS = ("encoder_attention_mask",)  # of what a model attends to beside its own input
-NAMES = (*_ENCODER, *_DECODER, *_CROSS)
 _TARGETS = ("decoder_", "tgt")  # inputs of a decoder begin so
-
-
-class Mask:
-    """Which positions of a batch count: `values` are (n, positions) bool, in CPU memory.
-
-    What poolings need of it is found once a batch, on the CPU, and copied once to each device: a layer costs
-    no synchronisation.
-    """
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-        self._there: dict[tuple[str, Any], Tensor] = {}
-
-    @cached_property
-    def whole(self) -> bool:
-        """Whether all positions count."""
-        return bool(self.values.all())
-
-    @property
-    def positions(self) -> int:
-        """How many positions there are."""
-        return int(self.values.shape[1])
-
-    def check(self) -> None:
-        """Refuse a sample of which no position counts."""
-        for empty in (~self.values.any(1)).nonzero()[:1, 0].tolist():
-            raise ValueError(f"the mask leaves no position of sample {empty} of the batch")
-
-    def on(self, device: Any, what: str = "values") -> Tensor:
-        """Return, on a device, `values` or the "counts", "first", "last" or "rows" of what counts."""
-        if (what, device) not in self._there:
-            self._there[what, device] = getattr(self, what).to(device)
-        return self._there[what, device]
-
-    @cached_property
-    def counts(self) -> Tensor:
-        """How many positions of each sample count."""
-        self.check()
-        return self.values.sum(1)
-
-    @cached_property
-    def first(self) -> Tensor:
-        """The first position of each sample that counts."""
-        self.check()
-        return self.values.int().argmax(1)
-
-    @cached_property
-    def last(self) -> Tensor:
-        """The last position of each sample that counts."""
-        self.check()
-        return (self.values * torch.arange(self.positions)).argmax(1)
-
-    @cached_property
-    def rows(self) -> Tensor:
-        """The places, in (n * positions), of all positions that count."""
-        self.check()
-        return self.values.flatten().nonzero()[:, 0]
-
-
-def masks_in(named: Mapping[Any, Any], n: int, more: tuple[str, ...] = ()) -> Masks:
-    """Return the masks of the form (n, positions) among named inputs; `more`: names that the user gave."""
-    found = {}
-    for name in dict.fromkeys((*NAMES, *more)):
-        if named.get(name) is not None:
-            mask = torch.as_tensor(named[name]).detach().cpu()
-            if mask.ndim == 2 and len(mask) == n:
-                # Padding masks, as torch has them, are true at padding, or added to the scores: 0 elsewhere.
-                found[name] = Mask(mask == 0 if name.endswith("padding_mask") else mask != 0)
-    return found
 
 
 class MaskChoice:
@@ -143,14 +65,14 @@ class MaskChoice:
     def _by_source(self, axes: Axes, inputs: Mapping[str, Any], masks: Masks) -> Mask | None:
         source = axes.source or self._only(inputs)
         if not source:
-            relevant = [key for key in masks if not masks[key].whole and key not in _CROSS]
+            relevant = [key for key in masks if not masks[key].whole and key not in CROSS]
             if relevant:
                 raise Unfit(
                     f"from which input its positions come is not known, nor whether "
                     f"{' or '.join(relevant)} is for them: say so with {self.argument}="
                 )
             return None
-        names = _DECODER if self._in_decoder(source) else _ENCODER
+        names = DECODER if self._in_decoder(source) else ENCODER
         given = [name for name in names if name in masks]
         name = next((name for name in given if name in self.parameters), given[0] if given else None)
         if name is None or source.startswith("pixel_"):
@@ -173,7 +95,7 @@ class MaskChoice:
             for name, value in inputs.items()
             if isinstance(value, torch.Tensor)
             and value.ndim > 1
-            and name not in (*NAMES, *_BESIDE, *self.keys)
+            and name not in (*MASKS, *_BESIDE, *self.keys)
         ]
         return names[0] if len(names) == 1 else ""
 
@@ -207,11 +129,3 @@ class TokenChoice:
 
 
 _BESIDE = ("labels", "token_type_ids", "position_ids")  # describe the positions of input_ids
-
-
-def parameters_of(model: Module) -> list[inspect.Parameter]:
-    """Return what the ``forward`` of a model takes; nothing where it has no readable signature."""
-    try:
-        return list(inspect.signature(model.forward).parameters.values())
-    except (TypeError, ValueError):
-        return []

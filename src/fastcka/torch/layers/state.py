@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._common import Module
-from ._select import COMPILED, plain_name
+from .._common import Module
+from ..data.inputs import parameters_of
+from .selection import COMPILED, plain_name
+
+HIDDEN_STATES = "output_hidden_states"  # of configurations, and an argument of models
 
 
 @contextmanager
@@ -39,10 +42,22 @@ def evaluating(model: Module, *, hidden_states: bool = False) -> Iterator[None]:
             module.training = mode
 
 
+def asking_for_hidden_states(model: Module) -> dict[str, bool]:
+    """Return the argument by which a model hands on all hidden states of its parts, if it has one.
+
+    Some look at it beside their configuration, and keep only some of those of their vision tower without it.
+    """
+    parameters = parameters_of(model)
+    named = any(p.name == HIDDEN_STATES for p in parameters)
+    any_name = any(p.kind == p.VAR_KEYWORD for p in parameters) and config_of(model) is not None
+    known = any_name and type(model).__module__.startswith("transformers.")
+    return {HIDDEN_STATES: True} if named or known else {}
+
+
 def config_of(module: Module) -> Any:
     """Return the configuration of a module that can ask for hidden states, or None."""
     config = getattr(module, "config", None)
-    return config if hasattr(config, "output_hidden_states") else None
+    return config if hasattr(config, HIDDEN_STATES) else None
 
 
 @contextmanager
@@ -110,6 +125,11 @@ def noted(model: Module, settings: Mapping[str, object]) -> dict[str, Any]:
         "parameters": fingerprint(model),
         **{key: _in_json(value) for key, value in settings.items()},
     }
+
+
+def checkpoint(model: Module) -> str | None:
+    """Return what a model of Hugging Face was loaded from, where it says so."""
+    return str(getattr(getattr(model, "config", None), "name_or_path", "") or "") or None
 
 
 def fingerprint(model: Module) -> str:

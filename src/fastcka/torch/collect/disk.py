@@ -9,16 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .._machine import size_in_words
-from ..store import Store, is_store, open_store
-from ..store.creating import create_store
-from ..store.writing import StoreWriter
-from ._capture import Capture
-from ._common import as_array
-from ._inputs import SampleId
-from ._loaders import SampleIds, unsure
-from ._rows import Rows
-from ._state import noted
+from ..._machine import size_in_words
+from ...store import Store, is_store, open_store
+from ...store.creating import create_store
+from ...store.writing import StoreWriter
+from .._common import as_array
+from ..data.inputs import SampleId
+from ..data.loaders import SampleIds, unsure
+from ..layers.capture import Capture
+from ..layers.rows import Rows
+from ..layers.state import noted
 
 _KEY = "extract"  # in the provenance of a store: what this module notes
 _LEFT_OUT = "left_out"
@@ -71,7 +71,7 @@ class Written:
                 f"another; use a named function, and choose another place"
             )
         self.n_samples = store.n_samples
-        if capture.pools.tokens:
+        if capture.maker.pools.tokens:
             rows = [str(i).rpartition(":")[0] for i in store.ids or ()]
             self.samples = [s for k, s in enumerate(rows) if k == 0 or s != rows[k - 1]]
             self.n_samples = len(self.samples)
@@ -82,7 +82,11 @@ class Written:
                 f"out: cannot resume {self.path}: the loader {reason}, and without ids= its samples "
                 f"cannot be compared with those on disk"
             )
-        if self.n_samples and not capture.pools.tokens and (self.samples is None) != (names.source is None):
+        if (
+            self.n_samples
+            and not capture.maker.pools.tokens
+            and (self.samples is None) != (names.source is None)
+        ):
             has, here = ("no ids", "has") if self.samples is None else ("ids", "has none")
             raise ValueError(f"out: the samples in the store {self.path} have {has}, and this run {here}")
 

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
 
-from .._arrays import unknown
-from ._common import Tensor, Unfit
-from ._masks import Mask
-from ._select import Pattern, patterns, split
+from ..._arrays import unknown
+from .._common import Tensor, Unfit
+from ..data.inputs import Mask
+from .selection import Pattern, patterns, split
 
 Pool: TypeAlias = str | Callable[..., Any]
 PoolLike: TypeAlias = Pool | Mapping[str, Pool]
+SplitLike: TypeAlias = int | Mapping[str, int] | None
 
 
 class Pools:
@@ -142,3 +144,42 @@ _BY_POSITION: dict[str, Callable[[Tensor, Mask | None], Tensor]] = {  # of (n, p
     "tokens": _tokens,
 }
 _NAMED = ("flatten", *_BY_POSITION)
+
+
+# ------------------------------------------------------------------------------------------------- heads
+
+
+def read_split(heads: SplitLike, argument: str) -> Callable[[str], int]:
+    """Return the function that says into how many heads a layer is split; 0: it is not."""
+    if isinstance(heads, int) and not isinstance(heads, bool):
+        heads = {"*": heads}
+    if not isinstance(heads, Mapping | None):
+        raise TypeError(
+            f"{argument} must be a number of heads, or a mapping of patterns to them, got {heads!r}"
+        )
+    given: Mapping[str, object] = heads or {}
+    for text, count in given.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{argument}: {count!r} for {text!r} is not a number of heads")
+    entries = [(p, count) for text, count in (heads or {}).items() for p in patterns(text, argument)]
+
+    def of(layer: str) -> int:
+        named = (count for p, count in entries if p.matches(layer) or p.matches(split(layer)[0]))
+        return next(named, 0)
+
+    return of
+
+
+def base(layer: str) -> str:
+    """Return the layer of which this one may be a head, as "attn" of "attn#h3"."""
+    return re.sub(r"#h\d+$", "", layer)
+
+
+def head_of(x: Tensor, letters: str, head: int, heads: int) -> Tensor:
+    """Return the features of one head: heads lie side by side."""
+    axis = max(letters.rfind("f"), letters.rfind("c"), 1 if letters == "n?" else -1)
+    if axis < 0:
+        raise Unfit(f"which of its axes are features is not known, to split them: {tuple(x.shape)}")
+    if x.shape[axis] % heads:
+        raise Unfit(f"its {x.shape[axis]} features cannot be split into {heads}")
+    return x.unflatten(axis, (heads, -1)).select(axis, head)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run several models on the same samples, batch by batch."""
+"""The same samples for several models, batch by batch."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ._capture import Capture
-from ._inputs import Ids, Inputs, Reader
-from ._loaders import SampleIds, batches, exact_length, unsure
-from ._rows import Rows
+from .inputs import Ids, Inputs, Reader
+from .loaders import SampleIds, batches, exact_length, unsure
 
 Transform = Callable[[Any], Any] | None
 
 
-class Runs:
-    """The models, and where their inputs come from: one loader for all of them, or of two models one each.
+class Calls:
+    """Where the inputs of models come from: one loader for all of them, or of two models one each.
 
-    `transforms` make the batch of a model from that of the loader. The inputs of the first model lead: the
-    others must have as many samples.
+    `transforms` make the batch of a model from that of the loader; `arguments` are what they are called in
+    errors. The inputs of the first model lead: the others must have as many samples.
     """
 
     def __init__(
         self,
-        captures: Sequence[Capture],
+        readers: Sequence[Reader],
         loader: Any,
         transforms: Sequence[Transform],
         n_samples: int | None,
-        device: object = None,
         *,
+        arguments: Sequence[str],
         loader_b: Any = None,
         ids: Ids = None,
         ids_b: Ids = None,
     ) -> None:
-        self.captures, self.loader, self.loader_b = captures, loader, loader_b
+        self.readers, self.loader, self.loader_b = readers, loader, loader_b
+        self.arguments = arguments
         self.transforms, self.n_samples = transforms, n_samples
-        self.readers = [Reader(c.model, device, c.masks.keys) for c in captures]
         if loader_b is None and (ids is not None or ids_b is not None):
             raise ValueError("ids are compared between loader and loader_b, and there is no loader_b")
         if ids_b is None and (isinstance(ids, str) or callable(ids)):
@@ -64,8 +62,8 @@ class Runs:
                 f"loader has {n} samples and loader_b {n_b}: both must give the same ones in the same order"
             )
 
-    def __iter__(self) -> Iterator[tuple[int, list[Rows]]]:
-        """Give the rows of all models for each batch, with the number of its first sample."""
+    def __iter__(self) -> Iterator[tuple[int, int, list[Inputs]]]:
+        """Give the calls of all models for each batch, the number of its first sample, and its last one."""
         others = None if self.loader_b is None else iter(self.loader_b)
         done = 0
         for batch, inputs, stop in batches(self.loader, self.readers[0], self.n_samples, self.transforms[0]):
@@ -75,13 +73,8 @@ class Runs:
             calls = self._calls(batch, batch_b, inputs, done)
             if inputs.n_samples == 0:
                 continue
-            rows = [
-                capture.run(call, done).samples(0, stop - done)
-                for capture, call in zip(self.captures, calls, strict=True)
-            ]
-            self._check_positions(rows)
-            yield done, rows
-            del rows  # their memory is for the next batch
+            yield done, stop, calls
+            del calls  # their memory is for the next batch
             done = stop
         finished = self.n_samples is None or done < self.n_samples
         if others is not None and finished and next(others, _END) is not _END:
@@ -91,12 +84,12 @@ class Runs:
         """Return the calls of all models, after a check that they are of the same samples."""
         ids = self.ids[0].of(batch, start, first.n_samples)
         calls = [first]
-        for capture, reader, transform in list(
-            zip(self.captures, self.readers, self.transforms, strict=True)
+        for argument, reader, transform in list(
+            zip(self.arguments, self.readers, self.transforms, strict=True)
         )[1:]:
             call = reader.read(batch_b if transform is None else transform(batch_b))
             if call.n_samples != first.n_samples:
-                whose = "loader_b" if self.loader_b is not None else capture.transform
+                whose = "loader_b" if self.loader_b is not None else argument
                 advice = "" if self.loader_b is None else ": give both loaders the same batch_size"
                 raise ValueError(
                     f"the batch from sample {start} on has {first.n_samples} samples from loader but "
@@ -113,28 +106,9 @@ class Runs:
         if self.loader_b is None:  # one batch: its masks hold for all models that read it as it is
             same = [k for k, transform in enumerate(self.transforms) if transform is None]
             masks = {name: mask for k in reversed(same) for name, mask in calls[k].masks.items()}
-            calls = [replace(c, masks=masks) if k in same else c for k, c in enumerate(calls)]
+            if masks:
+                calls = [replace(c, masks=masks) if k in same else c for k, c in enumerate(calls)]
         return calls
-
-    def _check_positions(self, rows: Sequence[Rows]) -> None:
-        """Check, where positions are the samples, that they are the same in all models."""
-        a = rows[0]
-        for b, capture in list(zip(rows, self.captures, strict=True))[1:]:
-            if a.positions is None or b.positions is None:
-                continue
-            of_a, of_b = (c.owner.removeprefix(" of ") for c in (self.captures[0], capture))
-            if {a.side, b.side} == {"encoder", "decoder"}:
-                raise ValueError(
-                    f"pool 'tokens' compares the same positions in both models, but those of {of_a} are of "
-                    f"the {a.side} and those of {of_b} of the {b.side}: pool over positions ('mean', "
-                    f"'last', 'cls')"
-                )
-            if a.positions.shape != b.positions.shape or not bool((a.positions == b.positions).all()):
-                raise ValueError(
-                    f"pool 'tokens' compares the same positions in both models, but there are {len(a)} of "
-                    f"{tuple(a.positions.shape)} in {of_a} and {len(b)} of {tuple(b.positions.shape)} in "
-                    f"{of_b}: pool over positions instead ('mean', 'last', 'cls')"
-                )
 
 
 _END = object()

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
-from .._arrays import ESTIMATORS, Array
-from .._pairwise import Reasons
-from .._settings import Settings as Checked
-from ..kernels import Kernel
-from ..results import CKAMatrix
-from ..similarity import compare_layers
-from ..streaming import Method, StreamingCKA
-from ._common import as_array
-from ._kept import Kept
-from ._rows import NonFinite, Rows
+from ..._arrays import ESTIMATORS
+from ..._pairwise import Reasons
+from ..._settings import Settings as Checked
+from ...kernels import Kernel
+from ...results import CKAMatrix
+from ...similarity import compare_layers
+from ...streaming import Method, StreamingCKA
+from .._common import as_array
+from ..layers.rows import NonFinite, Rows
+from .memory import Kept
 
 Settings = dict[str, Any]  # estimator, dtype, n_threads
 
@@ -57,6 +58,7 @@ class KeptRows:
         self.non_finite: list[NonFinite] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         self.sides = self.sides or [Kept(self.limit) for _ in batch]
         self.non_finite = self.non_finite or [NonFinite() for _ in batch]
         for side, rows, bad in zip(self.sides, batch, self.non_finite, strict=True):
@@ -65,6 +67,7 @@ class KeptRows:
             side.add(rows.owned(), None)
 
     def result(self) -> Outcome:
+        """Return CKA of all batches."""
         a = self.sides[0].joined()
         b = self.sides[1].joined() if len(self.sides) == 2 else None
         settings = Checked.checked(self.kernel, **self.settings, max_bytes=None)
@@ -80,28 +83,39 @@ class Stream:
         self.stream = StreamingCKA(method, kernel, **settings, max_bytes=None if whole else limit)
         self.words = words
         self.non_finite: list[NonFinite] = []
+        self.dtypes: list[np.dtype[Any]] = []  # of all layers, in the first batch
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         self.non_finite = self.non_finite or [NonFinite() for _ in batch]
         try:
-            self.stream.update(*self._without_known(batch))
+            self._update(batch)
         except ValueError:  # the core found a value that is not finite, and took in nothing
             found = [bad.look(rows, start) for bad, rows in zip(self.non_finite, batch, strict=True)]
             if not any(found):
                 raise
-            self.stream.update(*self._without_known(batch))
+            self._update(batch)
 
-    def _without_known(self, batch: Sequence[Rows]) -> list[dict[str, Array]]:
-        """Return the layers, with zeros for layers that are not finite: only those will be nan."""
-        return [
-            {
-                layer: as_array(torch.zeros_like(X) if layer in bad.found else X, layer)
+    def _update(self, batch: Sequence[Rows]) -> None:
+        """Add rows, with zeros for layers that are not finite: only those will be nan."""
+        sides = tuple(
+            [
+                as_array(torch.zeros_like(X) if layer in bad.found else X, layer)
                 for layer, X in rows.layers.items()
-            }
+            ]
             for bad, rows in zip(self.non_finite, batch, strict=True)
-        ]
+        )
+        dtypes = [X.dtype for side in sides for X in side]
+        if dtypes == self.dtypes:
+            self.stream._append(sides)
+            return
+        self.stream.update(
+            *(dict(zip(rows.layers, X, strict=True)) for rows, X in zip(batch, sides, strict=True))
+        )
+        self.dtypes = self.dtypes or dtypes
 
     def result(self) -> Outcome:
+        """Return CKA of all batches."""
         matrix, reasons = self.stream._compared()
         return Outcome(matrix, reasons | found_in(self.non_finite))
 
@@ -120,6 +134,7 @@ class InWholeBatches:
         self.small: tuple[Sequence[Rows], int] | None = None  # after the one that waits
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
+        """Take in a batch."""
         batch, start = _joined(self.small, (batch, start))
         self.small = None
         if len(batch[0]) < _FEWEST:
@@ -133,6 +148,7 @@ class InWholeBatches:
             self.waiting = [rows.owned() for rows in batch], start
 
     def result(self) -> Outcome:
+        """Return CKA of all batches."""
         if self.waiting is not None and self.small is not None:
             self._take(_joined(self.waiting, self.small))
         else:

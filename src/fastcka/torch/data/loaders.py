@@ -20,8 +20,8 @@ from torch.utils.data import (
     default_collate,
 )
 
-from .._arrays import _type_name
-from ._inputs import Ids, Inputs, Reader, SampleId
+from ..._arrays import _type_name
+from .inputs import Ids, Inputs, Reader, SampleId
 
 
 def check_loader(loader: object, argument: str) -> None:
@@ -39,7 +39,12 @@ def check_loader(loader: object, argument: str) -> None:
     if isinstance(loader, Mapping):
         raise TypeError(
             f"{argument} must be an iterable of batches, got {_type_name(loader)} with the entries "
-            f"{', '.join(map(str, loader))}: give several loaders one by one, one batch as [batch]"
+            f"{', '.join(map(str, loader))}: several loaders are for compare_loaders, one batch is [batch]"
+        )
+    if isinstance(loader, list | tuple) and any(isinstance(entry, DataLoader) for entry in loader):
+        raise TypeError(
+            f"{argument} is a {_type_name(loader)} of loaders, but one is expected: compare_loaders takes a "
+            f"mapping of names to loaders"
         )
     if not isinstance(loader, Iterable) or isinstance(loader, str | bytes):
         raise TypeError(f"{argument} must be an iterable of batches, got {_type_name(loader)}")

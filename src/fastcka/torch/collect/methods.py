@@ -3,7 +3,7 @@
 
 A stream of moments takes memory with the square of the features, kept activations with the samples; both are
 exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them
-by the core, _device.py on the device where the activations are.
+by the core, on_device.py on the device where the activations are.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .._arrays import byte_limit, check_estimator, needs_float64, unknown
-from .._machine import available_bytes, size_in_words
-from .._plan import plan
-from .._progress import Report, check_progress, progress_report
-from ..kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
-from ..streaming import StreamingCKA
-from . import _device
-from ._capture import Capture
-from ._common import Tensor, in_one_line, say
-from ._loaders import Extent
-from ._rows import Rows, is_double, like
-from ._runs import Runs
-from ._state import evaluating, observing
-from ._ways import Collector, InWholeBatches, KeptRows, Outcome, Settings, Stream
+from ..._arrays import byte_limit, check_estimator, needs_float64, unknown
+from ..._machine import available_bytes, size_in_words
+from ..._plan import plan
+from ..._progress import Report, check_progress, progress_report
+from ...kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
+from ...streaming import StreamingCKA
+from .._common import Tensor, in_one_line, say
+from ..data.calls import Calls
+from ..data.loaders import Extent
+from ..layers.capture import Capture
+from ..layers.rows import Rows, is_double, like
+from ..layers.state import evaluating, observing
+from . import device as on_device
+from .centred import tile_bytes
+from .core import Collector, InWholeBatches, KeptRows, Outcome, Settings, Stream
 
 SEPARATOR = "/"  # between the name of a model and that of its layer
 METHODS = ("auto", "exact", "minibatch")
@@ -70,32 +71,37 @@ class Call:
         needs_float64((), dtype)  # checks it
         check_progress(progress)
         settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
-        limit = byte_limit(max_bytes) or available_bytes() // 2
+        limit = byte_limit(max_bytes)
+        if not limit and method != "minibatch":  # which keeps nothing
+            limit = available_bytes() // 2
         return cls(method, chosen, settings, limit, progress, what)
 
 
-def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
+def collect(captures: Sequence[Capture], calls: Calls, call: Call, *, joint: bool = False) -> Outcome:
     """Return CKA of the layers of two models or, `joint`, of all layers of any number of them."""
-    captures = runs.captures
-    devices = {reader.device for reader in runs.readers}
+    devices = {reader.device for reader in calls.readers}
     device = devices.pop() if len(devices) == 1 else None
-    if device is not None and not _device.computes(device, call.kernel):
+    if device is not None and not on_device.computes(device, call.kernel):
         device = None
-    for capture in captures:
-        capture.stay, capture.borrow = device is not None, True
-    extent = Extent(runs.loader, runs.n_samples)
+    modules = [set(map(id, capture.model.modules())) for capture in captures]
+    for k, capture in enumerate(captures):
+        capture.maker.stay = device is not None
+        # Modules that another model runs, too, may write to the same memory again.
+        capture.maker.borrow = not any(modules[k] & other for i, other in enumerate(modules) if i != k)
+    extent = Extent(calls.loader, calls.n_samples)
     collected: Collector | None = None
     with ExitStack() as stack:
-        stack.enter_context(observing(runs.loader, runs.loader_b))
+        stack.enter_context(observing(calls.loader, calls.loader_b))
         for capture in captures:
             asks = capture.selection.asks_for_hidden_states
             stack.enter_context(evaluating(capture.model, hidden_states=asks))
             stack.enter_context(capture.watching())
         report = stack.enter_context(progress_report(call.progress, call.what, unit="sample"))
-        for start, rows in runs:
-            n = rows[0].n_samples
-            total = extent.total(n)
-            batch = [c.complete(r) for c, r in zip(captures, rows, strict=True)]
+        for start, stop, inputs in calls:
+            rows = [c.run(each, start) for c, each in zip(captures, inputs, strict=True)]
+            batch = [c.complete(r.samples(0, stop - start)) for c, r in zip(captures, rows, strict=True)]
+            _check_positions(batch, captures)
+            total = extent.total(stop - start)
             if joint:
                 batch = [_as_one(batch, captures)]
             if device is not None:
@@ -110,11 +116,10 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
                 )
                 counts = " x ".join(str(len(c.widths)) for c in captures)
                 say(call.progress, f"{call.what}: {counts} layers, {collected.words}")
-            done = start + n
-            collected.add(batch, start, extent.left(done))
+            collected.add(batch, start, extent.left(stop))
             if report:
-                report(done, max(done, total or done))
-            del rows, batch  # their memory is for the next batch
+                report(stop, max(stop, total or stop))
+            del inputs, rows, batch  # their memory is for the next batch
         if collected is None:
             raise ValueError("loader gave no sample")
         outcome = collected.result()
@@ -123,6 +128,27 @@ def collect(runs: Runs, call: Call, *, joint: bool = False) -> Outcome:
         for layer, why in capture.dropped.items():
             reasons[(0, joint_name(capture, layer)) if joint else (side, layer)] = why
     return outcome
+
+
+def _check_positions(rows: Sequence[Rows], captures: Sequence[Capture]) -> None:
+    """Check, where positions are the samples, that they are the same in all models."""
+    a = rows[0]
+    for b, capture in list(zip(rows, captures, strict=True))[1:]:
+        if a.positions is None or b.positions is None:
+            continue
+        of_a, of_b = (c.owner.removeprefix(" of ") for c in (captures[0], capture))
+        if {a.side, b.side} == {"encoder", "decoder"}:
+            raise ValueError(
+                f"pool 'tokens' compares the same positions in both models, but those of {of_a} are of "
+                f"the {a.side} and those of {of_b} of the {b.side}: pool over positions ('mean', "
+                f"'last', 'cls')"
+            )
+        if a.positions.shape != b.positions.shape or not bool((a.positions == b.positions).all()):
+            raise ValueError(
+                f"pool 'tokens' compares the same positions in both models, but there are {len(a)} of "
+                f"{tuple(a.positions.shape)} in {of_a} and {len(b)} of {tuple(b.positions.shape)} in "
+                f"{of_b}: pool over positions instead ('mean', 'last', 'cls')"
+            )
 
 
 def joint_name(capture: Capture, layer: str) -> str:
@@ -171,7 +197,7 @@ def collector(
         raise ValueError('method="minibatch" is for estimator="unbiased" only: leave the estimator out')
     settings = {**settings, "estimator": "unbiased"}
     if device is not None:
-        return InWholeBatches(_device.Batches(kernel, settings, device))
+        return InWholeBatches(on_device.Batches(kernel, settings, device))
     return InWholeBatches(Stream("minibatch", kernel, settings, limit, "mini-batch"))
 
 
@@ -181,7 +207,7 @@ def _exact(
     words = "sums of" if way == "sums" else "with kept activations,"
     words = f"exact, {words} {size_in_words(size)}"
     if device is not None:
-        there = _device.CrossMoments if way == "sums" else _device.AllRows
+        there = on_device.CrossMoments if way == "sums" else on_device.AllRows
         return there(kernel, settings, device, words)
     if way == "sums":
         return Stream("exact", kernel, settings, limit, words)
@@ -228,6 +254,6 @@ def _kept_bytes(
     sides = [[like(X, max(n_rows, 2)) for X in rows.layers.values()] for rows in batch]
     kept: int = sum(len(X) * X.shape[1] * X.itemsize for side in sides for X in side)
     if device is not None:
-        return 2 * kept + _device.tile_bytes(n_rows, sum(map(len, sides)))
+        return 2 * kept + tile_bytes(n_rows, sum(map(len, sides)))
     work = plan(*sides, kernel=kernel, dtype=settings["dtype"], n_threads=settings["n_threads"])
     return kept + int(work.bytes)

@@ -6,20 +6,93 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from .._arrays import _type_name
-from ._common import Module, Tensor
-from ._masks import NAMES as MASKS
-from ._masks import Masks, masks_in, parameters_of
+from ..._arrays import _type_name
+from .._common import Module, Tensor
 
 _SPECIAL = "special_tokens_mask"  # of tokenisers, with return_special_tokens_mask=True
 _NOT_INPUTS = ("ids", _SPECIAL)  # go to a model only where it asks for them
+ENCODER = ("attention_mask", "src_key_padding_mask", "key_padding_mask", "memory_key_padding_mask")
+DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
+CROSS = ("encoder_attention_mask",)  # of what a model attends to beside its own input
+MASKS = (*ENCODER, *DECODER, *CROSS)
 SampleId: TypeAlias = str | int
+Masks: TypeAlias = dict[str, "Mask"]  # by name in the batch
 Ids: TypeAlias = str | Callable[[Any], Any] | Sequence[SampleId] | None
+
+
+class Mask:
+    """Which positions of a batch count: `values` are (n, positions) bool, in CPU memory.
+
+    What poolings need of it is found once a batch, on the CPU, and copied once to each device: a layer costs
+    no synchronisation.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._there: dict[tuple[str, Any], Tensor] = {}
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether all positions count."""
+        return bool(self.values.all())
+
+    @property
+    def positions(self) -> int:
+        """How many positions there are."""
+        return int(self.values.shape[1])
+
+    def check(self) -> None:
+        """Refuse a sample of which no position counts."""
+        for empty in (~self.values.any(1)).nonzero()[:1, 0].tolist():
+            raise ValueError(f"the mask leaves no position of sample {empty} of the batch")
+
+    def on(self, device: Any, what: str = "values") -> Tensor:
+        """Return, on a device, `values` or the "counts", "first", "last" or "rows" of what counts."""
+        if (what, device) not in self._there:
+            self._there[what, device] = getattr(self, what).to(device)
+        return self._there[what, device]
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many positions of each sample count."""
+        self.check()
+        return self.values.sum(1)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """The first position of each sample that counts."""
+        self.check()
+        return self.values.int().argmax(1)
+
+    @cached_property
+    def last(self) -> Tensor:
+        """The last position of each sample that counts."""
+        self.check()
+        return (self.values * torch.arange(self.positions)).argmax(1)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The places, in (n * positions), of all positions that count."""
+        self.check()
+        return self.values.flatten().nonzero()[:, 0]
+
+
+def masks_in(named: Mapping[Any, Any], n: int, more: tuple[str, ...] = ()) -> Masks:
+    """Return the masks of the form (n, positions) among named inputs; `more`: names that the user gave."""
+    found = {}
+    for name in dict.fromkeys((*MASKS, *more)):
+        if named.get(name) is not None:
+            mask = torch.as_tensor(named[name]).detach().cpu()
+            if mask.ndim == 2 and len(mask) == n:
+                # Padding masks, as torch has them, are true at padding, or added to the scores: 0 elsewhere.
+                found[name] = Mask(mask == 0 if name.endswith("padding_mask") else mask != 0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,10 +205,9 @@ class Reader:
             value = torch.from_numpy(value)
         if isinstance(value, torch.Tensor):
             dtype = self.dtype if value.is_floating_point() and self.dtype else value.dtype
-            there = (
-                not value.is_pinned() if self.device.type == "cuda" else True
-            )  # from pinned memory no wait
-            return value.detach().to(self.device, dtype, copy=True, non_blocking=not there)
+            # From pinned memory without waiting.
+            at_once = self.device.type == "cuda" and value.is_pinned()
+            return value.detach().to(self.device, dtype, copy=True, non_blocking=at_once)
         if isinstance(value, Mapping):
             return {key: self._moved(item) for key, item in value.items()}
         if isinstance(value, tuple | list):
@@ -194,3 +266,11 @@ _TEXTS = (
     "{} is a list of texts, and a model takes numbers: let the loader (its collate_fn) give what the "
     "tokeniser of the model makes of them, tokenizer(texts, padding=True, return_tensors='pt')"
 )
+
+
+def parameters_of(model: Module) -> list[inspect.Parameter]:
+    """Return what the ``forward`` of a model takes; nothing where it has no readable signature."""
+    try:
+        return list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []

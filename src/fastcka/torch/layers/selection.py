@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Choose layers, by name, glob, regular expression or module type; find the tensors of an output.
+"""Choose layers, by name, glob, regular expression or module type.
 
 A layer is written ``name``, ``name:part`` or ``name#call``: the output of a module, a further tensor of an
 output that has several, and one call of a module that is called several times for a batch. A pattern without
@@ -11,25 +11,22 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 
-from .._arrays import _type_name
-from ._common import Module
+from ..._arrays import _type_name
+from .._common import Module
 
 LayersLike: TypeAlias = str | type | Sequence[str | type]
-SplitLike: TypeAlias = int | Mapping[str, int] | None
 
 ROOT = "output"  # the layer name of what the whole model returns
 COMPILED = "_orig_mod"  # what is inside of the wrapper of torch.compile
 INPUT = ":input"  # layers of this part are what a module is given
 HIDDEN = "hidden_states"  # layers of this name are entries of that tuple in what the whole model returns
-_MAIN = ("last_hidden_state", "logits")  # of a dict, in this order; otherwise its first tensor with a batch
-_HIDDEN_KEYS = {HIDDEN: "", f"encoder_{HIDDEN}": "encoder.", f"decoder_{HIDDEN}": "decoder."}
 
 
 @dataclass(frozen=True)
@@ -127,9 +124,12 @@ class Selection:
         self.modules: dict[str, Module] = {}
         self.aliases: dict[str, str] = {}
         self.scripted: list[str] = []
+        named = {split(pattern.text)[0] for pattern in self.patterns if pattern.exact}
+        self._by_name = {pattern.text: pattern for pattern in self.patterns if pattern.exact}
+        self._broad = [pattern for pattern in self.patterns if not pattern.exact]
         names: dict[int, str] = {}
         for name, module in self.all_modules.items():
-            if any(pattern.may_match(name, module) for pattern in self.patterns):
+            if name in named or any(pattern.may_match(name, module) for pattern in self._broad):
                 if isinstance(module, torch.jit.ScriptModule):  # it refuses hooks
                     self.scripted.append(name)
                 elif id(module) in names:
@@ -143,12 +143,12 @@ class Selection:
                 for name, module in self.modules.items()
                 if pattern.kind and isinstance(module, pattern.kind)
             }
-            for pattern in self.patterns
+            for pattern in self._broad
         ]
         if self.alone:
             self.of_type = [
                 {ROOT} if pattern.kind and isinstance(model, pattern.kind) else set()
-                for pattern in self.patterns
+                for pattern in self._broad
             ]
 
     def choosers(self, layer: str) -> list[Pattern]:
@@ -158,11 +158,16 @@ class Selection:
         return self._choosers[layer]
 
     def _choosing(self, layer: str) -> list[Pattern]:
+        if layer in self._by_name:
+            return [self._by_name[layer], *self._broadly(layer)]
+        return self._broadly(layer)
+
+    def _broadly(self, layer: str) -> list[Pattern]:
         name = split(layer)[0]
         root = name == ROOT and ROOT not in self.all_modules and not self.alone
         return [
             pattern
-            for pattern, of_type in zip(self.patterns, self.of_type, strict=True)
+            for pattern, of_type in zip(self._broad, self.of_type, strict=True)
             if layer in of_type
             or (pattern.kind is None and pattern.matches(layer) and (not root or _names_root(pattern)))
         ]
@@ -171,11 +176,9 @@ class Selection:
         """Return the patterns that choose an entry of the hidden states, by its short or its full name."""
         if layer not in self._hidden:
             full = f"{HIDDEN}.{layer}"
-            self._hidden[layer] = [
-                p
-                for p in self.patterns
-                if p.kind is None and (p.text == HIDDEN or p.matches(full) or p.matches(layer))
-            ]
+            named = (self._by_name.get(text) for text in (HIDDEN, layer, full))
+            broad = (p for p in self._broad if p.kind is None and (p.matches(full) or p.matches(layer)))
+            self._hidden[layer] = [*(p for p in named if p is not None), *broad]
         return self._hidden[layer]
 
     @property
@@ -210,93 +213,3 @@ class Selection:
 def _names_root(pattern: Pattern) -> bool:
     """Whether a pattern means the output of the whole model: only when it begins with that name."""
     return pattern.text.removeprefix("re:").startswith(ROOT)
-
-
-# ------------------------------------------------------------------------------------------------- heads
-
-
-def read_split(heads: SplitLike, argument: str) -> Callable[[str], int]:
-    """Return the function that says into how many heads a layer is split; 0: it is not."""
-    if isinstance(heads, int) and not isinstance(heads, bool):
-        heads = {"*": heads}
-    if not isinstance(heads, Mapping | None):
-        raise TypeError(
-            f"{argument} must be a number of heads, or a mapping of patterns to them, got {heads!r}"
-        )
-    given: Mapping[str, object] = heads or {}
-    for text, count in given.items():
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{argument}: {count!r} for {text!r} is not a number of heads")
-    entries = [(p, count) for text, count in (heads or {}).items() for p in patterns(text, argument)]
-
-    def of(layer: str) -> int:
-        named = (count for p, count in entries if p.matches(layer) or p.matches(split(layer)[0]))
-        return next(named, 0)
-
-    return of
-
-
-def base(layer: str) -> str:
-    """Return the layer of which this one may be a head, as "attn" of "attn#h3"."""
-    return re.sub(r"#h\d+$", "", layer)
-
-
-# ------------------------------------------------------------------- the tensors in what a module returns
-
-
-def tensors(output: Any) -> dict[str, Any]:
-    """Return the tensors of an output by part: "0", "1.0", "key"; and "" for the one that stands for it.
-
-    Hidden states are left to :func:`hidden_states`.
-    """
-    if isinstance(output, torch.Tensor):
-        return {"": output}
-    found = dict(_walk(output, ""))
-    if not found:
-        return {}
-    with_batch = [part for part, tensor in found.items() if tensor.ndim > 0] or list(found)
-    main = next((part for part in _MAIN if part in with_batch), with_batch[0])
-    return {"": found[main], **found}
-
-
-def given(args: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors that a module is given: "input", the first one; "input.0", "input.name", ..."""
-    found = {f"input.{part}": x for part, x in (*_walk(args, ""), *_walk(dict(options), ""))}
-    return {"input": next(iter(found.values())), **found} if found else {}
-
-
-def hidden_states(output: Any) -> dict[str, Any]:
-    """Return the hidden states of a Hugging Face output as ``embeddings``, ``layer.0``, ``layer.1``, ...
-
-    There is one more of them than layers: the first is what the embeddings gave to layer 0.
-    """
-    found: dict[str, Any] = {}
-    for key, value in _entries(output).items():
-        if key in _HIDDEN_KEYS:
-            for k, tensor in enumerate(value if isinstance(value, tuple | list) else ()):
-                found[f"{_HIDDEN_KEYS[key]}layer.{k - 1}" if k else f"{_HIDDEN_KEYS[key]}embeddings"] = tensor
-        else:  # the output of a part, such as text_model_output
-            part = key.removesuffix("_output")
-            found |= {f"{part}.{name}": tensor for name, tensor in hidden_states(value).items()}
-    return found
-
-
-def _entries(value: Any) -> dict[str, Any]:
-    """Return the entries of a dict or a dataclass by name; of anything else, none."""
-    if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: getattr(value, entry.name) for entry in fields(value)}
-    return {}
-
-
-def _walk(value: Any, part: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, torch.Tensor):
-        yield part, value
-    elif entries := _entries(value):
-        for key, item in entries.items():
-            if key not in _HIDDEN_KEYS:
-                yield from _walk(item, f"{part}.{key}" if part else key)
-    elif isinstance(value, tuple | list):
-        for k, item in enumerate(value):
-            yield from _walk(item, f"{part}.{k}" if part else str(k))

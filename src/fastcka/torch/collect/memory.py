@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _core
-from .._arrays import Array
-from .._machine import size_in_words
-from ..store import Store, open_store
-from ..store.creating import create_store
-from ._capture import Capture
-from ._common import as_array
-from ._inputs import SampleId
-from ._rows import Rows, copied
-from ._state import noted
+from ... import _core
+from ..._arrays import Array
+from ..._machine import size_in_words
+from ...store import Store, open_store
+from ...store.creating import create_store
+from .._common import as_array, copied
+from ..data.inputs import SampleId
+from ..layers.capture import Capture
+from ..layers.rows import Rows
+from ..layers.state import noted
 
 
 class Extracted(Mapping[str, Array]):
@@ -36,6 +36,17 @@ class Extracted(Mapping[str, Array]):
         Rows of each array.
     provenance : dict
         Where the arrays come from: model, settings, versions, data, device, as a store has it.
+
+    Examples
+    --------
+    >>> import os, tempfile, torch, fastcka
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    >>> found = fastcka.torch.extract(model, torch.randn(20, 4).split(8), progress=False)
+    >>> list(found), found["0"].shape, found.n_samples, found.skipped
+    (['0', '1'], (20, 8), 20, {})
+    >>> store = found.save(os.path.join(tempfile.mkdtemp(), "activations"))
+    >>> store.n_samples
+    20
     """
 
     def __init__(
@@ -62,6 +73,15 @@ class Extracted(Mapping[str, Array]):
 
     def save(self, path: str | os.PathLike[str]) -> Store:
         """Write the layers into a new store, with ids and provenance, and return it opened.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of a folder that does not exist yet.
+
+        Returns
+        -------
+        Store
 
         Raises
         ------

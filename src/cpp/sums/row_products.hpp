@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sums over the rows of hollow Gram matrices, one for each sample: what the jackknife deletes, and what the moments under
+// permutation are made of. Where the rows of K sum to zero, as those of linear kernels do, Ku follows from K and its
+// diagonal, so that these sums come out of the same tiles as the products of pairs.
+#pragma once
+
+#include "layers/layer_set.hpp"
+#include "layers/tiles.hpp"
+#include "simd/operations.hpp"
+#include "sums/centring_terms.hpp"
+#include "sums/sum_tree.hpp"
+
+namespace fastcka {
+
+// Which sums, for each sample i: sum_j W_ij V_ij of each wanted pair, sum_j W_ij^3 and sum_j w_i W_ij w_j of each layer,
+// with w = k - mean k and k = diag(Kc).
+class RowEntries {
+  public:
+    explicit RowEntries(const LayerSet& set) : set_(set) {}
+
+    index count() const { return set_.wanted_pairs() + 2 * set_.count(); }
+    // Of a wanted pair i <= j.
+    index pair(index i, index j) const {
+        if (set_.one_network()) return i * set_.count() - i * (i - 1) / 2 + j - i;
+        if (i == j) return set_.rows() * set_.columns() + i;
+        return i * set_.columns() + j - set_.first_column();
+    }
+    index cube(index layer) const { return set_.wanted_pairs() + layer; }
+    index form(index layer) const { return set_.wanted_pairs() + set_.count() + layer; }
+
+  private:
+    const LayerSet& set_;
+};
+
+// Of the samples of one strip, over some tiles of its row and column of the grid.
+struct RowProducts {
+    Eigen::MatrixXd values;  // entries x samples
+
+    // Throws std::invalid_argument where shapes differ.
+    void merge(const RowProducts& other);
+};
+
+inline index row_products_size(const LayerSet& set, index samples) {
+    return 8 * samples * RowEntries(set).count();
+}
+
+// For each strip, a tree over the strips that it has met.
+using RowTrees = std::vector<SumTree<RowProducts>>;
+
+// Of all samples, entries x samples. Throws std::invalid_argument where they are not complete.
+Eigen::MatrixXd all_rows(const RowTrees& trees, index entries, index samples);
+
+// sum_j value_j^3 and sum_j value_j weight_j: short sums in the type of the values, in lanes that a compiler can use.
+template <class T>
+void cubes_and_forms(const T* values, const T* weights, index length, double& cubes, double& product) {
+    constexpr index lanes = 16, chunk = 16 * lanes;
+    cubes = product = 0;
+    for (index first = 0; first < length; first += chunk) {
+        T cube[lanes] = {}, weighted[lanes] = {};
+        const index last = std::min(length, first + chunk);
+        index j = first;
+        for (; j + lanes <= last; j += lanes)
+            for (index lane = 0; lane < lanes; ++lane) {
+                const T value = values[j + lane];
+                cube[lane] += value * value * value;
+                weighted[lane] += value * weights[j + lane];
+            }
+        for (index lane = 0; j < last; ++j, ++lane) {
+            cube[lane] += values[j] * values[j] * values[j];
+            weighted[lane] += values[j] * weights[j];
+        }
+        for (index lane = 0; lane < lanes; ++lane) {
+            cubes += static_cast<double>(cube[lane]);
+            product += static_cast<double>(weighted[lane]);
+        }
+    }
+}
+
+// Adds tiles of all layers to the sums of their rows and of their columns, one panel of samples at a time.
+template <class T> class RowFold {
+  public:
+    // `margins`: of all layers; a layer that is degenerate has W = 0. `tile`: samples on its side.
+    RowFold(const LayerSet& set, const Margins& margins, const std::vector<bool>& degenerate, index tile,
+            const Operations<T>& operations);
+
+    struct Scratch {
+        Buffer<T> strips;  // a panel of rows of W of each layer, one layer after the other
+        std::vector<double> products;
+    };
+    Scratch scratch() const;
+    static index scratch_bytes(const LayerSet& set, index tile, index width) {
+        return set.count() * (width * (tile + width) * index{sizeof(T)} + 8 * set.count());
+    }
+
+    enum class Side { rows, columns };
+    index panels(const TileRange& range, Side side) const {
+        return side == Side::rows ? range.row_panels(width_) : range.column_panels(width_);
+    }
+    RowProducts zeros(index samples) const { return {Eigen::MatrixXd::Zero(entries_.count(), samples)}; }
+    // The samples of one panel of the rows of a tile or of its columns, into their columns of `out`.
+    // `in_blocks`: tiles as they are formed; otherwise as copy_values leaves them.
+    void fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
+              Scratch& scratch, RowProducts& out) const;
+
+  private:
+    void unpack(index layer, const TileRange& range, Side side, index panel, const T* tile, T* strip) const;
+    void gather(index layer, const TileRange& range, Side side, index panel, const T* values, T* strip) const;
+
+    const LayerSet& set_;
+    RowEntries entries_;
+    const Operations<T>& operations_;
+    index samples_, width_, stride_;  // stride: values from row to row of a strip
+    std::vector<CentringTerms<T>> terms_;
+    std::vector<std::vector<T>> weights_;  // k - mean k of each layer
+    std::vector<bool> degenerate_;
+};
+
+}  // namespace fastcka
