@@ -270,15 +270,18 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
     const Engine engine{current_level(), team};
     const bool nothing_folded = moments_.samples() == 0, few = pending_.count() <= few_samples;
     const auto align = [&](Precision products) {
-        LinearSums sums;
-        team.together([&] {
-            const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);
-            sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, engine);
-        });
         const bool exact =
             precision_ == Precision::float64 || (nothing_folded && (few || products == Precision::float64));
         const double known_up_to =
-            exact ? largest_condition : largest_condition_in_float32(estimator, false, sums.sums.samples);
+            exact ? largest_condition
+                  : largest_condition_in_float32(estimator, false, static_cast<double>(samples()));
+        LinearSums sums;
+        team.together([&] {
+            const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);
+            // What massive samples add, which are apart, was never float32.
+            sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, known_up_to / largest_condition,
+                               engine);
+        });
         return alignment_of(sums.sums, set_, std::move(sums.layers), formula, known_up_to);
     };
     Alignment alignment = align(precision_);

@@ -164,7 +164,7 @@ PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addit
 }  // namespace
 
 LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Addition& added,
-                       const SampleRows& rows_apart, const Engine& engine) {
+                       const SampleRows& rows_apart, double share, const Engine& engine) {
     const Moments& m = added.moments;
     const LayerSet& set = m.set;
     const index layers = set.count();
@@ -205,7 +205,7 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
     const MatrixXd about_mean =
         (products + totals_part - rows_part).cwiseAbs() + product[centred_diagonal] * (4 / (n - 2));
     const MatrixXd summed = pairs.squares + ordinary[diagonal].cwiseAbs() + 2 * pairs.mixed.cwiseAbs();
-    const MatrixXd magnitudes = about_mean.cwiseMax(summed);
+    const MatrixXd magnitudes = (share * about_mean).cwiseMax(summed);
 
     const VectorXd traces = total[diagonal] - total[row] / samples;
     const MatrixXd squared_traces = traces * traces.transpose();
