@@ -49,18 +49,19 @@ def gram(X, kernel):
             return d * base ** (d - 1) * S + sum(comb(d, k) * base ** (d - k) * t**k for k in range(2, d + 1))
         case "rbf":
             D2 = squared_distances(X)
-            return exponential(-D2 / (2 * scale(D2, kernel) ** 2))
+            return exponential(-D2 / (2 * scale(D2, kernel) ** 2), 1)
         case "laplacian":
             D2 = squared_distances(X)
-            return exponential(-np.sqrt(D2) / scale(D2, kernel))
+            return exponential(-np.sqrt(D2) / scale(D2, kernel), 2)
         case "distance":
             return -(squared_distances(X) ** (LD(kernel.exponent) / 2)) / 2  # the norms go with the centring
     raise ValueError(kernel.name)
 
 
-def exponential(A):
-    """exp(A), less 1, which centring removes, where most of them are closer to that than to 0."""
-    return np.expm1(A) if np.median(A) > -np.log(2.0) else np.exp(A)
+def exponential(A, power):
+    """exp(A), less 1, which centring removes, where the mean squared distance has an exponent below log 2."""
+    typical = np.mean(np.abs(A) ** power) ** (LD(1) / power)
+    return np.expm1(A) if typical < np.log(2.0) else np.exp(A)
 
 
 def unit_rows(X):

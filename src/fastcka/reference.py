@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -262,7 +263,8 @@ def _gram_for_centering(X: npt.ArrayLike, kernel: object) -> Array:
         V[np.abs(V) <= 4 * np.finfo(np.float64).eps] = 0.0  # the rounding of rows of one direction
         return linear(V)
     if kernel_function in (rbf, laplacian):
-        return kernel_function(X, exp=_exp_up_to_a_constant, **settings)
+        power = 1 if kernel_function is rbf else 2
+        return kernel_function(X, exp=partial(_exp_up_to_a_constant, power=power), **settings)
     if kernel_function is polynomial:
         return _polynomial_about_the_mean(X, **settings)
     return kernel_function(X, **settings)
@@ -278,9 +280,13 @@ def _center_rows(X: Array) -> Array:
     return _center_features(X.T).T
 
 
-def _exp_up_to_a_constant(A: Array) -> Array:
-    """exp(A), or exp(A) - 1 where most entries would be close to 1 and lose what sets them apart."""
-    return np.expm1(A) if np.median(A) > -np.log(2.0) else np.exp(A)
+def _exp_up_to_a_constant(A: Array, *, power: int) -> Array:
+    """exp(A), or exp(A) - 1 where most entries would be close to 1 and lose what sets them apart.
+
+    |A|^power is proportional to the squared distance, and so its mean to the mean squared distance.
+    """
+    typical = np.mean(np.abs(A) ** power) ** (1 / power)
+    return np.expm1(A) if typical < np.log(2.0) else np.exp(A)
 
 
 def _polynomial_about_the_mean(

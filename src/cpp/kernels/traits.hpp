@@ -45,7 +45,7 @@ struct LayerFacts {
 
 // Gram values in the kernel's own units are values of the map * unit. Of a kernel of distances the map leaves out a
 // constant; with it, the values of two different samples are those whose magnitudes the condition counts: the kernel's,
-// or less 1 where most of them are nearer to 1 than to 0.
+// or less 1 where it is above 1/2 at the mean squared distance.
 template <class Map> struct Resolved {
     Map map;
     double unit;
