@@ -292,7 +292,7 @@ def wheels(session: nox.Session) -> None:
     clean = work / "clean" / "bin" / "python"
     session.run("python", "-m", "venv", "--without-pip", clean.parent.parent)
     session.run("python", "-m", "pip", "--python", clean, "install", "--quiet", f"{wheel}[test]")
-    files = [] if session.python == LATEST else PYTHON_SPECIFIC
+    files = [*PYTHON_SPECIFIC, *(NUMERIC if session.python == LATEST else ())]
     with session.chdir(work / "suite"):
         pytest(session, "--quiet", *files, python=clean)
 

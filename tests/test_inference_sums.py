@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastcka
+from fastcka import _partial
 
 LINEAR = ["linear", "cosine", "correlation"]
 # Some tiles of few layers; many layers, whose tiles the team shares; and one tile of each.
@@ -93,7 +94,7 @@ def test_damaged_sums_of_single_samples_are_refused(rng):
         ("row_values", np.append(state["row_values"], 1.0)),
     ):
         with pytest.raises(ValueError, match="row_"):
-            fastcka.sweep.restored(part.settings, {**state, name: values})
+            _partial.restored(part.settings, {**state, name: values})
 
 
 def test_plan_says_when_a_second_pass_is_needed(rng):

@@ -58,7 +58,7 @@ MAPPED = {"directory", "plain.npz", "a.safetensors", "plain.h5"}
 def is_mapped(array):
     """Whether the memory of `array` is that of a file."""
     while array is not None and not isinstance(array, np.memmap):
-        array = array.base
+        array = getattr(array, "base", None)
     return array is not None
 
 
@@ -158,7 +158,7 @@ def refused(path, *parts):
     """Opening, or reading every layer, fails with the path and these words."""
     pattern = re.escape(str(path)) + ".*" + ".*".join(map(re.escape, parts))
     with pytest.raises(ValueError, match=pattern):
-        dict(open_layers(path))
+        {name: np.asarray(X) for name, X in open_layers(path).items()}
 
 
 def test_nothing_there(tmp_path):
@@ -222,7 +222,7 @@ def test_damaged_compressed_member_is_named(tmp_path):
     content[200:300] = bytes(100)
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ValueError, match=f"layer 'x' of {re.escape(str(tmp_path / 'a.npz'))} cannot be read"):
-        open_layers(tmp_path / "a.npz")["x"]
+        np.asarray(open_layers(tmp_path / "a.npz")["x"])
 
 
 def test_python_objects_are_never_unpickled(tmp_path):
@@ -233,8 +233,8 @@ def test_python_objects_are_never_unpickled(tmp_path):
     refused(tmp_path / "a.npy", "Python objects (pickled)")
     with pytest.raises(ValueError, match=r"layer 'x' of .*b\.npz cannot be read: Python objects"):
         open_layers(tmp_path / "b.npz")
-    with pytest.raises(ValueError, match=r"layer 'x' of .*c\.npz cannot be read: Object arrays"):
-        open_layers(tmp_path / "c.npz")["x"]
+    with pytest.raises(ValueError, match=r"layer 'x' of .*c\.npz cannot be read: Python objects"):
+        open_layers(tmp_path / "c.npz")
 
 
 def write_safetensors(path, entry, data=bytes(8), length=None):
@@ -344,7 +344,9 @@ def test_numbered_layers_of_several_networks_are_not_joined(tmp_path):
 def test_shards_keep_bfloat16(tmp_path):
     X = np.arange(12, dtype=np.uint16).reshape(6, 2).view("V2")
     shards(tmp_path / "layer", X, range(2))
-    np.testing.assert_array_equal(open_layers(tmp_path)["layer"].view(np.uint16), X.view(np.uint16))
+    np.testing.assert_array_equal(
+        np.asarray(open_layers(tmp_path)["layer"]).view(np.uint16), X.view(np.uint16)
+    )
 
 
 def test_shards_that_do_not_make_one_layer_are_refused(tmp_path):
@@ -368,14 +370,12 @@ def test_shards_that_do_not_make_one_layer_are_refused(tmp_path):
 def test_shards_of_other_widths_or_dtypes_are_refused(tmp_path, odd):
     shards(tmp_path / "layer", np.zeros((6, 2)), range(2))
     np.save(tmp_path / "layer" / "batch_2.npy", odd)
-    layers = open_layers(tmp_path)
     with pytest.raises(ValueError, match=r"batch_2\.npy cannot be joined with batch_0\.npy"):
-        layers["layer"]
+        open_layers(tmp_path)
 
 
 def test_damaged_shard_is_named(tmp_path):
     shards(tmp_path / "layer", np.zeros((6, 2)), range(2))
     (tmp_path / "layer" / "batch_1.npy").write_bytes(b"?")
-    layers = open_layers(tmp_path)
     with pytest.raises(ValueError, match=r"batch_1\.npy cannot be read"):
-        layers["layer"]
+        open_layers(tmp_path)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -184,8 +186,11 @@ def test_threads_are_left_out_where_not_all_fit_and_no_bit_changes(rng, memory):
     assert one < four
     memory((one + four) // 2)
     np.testing.assert_array_equal(fastcka.cka_matrix(layers, kernel="rbf", n_threads=4), free)
-    memory(one // 8)
-    with pytest.raises(MemoryError, match=f"{one} bytes"):
+    with pytest.raises(MemoryError, match="at least") as refused:
+        fastcka.plan(layers, kernel="rbf", max_bytes=1000)
+    least = re.search(r"at least (\d+) bytes", str(refused.value))[1]
+    memory(int(least) - 1)
+    with pytest.raises(MemoryError, match=f"{least} bytes"):
         fastcka.cka_matrix(layers, kernel="rbf", n_threads=4)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""With less memory than all packed samples take, the Gram route packs strips of them: the same bits."""
+"""With less memory than the packed copies take, strips of them are packed: the same bits."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def least_bytes(a, b, **options):
     return int(re.search(r"at least (\d+) bytes", str(refused.value))[1])
 
 
-def check_bits(a, b, **options):
+def check_bits(a, b, route="gram", **options):
     whole = fastcka.cka_matrix(a, b, **options)
     plan, least = fastcka.plan(a, b, **options), least_bytes(a, b, **options)
-    assert plan.route == "gram"
+    assert plan.route == route
     assert least < plan.bytes
-    for limit in {max(plan.bytes // part, least) for part in (3, 16)} | {least}:
+    for limit in {max(plan.bytes // part, least) for part in (3, 16)} | {least, int(0.9 * plan.bytes)}:
         assert fastcka.plan(a, b, max_bytes=limit, **options).bytes <= limit
         np.testing.assert_array_equal(fastcka.cka_matrix(a, b, max_bytes=limit, **options), whole)
     with pytest.raises(MemoryError, match=f"at least {least} bytes"):
@@ -65,6 +65,52 @@ def test_every_kernel_has_the_bits_of_the_call_in_memory(rng, kernel):
 def test_every_shape_has_the_bits_of_the_call_in_memory(rng, widths, dtype):
     a, b = (layers(rng, each) for each in widths)
     check_bits(a, b, dtype=dtype, estimator="unbiased", kernel=fastcka.RBF(sigma=30.0))
+
+
+TALL = {
+    "a pair, segments": ([300], [170], 15_000),
+    "segments shorter than a carry interval": ([90, 80], [170], 3000),
+    "one network, segments": ([350, 20, 400], None, 9000),
+    "tiles of all samples": ([600, 700, 400], None, 5000),
+    "two networks": ([800, 150, 1], [1000, 130], 6000),
+    "few samples": ([150] * 6, None, 1500),
+}
+
+
+@pytest.mark.parametrize("shapes", TALL.values(), ids=TALL)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_feature_route_has_the_bits_of_the_call_in_memory(rng, shapes, dtype):
+    *widths, n = shapes
+    a, b = (
+        None if own is None else [rng.normal(2, 1, size=(n, p)).astype(np.float32) for p in own]
+        for own in widths
+    )
+    check_bits(a, b, dtype=dtype, estimator="unbiased", route="feature")
+
+
+@pytest.mark.parametrize("kernel", ["cosine", "correlation"])
+def test_rows_that_are_scaled_by_the_feature_route(rng, kernel):
+    a, b = ([rng.normal(2, 1, size=(8000, p)).astype(np.float32)] for p in (420, 300))
+    check_bits(a, b, kernel=kernel, route="feature")
+
+
+def test_massive_samples_by_the_feature_route(rng):
+    a = [rng.normal(size=(8000, p)).astype(np.float32) for p in (420, 300)]
+    a[1][4321, 7] = 1e5
+    whole = fastcka.cka_matrix(a)
+    assert whole.provenance["dtype"] == "float64"
+    limit = least_bytes(a, None, dtype="float64")
+    assert limit < fastcka.plan(a).bytes
+    assert fastcka.cka_matrix(a, max_bytes=limit).equals(whole)
+
+
+def test_blocks_of_the_feature_route_in_little_memory(rng):
+    for widths, n in (([300, 170], 15_000), ([600, 700, 400], 5000)):
+        layers = [rng.normal(size=(n, p)).astype(np.float32) for p in widths]
+        whole, limit = fastcka.cka_matrix(layers), least_bytes(layers, None)
+        sweep = fastcka.Sweep(layers, max_bytes=limit)
+        parts = [sweep.run(sweep.share(task, 5)) for task in range(5)]
+        assert sweep.result(parts[3] | parts[1] | parts[0] | parts[4] | parts[2]).equals(whole)
 
 
 def test_memory_maps_and_other_layouts(rng, tmp_path):
@@ -107,8 +153,8 @@ def kilobytes(entry):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(entry))
 
-kernel, limit = sys.argv[1], int(sys.argv[2])
-layers = [np.random.default_rng(l).standard_normal((3000, 3000), dtype=np.float32) for l in range(4)]
+kernel, n, p, limit = sys.argv[1], *map(int, sys.argv[2:])
+layers = [np.random.default_rng(l).standard_normal((n, p), dtype=np.float32) for l in range(4)]
 small = [X[:300, :50] for X in layers]
 fastcka.cka_matrix(small, kernel=kernel, n_threads=2)  # code and threads are there before
 Path("/proc/self/clear_refs").write_text("5")
@@ -119,14 +165,23 @@ print(1024 * (kilobytes("VmHWM") - before))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="resident memory is read from /proc")
-@pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_a_limit_is_kept(kernel):
-    shapes = [np.broadcast_to(np.float32(0), (3000, 3000))] * 4
+@pytest.mark.parametrize(
+    ("kernel", "n", "p", "route"),
+    [
+        ("linear", 3000, 3000, "gram"),
+        ("rbf", 3000, 3000, "gram"),
+        ("linear", 60_000, 300, "feature"),
+        ("linear", 7000, 1500, "feature"),
+    ],
+)
+def test_a_limit_is_kept(kernel, n, p, route):
+    shapes = [np.broadcast_to(np.float32(0), (n, p))] * 4
     whole = fastcka.plan(shapes, kernel=kernel, n_threads=2)
+    assert whole.route == route
     part = fastcka.plan(shapes, kernel=kernel, n_threads=2, max_bytes=whole.bytes // 2)
     assert part.bytes <= whole.bytes // 2
     assert part.reads > whole.reads
-    command = [sys.executable, "-c", PEAK, kernel, str(whole.bytes // 2)]
+    command = [sys.executable, "-c", PEAK, kernel, str(n), str(p), str(whole.bytes // 2)]
     peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert peak < part.bytes + 8e6  # what Python and its arrays of results take
     assert peak > part.bytes / 4  # the plan is no fiction

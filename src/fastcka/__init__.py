@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from . import dask as dask
     from . import reference as reference
     from . import torch as torch
+    from ._partial import Partial as Partial
     from .calibration import CalibratedMax as CalibratedMax
     from .calibration import calibrated_max as calibrated_max
     from .inference import CKATest as CKATest
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .store.creating import create_store as create_store
     from .store.writing import StoreWriter as StoreWriter
     from .streaming import StreamingCKA as StreamingCKA
-    from .sweep import Partial as Partial
     from .sweep import Sweep as Sweep
 
 __version__: str = _core.config()["version"]
@@ -95,7 +95,7 @@ _LATE = {
     "CalibratedMax": "calibration",
     "calibrated_max": "calibration",
     "cka_test": "inference",
-    "Partial": "sweep",
+    "Partial": "_partial",
     "StoreWriter": "store.writing",
     "StreamingCKA": "streaming",
     "Sweep": "sweep",

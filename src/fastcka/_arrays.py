@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ from numpy.typing import NDArray
 ArrayLike: TypeAlias = Any
 Layers: TypeAlias = Mapping[Any, ArrayLike] | Iterable[ArrayLike]
 Array: TypeAlias = NDArray[Any]
+
+
+class Shaped(Protocol):
+    """An array, or what knows as much of itself."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __len__(self) -> int: ...
+
 
 Estimator: TypeAlias = Literal["biased", "unbiased", "debiased"]
 Canonical: TypeAlias = Literal["biased", "unbiased"]  # as check_estimator returns it
@@ -43,7 +54,8 @@ def as_representation(X: ArrayLike, label: str) -> Array:
     if type(X) is np.ndarray and X.ndim == 2 and X.dtype in _NATIVE and X.flags.aligned:
         array: Array = X
     else:
-        array = _two_dimensional(_readable(_as_numpy(X, label), label), label)
+        array = readable(_as_numpy(X, label), label)
+        check_two_dimensional(array, label)
     if array.size == 0:
         what = "features" if array.shape[1] == 0 else "samples"
         raise ValueError(f"{label} has no {what}: its shape is {array.shape}")
@@ -151,19 +163,33 @@ def _from_torch(X: Any, torch: Any, label: str) -> Array:
     return array
 
 
-def _readable(array: Array, label: str) -> Array:
+def readable(array: Array, label: str) -> Array:
     """Return `array` itself where the core can read it, a copy where byte order or alignment prevent that."""
-    dtype = array.dtype
-    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None:
-        # bfloat16 from torch, ml_dtypes, or from an .npy file, which keeps no more than "2 opaque bytes".
-        aligned = array.view(np.uint16).flags.aligned
-    elif dtype in _NATIVE or dtype.newbyteorder("=") in _NATIVE:
-        aligned = array.flags.aligned
-    else:
-        raise TypeError(f"{label} has dtype {dtype}; {_advice(dtype)}")
-    if dtype.isnative and aligned:
+    check_dtype(array.dtype, label)
+    if in_place(array):
         return array
-    return array.astype(dtype.newbyteorder("="))  # of another machine, or a field of packed records
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def check_dtype(dtype: np.dtype[Any], label: str) -> None:
+    """Check that the core knows the type of the values."""
+    if not (_is_bfloat16(dtype) or dtype in _NATIVE or dtype.newbyteorder("=") in _NATIVE):
+        raise TypeError(f"{label} has dtype {dtype}; {_advice(dtype)}")
+
+
+def in_place(array: Array) -> bool:
+    """Return whether the values are where the core can read them.
+
+    Values of another machine or a field of packed records are not.
+    """
+    if _is_bfloat16(array.dtype):
+        array = array.view(np.uint16)
+    return array.dtype.isnative and bool(array.flags.aligned)
+
+
+def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    # From torch, ml_dtypes, or from an .npy file, which keeps no more than "2 opaque bytes".
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None
 
 
 def _advice(dtype: np.dtype[Any]) -> str:
@@ -176,10 +202,11 @@ def _advice(dtype: np.dtype[Any]) -> str:
     return f"numbers are expected: {_DTYPES}"
 
 
-def _two_dimensional(array: Array, label: str) -> Array:
+def check_two_dimensional(array: Any, label: str) -> None:
+    """Check that there are samples and features, and say how to get there from another shape."""
     shape = array.shape
     if len(shape) == 2:
-        return array
+        return
     expected = f"{label} must be two-dimensional, (n_samples, n_features), got "
     if len(shape) == 0:
         raise ValueError(f"{expected}a single value")
@@ -202,7 +229,7 @@ def _type_name(value: object) -> str:
 
 
 def check_samples(
-    arrays: Sequence[Array], label: Callable[[int], str], estimator: str | None, measure: Measure = "cka"
+    arrays: Sequence[Shaped], label: Callable[[int], str], estimator: str | None, measure: Measure = "cka"
 ) -> int:
     """Return the number of samples: the same in all arrays, and enough. ``label(i)`` names array i."""
     n = same_samples(arrays, label)
@@ -213,7 +240,7 @@ def check_samples(
     return n
 
 
-def same_samples(arrays: Sequence[Array], label: Callable[[int], str]) -> int:
+def same_samples(arrays: Sequence[Shaped], label: Callable[[int], str]) -> int:
     """Return the number of samples, which must be the same in all arrays."""
     n = len(arrays[0])
     for i, array in enumerate(arrays):
@@ -225,7 +252,7 @@ def same_samples(arrays: Sequence[Array], label: Callable[[int], str]) -> int:
     return n
 
 
-def needs_float64(arrays: Iterable[Array], dtype: object) -> bool:
+def needs_float64(arrays: Iterable[Shaped], dtype: object) -> bool:
     """Return whether arithmetic is float64: as `dtype` says, else if an input is float64, integer or bool."""
     if dtype is None:
         return any(array.dtype.itemsize == 8 or array.dtype.kind in "iub" for array in arrays)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import _core
-from ._arrays import Array
 from ._machine import available_bytes, size_in_words
 from ._settings import Settings
+from ._sources import Layer, row_bytes
 
 # Below this, a call is not worth a look at what is free, which takes longer than a small call.
 SMALL = 256_000_000
@@ -18,18 +18,18 @@ INSTEAD = (
 )
 
 
-def within_memory(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings) -> _core.Settings:
+def within_memory(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings) -> _core.Settings:
     """Return the settings of the core for a call, or raise MemoryError.
 
     Without `max_bytes`, the limit is what this process may still use. It leaves out threads where they do not
-    all fit, and by the Gram route it packs strips of samples where not all of them fit; it never changes the
-    route, and so not one bit of the result.
+    all fit, and packs strips of samples or features where not all of them fit; it never changes the route,
+    and so not one bit of the result.
     """
     arrays = [*a, *(b or ())]
     widths = [X.shape[1] for X in a], None if b is None else [Y.shape[1] for Y in b]
 
     def ask(limited: _core.Settings) -> _core.PlanInfo:
-        return _core.plan(len(arrays[0]), *widths, limited)
+        return _core.plan(len(arrays[0]), *widths, limited, row_bytes(arrays))
 
     if settings.max_bytes:
         limited = settings.core(arrays, max_bytes=settings.max_bytes)
@@ -47,9 +47,8 @@ def within_memory(a: Sequence[Array], b: Sequence[Array] | None, settings: Setti
     limited = settings.core(arrays, max_bytes=limit, route=plan.route)
     try:
         ask(limited)
-    except MemoryError:
-        one = ask(settings.core(arrays, n_threads=1, route=plan.route))
-        raise too_large(one.bytes) from None
+    except _core.OverBudget as error:
+        raise too_large(error.least) from None
     return limited
 
 

@@ -22,11 +22,12 @@ from ._arrays import Array
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks
 from ._pairwise import Pairs, all_pairs, too_coarse
+from ._partial import Partial, Stage, contents, restored
 from ._progress import Report
 from ._provenance import digest as digest_of_ids
 from ._settings import Settings
 from .kernels import without_median
-from .sweep import Partial, Stage, Sweep, contents, restored
+from .sweep import Sweep
 
 FORMAT_VERSION = 3  # as partials have
 SECONDS = 30.0  # between two writes, where blocks are short

@@ -2,16 +2,31 @@
 """Types of the compiled core (src/cpp/bindings). Private: the public functions are in similarity.py."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Array: TypeAlias = NDArray[Any]
+
+class _Rows(Protocol):
+    """A layer that is not in memory: fastcka._sources.Source."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    def rows(self, first: int, last: int) -> _Array: ...
+    def close(self) -> None: ...
+
+_Layer: TypeAlias = _Array | _Rows
 _Progress: TypeAlias = Callable[[int, int], object]
 
 class NonFinite(ValueError):
     """NaN or infinity in the input; ``args`` is (side, layer, row, column)."""
+
+class OverBudget(MemoryError):
+    """The plan does not fit into `max_bytes`."""
+
+    least: int  # bytes that would do; 0: none would
 
 class UnusableLayer(ValueError):
     """A layer that cannot be computed; ``args`` is (side, layer, reason)."""
@@ -148,8 +163,8 @@ class Moments:
     ) -> int: ...
 
 def pairwise(
-    layers_a: Sequence[_Array],
-    layers_b: Sequence[_Array] | None,
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
     settings: Settings,
     progress: _Progress | None = None,
 ) -> Pairwise: ...
@@ -173,8 +188,8 @@ class Inference(Pairwise):
     def traces_of_cubes(self) -> NDArray[np.float64]: ...
 
 def infer(
-    layers_a: Sequence[_Array],
-    layers_b: Sequence[_Array] | None,
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
     settings: Settings,
     *,
     unbiased: bool,
@@ -193,6 +208,7 @@ def inference_bytes(
     unbiased: bool,
     permutations: bool,
     groups: Sequence[int] = ...,
+    row_bytes: Sequence[int] = ...,
 ) -> int: ...
 def u_centred(X: _Array, settings: Settings) -> tuple[_Array, NDArray[np.float64]]: ...
 def permuted_products(
@@ -202,18 +218,24 @@ def permuted_feature_products(
     left: Sequence[_Array], right: Sequence[_Array], settings: Settings, orders: NDArray[np.int32]
 ) -> NDArray[np.float64]: ...
 def trace_of_cube(matrix: _Array, n_threads: int) -> float: ...
-def plan(n: int, widths_a: Sequence[int], widths_b: Sequence[int] | None, settings: Settings) -> PlanInfo: ...
+def plan(
+    n: int,
+    widths_a: Sequence[int],
+    widths_b: Sequence[int] | None,
+    settings: Settings,
+    row_bytes: Sequence[int] = ...,  # of layers that are read, 0 for others; or none
+) -> PlanInfo: ...
 def statistics(
-    layers_a: Sequence[_Array],
-    layers_b: Sequence[_Array] | None,
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
     settings: Settings,
     first: int,
     last: int,
     progress: _Progress | None = None,
 ) -> Statistics: ...
 def partial(
-    layers_a: Sequence[_Array],
-    layers_b: Sequence[_Array] | None,
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
     settings: Settings,
     first: int,
     last: int,

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import unknown
+from ._arrays import Array, unknown
+from ._sources import Layer
 from .kernels import Kernel, Precomputed
 
 Permute: TypeAlias = Literal["within", "groups"]
+L = TypeVar("L", bound=Layer)
 PERMUTE: tuple[Permute, ...] = ("within", "groups")
 
 
@@ -49,12 +51,14 @@ class Groups:
         """Samples in each group."""
         return np.diff(self.bounds)
 
-    def sorted(self, arrays: list[NDArray[Any]], kernel: Kernel) -> list[NDArray[Any]]:
+    def sorted(self, arrays: list[L], kernel: Kernel) -> list[L]:
         """Return copies with the samples of each group side by side, or the arrays where they are."""
         if np.array_equal(self.order, np.arange(len(self.order))):
             return arrays
-        copies = [array[self.order] for array in arrays]
-        return [copy[:, self.order] for copy in copies] if isinstance(kernel, Precomputed) else copies
+        copies: list[Array] = [array[self.order] for array in arrays]
+        if isinstance(kernel, Precomputed):
+            copies = [copy[:, self.order] for copy in copies]
+        return cast("list[L]", copies)
 
 
 FEWEST = 6  # samples for standard errors and p-values: the third moment under permutation needs them

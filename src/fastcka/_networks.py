@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layers of one or two networks, read on input; and the result for them."""
+"""The layers of one or two networks, checked on input; and the result for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ._arrays import Array, ArrayLike, Layers, as_representations, layer_label, named_layers, same_samples
+from ._arrays import ArrayLike, Layers, layer_label, named_layers, same_samples
 from ._groups import Groups, Wanted
 from ._pair_inference import pvalue_method
 from ._pairwise import Pairs, Reasons, warn
 from ._provenance import Side, provenance
 from ._samples import check_same_samples
 from ._settings import Settings
+from ._sources import Layer, as_layer, row_bytes
 from .kernels import Kernel
 from .results import CKAMatrix
 
@@ -26,7 +27,7 @@ class Networks:
     arguments: tuple[str, ...]  # the words for each network
     given: tuple[object, ...]  # as they came
     names: tuple[tuple[str, ...], ...]
-    arrays: tuple[list[Array], ...]
+    arrays: tuple[list[Layer], ...]
     samples: Iterable[object] | None  # their ids, where they have any
 
     @classmethod
@@ -42,23 +43,23 @@ class Networks:
         for argument, layers in given.items():
             named = named_layers(layers, argument)
             names.append(tuple(named))
-            arrays.append(as_representations(named, argument))
+            arrays.append([as_layer(X, layer_label(argument, name)) for name, X in named.items()])
             inputs += [(argument, layers), *((layer_label(argument, x), X) for x, X in named.items())]
         samples = check_same_samples(inputs)
         return cls(tuple(given), tuple(given.values()), tuple(names), tuple(arrays), samples)
 
     @property
-    def a(self) -> list[Array]:
+    def a(self) -> list[Layer]:
         """The layers of the rows."""
         return self.arrays[0]
 
     @property
-    def b(self) -> list[Array] | None:
+    def b(self) -> list[Layer] | None:
         """The layers of the columns; None where those are the rows."""
         return self.arrays[1] if len(self.arrays) > 1 else None
 
     @property
-    def all(self) -> list[Array]:
+    def all(self) -> list[Layer]:
         """All layers."""
         return [X for arrays in self.arrays for X in arrays]
 
@@ -66,6 +67,11 @@ class Networks:
     def widths(self) -> tuple[list[int], list[int] | None]:
         """The numbers of features, as the core takes them."""
         return [X.shape[1] for X in self.a], None if self.b is None else [Y.shape[1] for Y in self.b]
+
+    @property
+    def row_bytes(self) -> list[int]:
+        """The bytes of a sample of each layer that is read, as the core takes them."""
+        return row_bytes(self.all)
 
     @property
     def n_samples(self) -> int:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from . import _core
 from . import _permutation_moments as moments_of
-from ._arrays import Array
 from ._budget import check_memory
 from ._groups import Wanted
 from ._settings import Settings
+from ._sources import Layer, row_bytes
 from ._tails import SMALLEST, chi2_sf, pearson3_sf
 from .kernels import Correlation, Cosine, Linear
 
@@ -31,7 +31,7 @@ class Work(NamedTuple):
     second_pass: bool  # Gram matrices are formed again, after those for the values
 
 
-def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, wanted: Wanted) -> Work:
+def work(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, wanted: Wanted) -> Work:
     """Return what inference costs: products of the rows of Gram matrices, and tr(Ku^3)."""
     arrays = [*a, *(b or ())]
     n, widths = len(arrays[0]), [X.shape[1] for X in arrays]
@@ -41,7 +41,7 @@ def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, want
     chosen = replace(settings, inference=wanted)
     multiply_adds = n * n * pairs
     core = chosen.core(arrays, max_bytes=settings.max_bytes)
-    second_pass = not _core.plan(n, *of_networks, core).row_products
+    second_pass = not _core.plan(n, *of_networks, core, row_bytes(arrays)).row_products
     if second_pass:  # of tiles on and above the diagonal, or of whole rows
         tiles = _core.plan(n, *of_networks, chosen.core(arrays, route="gram")).row_products
         multiply_adds += n * n * (sum(widths) + pairs) / 2 if tiles else n * n * sum(widths)
@@ -54,6 +54,7 @@ def work(a: Sequence[Array], b: Sequence[Array] | None, settings: Settings, want
         unbiased=True,
         permutations=by_moments,
         groups=wanted.bounds,
+        row_bytes=row_bytes(arrays),
     )
     return Work(2 * multiply_adds, n_bytes, second_pass)
 

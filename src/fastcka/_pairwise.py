@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arrays import Array, check_samples
+from ._arrays import check_samples
 from ._batches import both
 from ._budget import within_memory
 from ._groups import Wanted
 from ._pair_inference import PairInference, check_room, has_moments, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
+from ._sources import Layer
 from ._values import check_gram, check_integers, first_non_finite, non_finite
 from .kernels import Kernel, Precomputed
 from .results import DegenerateWarning
@@ -40,8 +41,8 @@ class Pairs(NamedTuple):
 
 
 def pairwise(
-    a: list[Array],
-    b: list[Array] | None,
+    a: Sequence[Layer],
+    b: Sequence[Layer] | None,
     label: Label,
     settings: Settings,
     progress: Report | None = None,
@@ -53,8 +54,8 @@ def pairwise(
 
 
 def all_pairs(
-    a: list[Array],
-    b: list[Array] | None,
+    a: Sequence[Layer],
+    b: Sequence[Layer] | None,
     label: Label,
     settings: Settings,
     progress: Report | None = None,
@@ -83,8 +84,8 @@ def pairs_of(result: _core.Pairwise, settings: Settings, *, two: bool) -> Pairs:
 
 
 def propagating(
-    a: list[Array],
-    b: list[Array] | None,
+    a: Sequence[Layer],
+    b: Sequence[Layer] | None,
     label: Label,
     settings: Settings,
     progress: Report | None = None,
@@ -136,12 +137,12 @@ def _dtype(result: _core.Pairwise) -> str:
 
 
 def _checked(
-    a: list[Array],
-    b: list[Array] | None,
+    a: Sequence[Layer],
+    b: Sequence[Layer] | None,
     label: Label,
     settings: Settings,
     progress: Report | None,
-) -> Callable[[list[Array], list[Array] | None], _core.Pairwise]:
+) -> Callable[[Sequence[Layer], Sequence[Layer] | None], _core.Pairwise]:
     """Check what concerns several representations; return the call of the core for them, or some of them."""
     check_inputs(a, b, label, settings)
     chosen = within_memory(a, b, settings)
@@ -151,18 +152,18 @@ def _checked(
 
 
 def inferring(
-    a: list[Array],
-    b: list[Array] | None,
+    a: Sequence[Layer],
+    b: Sequence[Layer] | None,
     settings: Settings,
     chosen: _core.Settings,
     sums: _core.Partial | None,
     progress: Report | None = None,
-) -> Callable[[list[Array], list[Array] | None], _core.Inference]:
+) -> Callable[[Sequence[Layer], Sequence[Layer] | None], _core.Inference]:
     """Return the call of the core for all pairs and how sure they are; `sums`: of all blocks, if known."""
     wanted = cast(Wanted, settings.inference)
     check_room(work(a, b, settings, wanted).bytes, settings.max_bytes)
 
-    def call(a: list[Array], b: list[Array] | None) -> _core.Inference:
+    def call(a: Sequence[Layer], b: Sequence[Layer] | None) -> _core.Inference:
         return _core.infer(
             a,
             b,
@@ -178,9 +179,9 @@ def inferring(
     return call
 
 
-def check_inputs(a: list[Array], b: list[Array] | None, label: Label, settings: Settings) -> None:
+def check_inputs(a: Sequence[Layer], b: Sequence[Layer] | None, label: Label, settings: Settings) -> None:
     """Check what concerns several representations, and what settings ask of each."""
-    arrays = a if b is None else a + b
+    arrays = [*a, *(b or ())]
 
     def named(i: int) -> str:
         return label(0, i) if i < len(a) else label(1, i - len(a))
@@ -194,7 +195,7 @@ def check_inputs(a: list[Array], b: list[Array] | None, label: Label, settings: 
 
 
 @contextmanager
-def naming(a: list[Array], b: list[Array] | None, label: Label) -> Iterator[None]:
+def naming(a: Sequence[Layer], b: Sequence[Layer] | None, label: Label) -> Iterator[None]:
     """Turn what the core says of a layer by number into an error that names it."""
     try:
         yield
@@ -205,7 +206,7 @@ def naming(a: list[Array], b: list[Array] | None, label: Label) -> Iterator[None
         raise ValueError(f"{label(side, layer)}: {why}") from None
 
 
-def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Array]], label: Label) -> ValueError:
+def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Layer]], label: Label) -> ValueError:
     """Return the error for a value that is no finite number."""
     side, layer, row, column = error.args
     return non_finite(sides[side][layer], row, column, label(side, layer))

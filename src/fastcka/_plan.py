@@ -13,12 +13,11 @@ from ._arrays import (
     Layers,
     Measure,
     NanPolicy,
-    as_layers,
     check_nan_policy,
     check_samples,
-    layer_label,
 )
 from ._groups import Wanted
+from ._networks import Networks
 from ._pair_inference import check_room, pvalue_method, work
 from ._progress import Report, check_progress
 from ._settings import Settings
@@ -160,27 +159,20 @@ def plan(
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     check_nan_policy(nan_policy)
     check_progress(progress)
-    if layers_b is layers_a:
-        layers_b = None
-    names_a, a = as_layers(layers_a, "layers_a")
-    names_b, b = ((), []) if layers_b is None else as_layers(layers_b, "layers_b")
-    labels = [layer_label("layers_a", name) for name in names_a]
-    labels += [layer_label("layers_b", name) for name in names_b]
-    n = check_samples(a + b, labels.__getitem__, settings.estimator, settings.measure)
+    networks = Networks.read(layers_a, layers_b)
+    a, b, both = networks.a, networks.b, networks.all
+    n = check_samples(both, networks.label_of, settings.estimator, settings.measure)
     if isinstance(settings.kernel, Precomputed):
-        for K, label in zip(a + b, labels, strict=True):
-            check_square(K, label)
+        for i, K in enumerate(both):
+            check_square(K, networks.label_of(i))
     wanted = Wanted.of(groups, n) if inference else None
     settings = replace(settings, inference=wanted)
     info = _core.plan(
-        n,
-        [X.shape[1] for X in a],
-        [Y.shape[1] for Y in b] if b else None,
-        settings.core(a + b, max_bytes=settings.max_bytes),
+        n, *networks.widths, settings.core(both, max_bytes=settings.max_bytes), networks.row_bytes
     )
     flops, n_bytes, method, second_pass = info.flops, info.bytes, None, False
     if wanted is not None:
-        more, method = work(a, b or None, settings, wanted), pvalue_method(settings, wanted)
+        more, method = work(a, b, settings, wanted), pvalue_method(settings, wanted)
         second_pass = more.second_pass
         check_room(more.bytes, settings.max_bytes)
         flops, n_bytes = flops + more.flops, max(n_bytes, more.bytes)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import _core
-from ._arrays import Array, Canonical, Measure, byte_limit, check_measure, needs_float64
+from ._arrays import Canonical, Measure, byte_limit, check_measure, needs_float64
 from ._groups import Wanted
+from ._sources import Layer
 from .kernels import Kernel, core_kernel, resolve_kernel
 from .threads import resolve
 
@@ -44,7 +45,7 @@ class Settings:
 
     def core(
         self,
-        arrays: Iterable[Array],
+        arrays: Iterable[Layer],
         *,
         n_threads: int | None = None,
         max_bytes: int = 0,

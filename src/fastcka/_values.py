@@ -9,27 +9,32 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._sources import Layer, Source, pieces
+
 Array: TypeAlias = NDArray[Any]
 
 MOST_EXACT = 2**53  # beyond it, float64 leaves out whole numbers
 
 
-def check_integers(array: Array, label: str) -> None:
+def check_integers(layer: Layer, label: str) -> None:
     """Check that 64-bit integers are exact in float64, the type of the arithmetic."""
-    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+    if layer.dtype.kind not in "iu" or layer.dtype.itemsize < 8:
         return
-    for worst in (int(array.min(initial=0)), int(array.max(initial=0))):
+    ends = [(part.min(initial=0), part.max(initial=0)) for _, part in pieces(layer)]
+    for worst in (int(end) for pair in ends for end in pair):
         if abs(worst) > MOST_EXACT:
             raise ValueError(
-                f"{label} has the {array.dtype} value {worst}: arithmetic is float64, which is exact only up "
+                f"{label} has the {layer.dtype} value {worst}: arithmetic is float64, which is exact only up "
                 f"to 2**53 = {MOST_EXACT}. Subtract an offset first, such as the first row, which changes no "
                 f"CKA with a kernel of differences (linear, rbf, laplacian, distance)"
             )
 
 
-def check_gram(K: Array, label: str) -> None:
+def check_gram(K: Layer, label: str) -> None:
     """Check that a matrix passed as a Gram matrix is square and, within rounding, symmetric."""
     check_square(K, label)
+    if isinstance(K, Source):
+        return _check_symmetric_source(K, label)
     n, block = len(K), 512
     worst, where, largest = 0.0, (0, 0), 0.0
     for i in range(0, n, block):
@@ -41,9 +46,7 @@ def check_gram(K: Array, label: str) -> None:
             if gap.max() > worst:
                 row, column = np.unravel_index(gap.argmax(), gap.shape)
                 worst, where = float(gap.max()), (i + int(row), j + int(column))
-    # Far above the rounding of any product that made the matrix, far below what another matrix would show.
-    digits = {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
-    if worst > digits * largest:
+    if worst > _digits(K) * largest:
         i, j = where
         raise ValueError(
             f"{label} must be a Gram matrix, but it is not symmetric: the largest difference is {worst:.3g}, "
@@ -51,13 +54,38 @@ def check_gram(K: Array, label: str) -> None:
         )
 
 
-def check_square(K: Array, label: str) -> None:
+def _check_symmetric_source(K: Source, label: str) -> None:
+    """Check in one pass over the rows that K v = K'v for some v of signs: nothing cancels in all of them."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(len(K), 4))
+    products, transposed, largest = np.empty_like(signs), np.zeros_like(signs), 0.0
+    with np.errstate(invalid="ignore"):  # infinities; the core will name them
+        for first, part in pieces(K, 1 << 22):
+            values, own = widened(part), slice(first, first + len(part))
+            products[own] = values @ signs
+            transposed += values.T @ signs[own]
+            largest = max(largest, float(np.abs(values).max()))
+        gaps = np.abs(products - transposed).max(axis=1)
+    # Roundings of a row add up as a random walk.
+    if gaps.max() > _digits(K) * largest * max(1.0, np.sqrt(len(K)) / 30):
+        i = int(gaps.argmax())
+        raise ValueError(
+            f"{label} must be a Gram matrix, but it is not symmetric: row {i} is not column {i}. If that is "
+            f"rounding, store (K + K.T) / 2"
+        )
+
+
+def _digits(K: Layer) -> float:
+    """Far above the rounding of any product that made a matrix, far below what another one would show."""
+    return {2: 1e-1 if K.dtype.kind == "V" else 3e-2, 4: 3e-4}.get(K.dtype.itemsize, 1e-8)
+
+
+def check_square(K: Layer, label: str) -> None:
     """Check that a kernel matrix is square."""
     if K.shape[0] != K.shape[1]:
         raise ValueError(f"{label} must be a square Gram matrix (n_samples, n_samples), got shape {K.shape}")
 
 
-def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
+def non_finite(array: Layer, row: int, column: int, label: str) -> ValueError:
     """Return the error for the first element that is no finite number, as found by the core."""
     values = widened(array[row])
     bad = np.count_nonzero(~np.isfinite(values))
@@ -73,7 +101,7 @@ def non_finite(array: Array, row: int, column: int, label: str) -> ValueError:
     )
 
 
-def first_non_finite(array: Array) -> str:
+def first_non_finite(array: Layer) -> str:
     """Describe the position of the first NaN or infinity of an array; "" if it has none."""
     for start, values in _blocks(array):
         for row, column in np.argwhere(~np.isfinite(values))[:1]:
@@ -86,11 +114,12 @@ def _place(values: Array, row: int, column: int) -> str:
     return f"{kind}, first at sample {row}, feature {column}"
 
 
-def _blocks(array: Array, most: int = 2**20) -> Iterator[tuple[int, NDArray[np.float64]]]:
+def _blocks(array: Layer, most: int = 2**20) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Yield the first row and the values of parts of some 8 MB."""
     step = max(1, most // array.shape[1])
-    for start in range(0, len(array), step):
-        yield start, widened(array[start : start + step])
+    for first, part in pieces(array):
+        for start in range(0, len(part), step):
+            yield first + start, widened(part[start : start + step])
 
 
 def widened(part: Array) -> NDArray[np.float64]:

@@ -20,11 +20,12 @@ import numpy as np
 
 from ._arrays import Array, Estimator, layer_label, named_layers
 from ._networks import Networks, warned
+from ._partial import Partial, Stage
 from ._settings import Settings
 from .kernels import KernelLike
-from .layers import open_layers
+from .layers import StoredLayer, open_layers
 from .results import CKAMatrix
-from .sweep import Partial, Stage, Sweep
+from .sweep import Sweep
 
 try:
     import dask.array
@@ -57,7 +58,7 @@ class _Stored(NamedTuple):
     path: str
     names: tuple[str, ...]
 
-    def open(self) -> dict[str, Array]:
+    def open(self) -> dict[str, Array | StoredLayer]:
         found = open_layers(self.path)
         lost = [name for name in self.names if name not in found]
         if lost:
@@ -195,7 +196,7 @@ def _outline(X: Any, label: str) -> _Outline:
     return _Outline(X.shape, X.dtype)
 
 
-def _arrays(source: _Source, values: Mapping[str, Array]) -> dict[str, Array]:
+def _arrays(source: _Source, values: Mapping[str, Array]) -> Mapping[str, Array | StoredLayer]:
     """Return the layers of a network; those without values as outlines."""
     if isinstance(source, _Stored):
         return source.open()

@@ -38,6 +38,7 @@ from ._pairwise import (
 from ._progress import Report, progress_report
 from ._samples import check_same_samples
 from ._settings import Settings
+from ._sources import as_layer
 from ._values import check_gram, check_integers, check_square, non_finite, widened
 from .kernels import KernelLike, Precomputed, core_kernel, resolve_kernel
 from .results import CKAMatrix
@@ -411,7 +412,7 @@ def compare_layers(
 
 
 def _pair(X: ArrayLike, Y: ArrayLike, settings: Settings) -> _core.Pairwise:
-    a, b = [as_representation(X, "X")], [as_representation(Y, "Y")]
+    a, b = [as_layer(X, "X")], [as_layer(Y, "Y")]
     check_same_samples([("X", X), ("Y", Y)])
     return pairwise(a, b, lambda side, layer: "XY"[side], settings)
 

@@ -11,166 +11,22 @@ neither the cut nor the order of merging can change a bit.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise as neighbours
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 
-from . import _archive, _core
-from ._arrays import Array, ArrayLike, Estimator, Layers, unknown
+from . import _core
+from ._arrays import ArrayLike, Estimator, Layers, unknown
 from ._budget import within_memory
-from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks, warned, with_inference
 from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
+from ._partial import STAGES, Partial, Stage, blocks_in_words, check_same
 from ._progress import Report, progress_report
 from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAMatrix
-
-__all__ = ["Partial", "Sweep"]
-
-Stage: TypeAlias = Literal["statistics", "products"]
-
-FORMAT_VERSION = 3  # 1, 2: other arrays
-STAGES: tuple[Stage, Stage] = ("statistics", "products")
-
-
-class Partial:
-    """The sums of some blocks of a :class:`Sweep`: what ``sweep.run`` returns.
-
-    Attributes
-    ----------
-    stage : {"statistics", "products"}
-    covered : tuple of range
-        The blocks whose sums are in it, as ranges in order.
-
-    Examples
-    --------
-    >>> import os, tempfile, numpy as np, fastcka
-    >>> X = np.random.default_rng(0).normal(size=(900, 1200))
-    >>> sweep = fastcka.Sweep([X, X[:, :8]])
-    >>> first, rest = (sweep.run(sweep.share(task, 2)) for task in (0, 1))
-    >>> first.stage, first.complete, first.missing == rest.covered
-    ('products', False, True)
-    >>> path = os.path.join(tempfile.mkdtemp(), "rest.partial")
-    >>> rest.save(path)
-    >>> (first | fastcka.Partial.load(path)).complete
-    True
-
-    Notes
-    -----
-    Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
-    Two partials with a block in common, of other layers, settings or data, or made at different SIMD levels,
-    are refused with a ValueError that says what differs. Pickled or saved, a partial takes 8 bytes for each
-    sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers and, unless the
-    kernel is linear, for each sample of each layer.
-    """
-
-    stage: Stage
-    covered: tuple[range, ...]
-
-    def __init__(self, settings: Mapping[str, Any], sums: _core.Statistics | _core.Partial) -> None:
-        self._settings = dict(settings)
-        self._sums = sums
-        self.stage = settings["stage"]
-        self.covered = tuple(range(first, last) for first, last in sums.covered())
-
-    @property
-    def n_blocks(self) -> int:
-        """The number of blocks of the whole stage."""
-        return int(self._settings["blocks"])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the sums: equal where all bits are."""
-        return hashlib.sha256(b"".join(contents(self._state()))).hexdigest()
-
-    @property
-    def complete(self) -> bool:
-        """Whether all blocks are in."""
-        return self.covered == (range(self.n_blocks),)
-
-    @property
-    def missing(self) -> tuple[range, ...]:
-        """The blocks that are not in, as ranges in order."""
-        edges = [range(0), *self.covered, range(self.n_blocks, self.n_blocks)]
-        gaps = (range(a.stop, b.start) for a, b in neighbours(edges))
-        return tuple(gap for gap in gaps if gap)
-
-    def __or__(self, other: object) -> Partial:
-        """Return the partial with the blocks of both."""
-        if not isinstance(other, Partial):
-            return NotImplemented
-        _check_same(self._settings, other._settings)
-        for mine in self.covered:
-            for theirs in other.covered:
-                if both := range(max(mine.start, theirs.start), min(mine.stop, theirs.stop)):
-                    raise ValueError(f"both partials hold the sums of {_blocks((both,))}, which count once")
-        sums = self._sums.copy()
-        sums.merge(cast(Any, other._sums))  # of the same stage, as checked
-        return Partial(self._settings, sums)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the partial is a part of, as JSON can hold it."""
-        return dict(self._settings)
-
-    def _state(self) -> dict[str, Array]:
-        """Return the sums as plain arrays."""
-        return self._sums.state()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (self._settings, self._state())
-
-    def __repr__(self) -> str:
-        return f"Partial({self.stage}, {_blocks(self.covered) or 'no blocks'} of {self.n_blocks})"
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the partial to a file in the format of ``.npz``, atomically; no pickle is in it.
-
-        Parameters
-        ----------
-        path : path
-            Ends in ``.npz`` or ``.partial``.
-
-        Raises
-        ------
-        ValueError
-            If the file name does not end in .npz or .partial.
-        OSError
-            If the file cannot be written; an old one is left as it was.
-        """
-        _check_suffix(path)
-        state = self._state()
-        header = new_header("Partial", FORMAT_VERSION, self._settings)
-        header["sha256"] = digest(header, contents(state))
-        _archive.write(path, header, state)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> Partial:
-        """Return the partial that `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-            Ends in ``.npz`` or ``.partial``.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read.
-        ValueError
-            If the file is damaged, is not a saved partial, or was written by a newer fastcka.
-        """
-        _check_suffix(path)
-        with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
-            header, state = _archive.read(file, "Partial", FORMAT_VERSION)
-            settings = checked_settings(header, digest(header, contents(state)))
-            return restored(settings, state)
 
 
 class Sweep:
@@ -381,7 +237,7 @@ class Sweep:
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
         self._check(partial, "products")
         if partial.missing:
-            raise ValueError(f"{_blocks(partial.missing)} of {partial.n_blocks} are missing")
+            raise ValueError(f"{blocks_in_words(partial.missing)} of {partial.n_blocks} are missing")
         exact = bool(partial._settings["double_precision"])
         settings = replace(self._chosen, dtype="float64") if exact else self._chosen
         sums, networks = cast(_core.Partial, partial._sums), self._networks
@@ -397,7 +253,7 @@ class Sweep:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
         blocks = len(self._networks.all) if stage == "statistics" else partial.n_blocks
         expected = self._identity(stage, blocks)
-        _check_same(expected, {name: partial._settings.get(name) for name in expected})
+        check_same(expected, {name: partial._settings.get(name) for name in expected})
 
     def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
         """Return what two partials must agree in to be parts of one whole."""
@@ -434,7 +290,7 @@ class Sweep:
             raise ValueError(f"given: the products need the statistics, this partial holds the {given.stage}")
         self._check(given, "statistics")
         if given.missing:
-            raise ValueError(f"given: {_blocks(given.missing)} of the {count} statistics are missing")
+            raise ValueError(f"given: {blocks_in_words(given.missing)} of the {count} statistics are missing")
         return given
 
     def _exact(self, known: Partial) -> Settings:
@@ -444,62 +300,6 @@ class Sweep:
 
     def _plan(self, known: Partial) -> _core.PlanInfo:
         return _core.plan(self.n_samples, *self._networks.widths, self._exact(known).core(self._networks.all))
-
-
-# ---------------------------------------------------------------------- partials of one sweep
-
-
-_DIFFERENCES = {
-    "stage": "another stage",
-    "blocks": "another number of blocks",
-    "n_samples": "another number of samples",
-    "names": "other layers",
-    "widths": "layers with other numbers of features",
-    "kernel": "another kernel",
-    "dtype": "another dtype",
-    "double_precision": "another dtype",
-    "groups": "other groups",
-    "statistics": "statistics of other data",
-}
-
-
-def _check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    for name, value in mine.items():
-        other = theirs.get(name)
-        if other == value:
-            continue
-        if name == "simd_level":
-            raise ValueError(
-                f"partials made at SIMD levels {value} and {other} do not merge to the same bits: set the "
-                f"environment variable FASTCKA_SIMD_LEVEL to the lower level of the two on every machine"
-            )
-        raise ValueError(
-            f"a partial of another sweep: {_DIFFERENCES[name]} ({name}: {value!r} and {other!r})"
-        )
-
-
-def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial:
-    """Return the partial with these `settings` and this `state`."""
-    widths, names = settings["widths"], settings["names"]
-    if sum(map(len, names)) != len(widths):
-        raise Refused("damaged: another number of layers than of widths")
-    sides = widths[: len(names[0])], None if len(names) == 1 else widths[len(names[0]) :]
-    if settings["stage"] == "statistics":
-        return Partial(settings, _core.Statistics.from_state(*sides, dict(state)))
-    n, blocks = settings["n_samples"], settings["blocks"]
-    if state["diagonals"].shape != (n, len(widths)):
-        raise Refused(f"damaged: diagonals of shape {state['diagonals'].shape}")
-    return Partial(settings, _core.Partial.from_state(blocks, n, *sides, dict(state)))
-
-
-def contents(state: Mapping[str, Array]) -> list[bytes]:
-    """Return the bytes of a state, for a checksum."""
-    return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
-
-
-def _check_suffix(path: str | os.PathLike[str]) -> None:
-    if not os.fspath(path).endswith((".npz", ".partial")):
-        raise ValueError(f"path: expected a file name that ends in .npz or .partial, got {os.fspath(path)!r}")
 
 
 def _checked_stage(stage: object) -> Stage:
@@ -518,14 +318,6 @@ def _consecutive(blocks: object, all_blocks: range) -> range:
     if not isinstance(blocks, range) or blocks.step != 1:
         raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
     if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):
-        raise ValueError(f"blocks must be within 0 to {all_blocks.stop - 1}, got {_blocks((blocks,))}")
+        given = blocks_in_words((blocks,))
+        raise ValueError(f"blocks must be within 0 to {all_blocks.stop - 1}, got {given}")
     return blocks if blocks else range(0)
-
-
-def _blocks(ranges: Sequence[range]) -> str:
-    """Return numbers of blocks as people write them: "blocks 0, 4 to 7"."""
-    spans = [f"{r.start}" if len(r) == 1 else f"{r.start} to {r.stop - 1}" for r in ranges]
-    if not spans:
-        return ""
-    one = len(ranges) == 1 and len(ranges[0]) == 1
-    return f"block{'' if one else 's'} {', '.join(spans[:5])}{', ...' if len(spans) > 5 else ''}"

@@ -109,25 +109,6 @@ template <class ValueOf> std::uint16_t bits_below(double value, ValueOf value_of
     return static_cast<std::uint16_t>(low | (value < 0 ? 0x8000 : 0));
 }
 
-inline index size_of(Element element) {
-    switch (element) {
-        case Element::f64:
-        case Element::i64:
-        case Element::u64: return 8;
-        case Element::f32:
-        case Element::i32:
-        case Element::u32: return 4;
-        case Element::f16:
-        case Element::bf16:
-        case Element::i16:
-        case Element::u16: return 2;
-        case Element::i8:
-        case Element::u8:
-        case Element::boolean: return 1;
-    }
-    return 0;
-}
-
 // Calls use(stored) with the nearest value that an element can hold, as that type.
 template <class Use> void as_element(Element element, double value, Use&& use) {
     switch (element) {

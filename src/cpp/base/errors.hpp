@@ -34,7 +34,8 @@ struct NeedsDouble {};
 // The plan does not fit into the memory allowed.
 struct OverBudget : std::bad_alloc {
     std::string text;
-    explicit OverBudget(std::string words) : text(std::move(words)) {}
+    index least;  // bytes that would do; 0: none would
+    explicit OverBudget(std::string words, index bytes = 0) : text(std::move(words)), least(bytes) {}
     const char* what() const noexcept override { return text.c_str(); }
 };
 

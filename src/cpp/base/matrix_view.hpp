@@ -13,6 +13,22 @@ using index = std::ptrdiff_t;
 
 enum class Element { f64, f32, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
 
+constexpr index size_of(Element element) {
+    switch (element) {
+        case Element::i8:
+        case Element::u8:
+        case Element::boolean: return 1;
+        case Element::f16:
+        case Element::bf16:
+        case Element::i16:
+        case Element::u16: return 2;
+        case Element::f32:
+        case Element::i32:
+        case Element::u32: return 4;
+        default: return 8;
+    }
+}
+
 // (rows, columns) = (samples, features) for a representation, (samples, samples) for a precomputed Gram matrix.
 struct MatrixView {
     const std::byte* data;

@@ -23,6 +23,57 @@ Element element_of(const py::dtype& type) {
     throw py::type_error("unsupported element type " + std::string(py::str(type)));
 }
 
+// Rows of an object that has `rows(first, last)` and `close()`. The core reads without the GIL, on the thread that called it.
+class ObjectReader : public Reader {
+  public:
+    ObjectReader(py::object source, const MatrixView& shape) : source_(std::move(source)), shape_(shape) {}
+    // At the end of the call, with the GIL.
+    ~ObjectReader() override {
+        try {
+            const py::error_scope pending;
+            source_.attr("close")();
+        } catch (py::error_already_set& error) {
+            error.discard_as_unraisable("closing a layer");
+        }
+    }
+    ObjectReader(const ObjectReader&) = delete;
+    ObjectReader& operator=(const ObjectReader&) = delete;
+
+  private:
+    MatrixView fetch(index first, index last) override {
+        const WithGil gil;
+        rows_ = py::none();
+        const auto read = or_sleep([&] { return source_.attr("rows")(first, last); });
+        const auto array = py::cast<py::array>(read);
+        const MatrixView view = view_of(array);
+        if (view.rows != last - first || view.columns != shape_.columns || view.element != shape_.element)
+            throw std::runtime_error("rows of another shape or type");
+        rows_ = array;
+        return view;
+    }
+    void drop() override {
+        const WithGil gil;
+        rows_ = py::none();
+    }
+
+    py::object source_, rows_ = py::none();
+    MatrixView shape_;
+};
+
+Source source_of(const py::object& layer) {
+    if (py::isinstance<py::array>(layer)) return view_of(layer);
+    const auto [rows, columns] = layer.attr("shape").cast<std::pair<index, index>>();
+    const Element element = element_of(layer.attr("dtype").cast<py::dtype>());
+    const MatrixView shape{nullptr, rows, columns, 0, 0, element};
+    return {shape, std::make_shared<ObjectReader>(layer, shape)};
+}
+
+std::vector<Source> sources_of(const Sources& layers) {
+    std::vector<Source> sources;
+    for (const py::object& layer : layers) sources.push_back(source_of(layer));
+    return sources;
+}
+
 }  // namespace
 
 MatrixView view_of(const py::array& array) {
@@ -42,15 +93,16 @@ std::vector<MatrixView> views_of(const Arrays& arrays) {
     return views;
 }
 
-Layers layers_of(const Arrays& a, const OptionalArrays& b) {
-    if (!b) return {views_of(a)};
-    return {views_of(a), views_of(*b)};
+Layers layers_of(const Sources& a, const OptionalSources& b) {
+    if (!b) return Layers::of(sources_of(a));
+    return Layers::of(sources_of(a), sources_of(*b));
 }
 
-LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b) {
+LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b,
+                   std::vector<index> row_bytes) {
     const auto split = static_cast<index>(widths.size());
     if (widths_b) widths.insert(widths.end(), widths_b->begin(), widths_b->end());
-    return {std::move(widths), split};
+    return {std::move(widths), split, std::move(row_bytes)};
 }
 
 py::array_t<double> array_of(const Eigen::MatrixXd& matrix) {

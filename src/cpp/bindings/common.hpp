@@ -26,12 +26,16 @@ namespace py = pybind11;
 
 MatrixView view_of(const py::array& array);
 using Arrays = std::vector<py::array>;
-using OptionalArrays = std::optional<Arrays>;
 std::vector<MatrixView> views_of(const Arrays& arrays);
-Layers layers_of(const Arrays& a, const OptionalArrays& b);
 
-// The layers of one network, or of two.
-LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b);
+// Layers: arrays, or objects with `shape`, `dtype` and `rows(first, last)`, which returns an array.
+using Sources = std::vector<py::object>;
+using OptionalSources = std::optional<Sources>;
+Layers layers_of(const Sources& a, const OptionalSources& b);
+
+// The layers of one network, or of two. `row_bytes`: of all layers, or none; see LayerSet.
+LayerSet layer_set(std::vector<index> widths, const std::optional<std::vector<index>>& widths_b,
+                   std::vector<index> row_bytes = {});
 
 py::array_t<double> array_of(const Eigen::MatrixXd& matrix);
 py::array_t<double> array_of(const Eigen::VectorXd& vector);

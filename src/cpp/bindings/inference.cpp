@@ -89,7 +89,7 @@ void bind_inference(py::module_& m) {
 
     m.def(
         "infer",
-        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings, bool unbiased,
+        [](const Sources& layers_a, const OptionalSources& layers_b, const Settings& settings, bool unbiased,
            bool standard_errors, bool permutations, const std::vector<index>& groups, const Partial* partial,
            const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
@@ -107,12 +107,15 @@ void bind_inference(py::module_& m) {
     m.def(
         "inference_bytes",
         [](index n, std::vector<index> widths_a, const std::optional<std::vector<index>>& widths_b,
-           const Settings& settings, bool unbiased, bool permutations, const std::vector<index>& groups) {
-            return inference_bytes(problem_of(n, layer_set(std::move(widths_a), widths_b), settings),
+           const Settings& settings, bool unbiased, bool permutations, const std::vector<index>& groups,
+           std::vector<index> row_bytes) {
+            const LayerSet set = layer_set(std::move(widths_a), widths_b, std::move(row_bytes));
+            return inference_bytes(problem_of(n, set, settings),
                                    {estimator_of(unbiased), true, groups, permutations});
         },
         py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"), py::kw_only(),
-        py::arg("unbiased"), py::arg("permutations"), py::arg("groups") = std::vector<index>{});
+        py::arg("unbiased"), py::arg("permutations"), py::arg("groups") = std::vector<index>{},
+        py::arg("row_bytes") = std::vector<index>{});
 
     m.def(
         "u_centred",

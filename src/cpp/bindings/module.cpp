@@ -38,6 +38,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     if (!in_main_interpreter())
         throw std::runtime_error(not_here);  // Python 3.13 calls the entry in the main one
     static py::exception<NonFinite> non_finite(m, "NonFinite", PyExc_ValueError);
+    static py::exception<OverBudget> over_budget(m, "OverBudget", PyExc_MemoryError);
     static py::exception<UnusableLayer> unusable_layer(m, "UnusableLayer", PyExc_ValueError);
     py::register_exception_translator([](std::exception_ptr pointer) {
         try {
@@ -48,7 +49,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         } catch (const UnusableLayer& e) {
             PyErr_SetObject(unusable_layer.ptr(), py::make_tuple(e.network, e.layer, e.what()).ptr());
         } catch (const OverBudget& e) {
-            PyErr_SetString(PyExc_MemoryError, e.what());
+            const py::object error = py::reinterpret_borrow<py::object>(over_budget)(e.what());
+            error.attr("least") = e.least;
+            PyErr_SetObject(over_budget.ptr(), error.ptr());
         }
     });
 

@@ -114,7 +114,7 @@ void bind_pairwise(py::module_& m) {
 
     m.def(
         "pairwise",
-        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings,
+        [](const Sources& layers_a, const OptionalSources& layers_b, const Settings& settings,
            const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
             const Observer observer = observer_of(progress);
@@ -125,10 +125,12 @@ void bind_pairwise(py::module_& m) {
 
     m.def(
         "plan",
-        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Settings& settings) {
-            return plan_of(problem_of(n, layer_set(widths_a, widths_b), settings));
+        [](index n, const Widths& widths_a, const std::optional<Widths>& widths_b, const Settings& settings,
+           const Widths& row_bytes) {
+            return plan_of(problem_of(n, layer_set(widths_a, widths_b, row_bytes), settings));
         },
-        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"));
+        py::arg("n"), py::arg("widths_a"), py::arg("widths_b"), py::arg("settings"),
+        py::arg("row_bytes") = Widths{});
 }
 
 }  // namespace fastcka

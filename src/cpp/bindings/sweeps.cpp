@@ -291,7 +291,7 @@ void bind_sweeps(py::module_& m) {
 
     m.def(
         "statistics",
-        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings, index first,
+        [](const Sources& layers_a, const OptionalSources& layers_b, const Settings& settings, index first,
            index last, const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
             const Observer observer = observer_of(progress);
@@ -303,7 +303,7 @@ void bind_sweeps(py::module_& m) {
 
     m.def(
         "partial",
-        [](const Arrays& layers_a, const OptionalArrays& layers_b, const Settings& settings, index first,
+        [](const Sources& layers_a, const OptionalSources& layers_b, const Settings& settings, index first,
            index last, const Statistics& known, const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
             const Observer observer = observer_of(progress);

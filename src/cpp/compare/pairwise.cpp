@@ -36,8 +36,8 @@ Problem problem_of(index samples, LayerSet layers, Settings settings) {
 
 Problem problem_of(const Layers& layers, const Settings& settings) {
     check(layers.split > 0, "no layers");
-    for (const MatrixView& view : layers.views)
-        check(view.rows == layers.samples(), "layers have different numbers of samples");
+    for (const Source& source : layers.sources)
+        check(source.rows() == layers.samples(), "layers have different numbers of samples");
     return problem_of(layers.samples(), layers.set(), settings);
 }
 
@@ -178,6 +178,7 @@ namespace {
 template <class Run>
 void sweep(const Layers& layers, const Settings& settings, const Plan& plan, const Observer& observer,
            Run&& run) {
+    for (const Source& source : layers.sources) source.read_at_once(plan.read_bytes);
     if (settings.max_bytes > 0) release_buffers(settings.max_bytes - plan.bytes);  // idle memory counts, too
     Team team(plan.threads, observer);
     const Engine engine{current_level(), team};
@@ -255,7 +256,7 @@ Partial partial(const Layers& layers, const Settings& settings, index first, ind
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
     check(0 <= first && first <= last && last <= plan.blocks, "no such blocks");
-    check(statistics.layers.size() == layers.views.size(), "statistics of another number of layers");
+    check(statistics.layers.size() == layers.sources.size(), "statistics of another number of layers");
     for (index l = 0; l < layers.count(); ++l) {
         const auto& known = statistics.layers[static_cast<std::size_t>(l)];
         check(known.has_value(), "statistics of some layers are missing");

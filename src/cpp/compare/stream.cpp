@@ -96,12 +96,14 @@ void Stream::set_counts(Counts counts) {
 
 void Stream::check(const Layers& batch, const Engine& engine) const {
     const LayerSet set = batch.set();
-    const bool same_rows = std::all_of(batch.views.begin(), batch.views.end(),
-                                       [&](const MatrixView& view) { return view.rows == batch.samples(); });
+    const bool same_rows = std::all_of(batch.sources.begin(), batch.sources.end(), [&](const Source& source) {
+        return source.rows() == batch.samples();
+    });
     if (set.widths() != set_.widths() || set.split() != set_.split() || !same_rows)
         throw std::invalid_argument("a batch does not have the layers of the stream");
     engine.team.for_each(set_.count(), [&](index layer, int) {
-        batch.at(layer, [&](index, const MatrixView& view) {
+        batch.at(layer, [&](index, const Source& source) {
+            const MatrixView& view = source.view();
             const bool good = precision_ == Precision::float64
                                   ? engine.operations<double>().copy_rows(view, nullptr)
                                   : engine.operations<float>().copy_rows(view, nullptr);
@@ -121,7 +123,9 @@ void Stream::update(const Layers& batch, int threads, const Observer& observer) 
     team.together([&] {
         check(batch, engine);
         settle(engine);
-        absorb(batch.views, engine);
+        std::vector<MatrixView> views;
+        for (const Source& source : batch.sources) views.push_back(source.view());
+        absorb(views, engine);
     });
 }
 

@@ -53,11 +53,11 @@ template <class T> double trace_of_cube(const T* matrix, index size, index strid
 }
 
 template <class T>
-double trace_of_cube_of_features(const MatrixView& view, const Centring& centring,
+double trace_of_cube_of_features(const Source& source, const Centring& centring,
                                  const RowScaling* row_scaling, const Engine& engine) {
     SampleSums unused;
-    const Panels<T> panels = pack<T>(view, false, &centring, row_scaling, {}, unused, engine);
-    const index p = view.columns;
+    const Panels<T> panels = pack<T>(source, false, &centring, row_scaling, {}, unused, engine);
+    const index p = source.columns();
     const Buffer<T> matrix(size_product(p, p));
     for_each_product(panels, grid_of(p, panels.width()), engine,
                      [&](index, index i, index j, double product) {
@@ -68,9 +68,9 @@ double trace_of_cube_of_features(const MatrixView& view, const Centring& centrin
 
 template double trace_of_cube(const float*, index, index, const Engine&);
 template double trace_of_cube(const double*, index, index, const Engine&);
-template double trace_of_cube_of_features<float>(const MatrixView&, const Centring&, const RowScaling*,
+template double trace_of_cube_of_features<float>(const Source&, const Centring&, const RowScaling*,
                                                  const Engine&);
-template double trace_of_cube_of_features<double>(const MatrixView&, const Centring&, const RowScaling*,
+template double trace_of_cube_of_features<double>(const Source&, const Centring&, const RowScaling*,
                                                   const Engine&);
 
 }  // namespace fastcka

@@ -12,7 +12,7 @@ template <class T> double trace_of_cube(const T* matrix, index size, index strid
 
 // tr((X'X)^3) of centred features, samples read as `row_scaling` says: n p^2 / 2 + p^3 / 2 multiply-adds.
 template <class T>
-double trace_of_cube_of_features(const MatrixView& view, const Centring& centring,
+double trace_of_cube_of_features(const Source& source, const Centring& centring,
                                  const RowScaling* row_scaling, const Engine& engine);
 
 }  // namespace fastcka

@@ -11,10 +11,14 @@ namespace {
 constexpr index columns_at_a_time = 256;
 
 template <class T>
-GramLayer<T> resolved(const MatrixView& view, const Kernel& kernel, const LayerNote& note,
+GramLayer<T> resolved(const Source& source, const Kernel& kernel, const LayerNote& note,
                       const Engine& engine) {
-    GramLayer<T> layer(view, kernel, false, nullptr, engine);
+    GramLayer<T> layer(source, kernel, false, nullptr, engine);
     if (kernel.needs_median()) layer.set_sigma(note.sigma > 0 ? note.sigma : 1.0);
+    if (kernel.is_given())
+        layer.hold({0, 1}, {0, 1}, engine);  // all of it
+    else
+        source.forget();
     return layer;
 }
 
@@ -25,9 +29,9 @@ GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins&
                       const std::vector<LayerNote>& notes, Centred centred, const Engine& engine)
     : engine_(engine), samples_(layers.samples()), width_(engine.operations<T>().panel_width),
       height_(panels_of_rows * width_), chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
-    layers.for_each([&](index l, const MatrixView& view) {
+    layers.for_each([&](index l, const Source& source) {
         const LayerNote& note = notes[static_cast<std::size_t>(l)];
-        layers_.push_back(resolved<T>(view, kernel, note, engine));
+        layers_.push_back(resolved<T>(source, kernel, note, engine));
         terms_.emplace_back(margins, l, centred);
         degenerate_.push_back(note.status != Status::fine);
     });

@@ -59,9 +59,9 @@ void from_rows(const Layers& layers, const Swept& swept, const Questions& questi
     for (index l = 0; l < set.count(); ++l) sums.squares.col(l) = rows.row(entries.pair(l, l));
     sums.cubes = rows.middleRows(entries.cube(0), set.count()).rowwise().sum();
     sums.quadratic_forms = rows.middleRows(entries.form(0), set.count()).rowwise().sum();
-    const auto by_samples = [&](index l, const MatrixView& view) {
+    const auto by_samples = [&](index l, const Source& source) {
         const Margins own{margins.diagonal.col(l), margins.row_sums.col(l)};
-        const GramRows<T> of_layer(Layers({view}), kernel, own,
+        const GramRows<T> of_layer(Layers::of({source}), kernel, own,
                                    {swept.partial.layers[static_cast<std::size_t>(l)]}, Centred::hollow,
                                    engine);
         return trace_by_samples(of_layer, 0, engine);
@@ -119,9 +119,7 @@ template <class T> class SecondPass {
         if (!permutations_) return;
         out.sums.cubes = cubes_.colwise().sum();
         out.sums.quadratic_forms = forms_.colwise().sum();
-        const auto by_samples = [&](index l, const MatrixView&) {
-            return trace_by_samples(rows_, l, engine_);
-        };
+        const auto by_samples = [&](index l, const Source&) { return trace_by_samples(rows_, l, engine_); };
         add_traces<T>(layers_, swept_.problem.settings.kernel, out.asked.layers, by_samples, engine_,
                       out.sums);
     }
@@ -187,6 +185,7 @@ void answer(const Layers& layers, const Swept& swept, const Questions& questions
     }
     Team team(swept.problem.settings.threads, observer);
     const Engine engine{current_level(), team};
+    for (const Source& source : layers.sources) source.read_at_once(least_read_bytes(swept.problem));
     team.together([&] {
         if (asked.rows.any()) from_rows<T>(layers, more ? *more : swept, asked.rows, engine, out);
         const auto pass = [&](Centred centred) {
@@ -277,10 +276,12 @@ index inference_bytes(const Problem& problem, const Questions& questions) {
         index panels = 0;
         if (!problem.settings.kernel.is_given())
             for (index p : problem.layers.widths()) panels += stride * p * element;
+        else
+            for (index l = 0; l < layers; ++l) panels += n * problem.layers.row_bytes(l);
         const index pairs = problem.layers.rows() * problem.layers.columns();
         const index strip = panels_of_rows * width * stride * element;
-        bytes = std::max(bytes, panels + layers * (strip + 12 * 8 * n) + pairs * 8 * 16 +
-                                    (asked.rest.permutations ? cubes : 0));
+        bytes = std::max(bytes, panels + least_read_bytes(problem) + layers * (strip + 12 * 8 * n) +
+                                    pairs * 8 * 16 + (asked.rest.permutations ? cubes : 0));
     }
     return bytes;
 }

@@ -18,13 +18,13 @@ bool by_features(const Kernel& kernel, index width, index samples) {
 // c = sum k / ((n - 1) (n - 2)); Ku = M - D with D = diag(M). Since Kc 1 = 0,
 // tr(M^3) = tr(Kc^3) + 3 n a' Kc a + tr(E^3), and tr(Ku^3) = tr(M^3) - 3 sum d_i sum_j Ku_ij^2 - sum d_i^3.
 template <class T>
-double trace_by_features(const MatrixView& view, const Kernel& kernel, index layer,
-                         const PermutationSums& sums, const Engine& engine) {
-    const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine);
+double trace_by_features(const Source& source, const Kernel& kernel, index layer, const PermutationSums& sums,
+                         const Engine& engine) {
+    const std::optional<RowScaling> scaling = row_scaling(source, kernel.traits().rows, engine);
     const RowScaling* const rows = scaling ? &*scaling : nullptr;
-    const Centring centring = centring_of(view, rows, engine);
-    const double cube = trace_of_cube_of_features<T>(view, centring, rows, engine);
-    const double n = static_cast<double>(view.rows);
+    const Centring centring = centring_of(source, rows, engine);
+    const double cube = trace_of_cube_of_features<T>(source, centring, rows, engine);
+    const double n = static_cast<double>(source.rows());
     const Eigen::VectorXd k = sums.diagonals.col(layer), a = k / (n - 2);
     const double sum = a.sum(), c = k.sum() / ((n - 1) * (n - 2));
     const Eigen::VectorXd d = n * a.array() - c;  // k + 2 a - c
@@ -41,15 +41,16 @@ double trace_by_features(const MatrixView& view, const Kernel& kernel, index lay
 
 template <class T>
 void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<LayerNote>& notes,
-                const std::function<double(index, const MatrixView&)>& by_samples, const Engine& engine,
+                const std::function<double(index, const Source&)>& by_samples, const Engine& engine,
                 PermutationSums& sums) {
     sums.traces_of_cubes = Eigen::VectorXd::Constant(layers.count(), not_given);
     for (index l = 0; l < layers.count(); ++l) {
         if (notes[static_cast<std::size_t>(l)].status != Status::fine) continue;
-        layers.at(l, [&](index, const MatrixView& view) {
-            sums.traces_of_cubes(l) = by_features(kernel, view.columns, layers.samples())
-                                          ? trace_by_features<T>(view, kernel, l, sums, engine)
-                                          : by_samples(l, view);
+        layers.at(l, [&](index, const Source& source) {
+            sums.traces_of_cubes(l) = by_features(kernel, source.columns(), layers.samples())
+                                          ? trace_by_features<T>(source, kernel, l, sums, engine)
+                                          : by_samples(l, source);
+            if (!kernel.is_given()) source.forget();
         });
     }
 }
@@ -77,10 +78,10 @@ template <class T> double trace_by_samples(const GramRows<T>& rows, index layer,
 template double trace_by_samples(const GramRows<float>&, index, const Engine&);
 template double trace_by_samples(const GramRows<double>&, index, const Engine&);
 template void add_traces<float>(const Layers&, const Kernel&, const std::vector<LayerNote>&,
-                                const std::function<double(index, const MatrixView&)>&, const Engine&,
+                                const std::function<double(index, const Source&)>&, const Engine&,
                                 PermutationSums&);
 template void add_traces<double>(const Layers&, const Kernel&, const std::vector<LayerNote>&,
-                                 const std::function<double(index, const MatrixView&)>&, const Engine&,
+                                 const std::function<double(index, const Source&)>&, const Engine&,
                                  PermutationSums&);
 
 index trace_bytes(const Problem& problem) {

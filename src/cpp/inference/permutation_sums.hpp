@@ -22,7 +22,7 @@ struct PermutationSums {
 // Adds the traces of all layers that are not degenerate. by_samples(layer, view) is that from the n x n matrix of a layer.
 template <class T>
 void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<LayerNote>& notes,
-                const std::function<double(index, const MatrixView&)>& by_samples, const Engine& engine,
+                const std::function<double(index, const Source&)>& by_samples, const Engine& engine,
                 PermutationSums& sums);
 
 // tr(Ku^3) from the whole of Ku.

@@ -19,17 +19,22 @@ double rounding_of(Element element) {
 
 }  // namespace
 
-GivenTiles::GivenTiles(const MatrixView& gram, const Centring& columns)
-    : gram_(gram), mean_(columns.mean), mean_low_(columns.mean_low), scale_(columns.scale) {
+GivenTiles::GivenTiles(const Source& gram, const Centring& columns, index strip)
+    : source_(gram), strip_(strip > 0 ? strip : gram.rows()), gram_(gram.view()), mean_(columns.mean),
+      mean_low_(columns.mean_low), scale_(columns.scale) {
     mean_low_.resize(mean_.size());
     for (std::size_t i = 0; i < mean_.size(); ++i)
         offset_.push_back((mean_[i] - mean_[0]) + (mean_low_[i] - mean_low_[0]));
     const double average =
-        std::accumulate(offset_.begin(), offset_.end(), 0.0) / static_cast<double>(gram.rows);
+        std::accumulate(offset_.begin(), offset_.end(), 0.0) / static_cast<double>(gram.rows());
     for (double& offset : offset_) offset -= average;
     double largest = columns.largest;  // at least half of the largest |K_ij|, at most twice
     for (double value : mean_) largest = std::max(largest, std::abs(value));
-    rounding_ = 8 * rounding_of(gram.element) * largest * scale_;
+    rounding_ = 8 * rounding_of(gram.element()) * largest * scale_;
+}
+
+void GivenTiles::hold(Span strips) {
+    gram_ = source_.read(strips.first * strip_, std::min(strips.last * strip_, source_.rows()));
 }
 
 template <class T> void GivenTiles::fill(const TileRange& range, T* tile, const Engine& engine) const {

@@ -9,8 +9,11 @@ namespace fastcka {
 class GivenTiles {
   public:
     GivenTiles() = default;
-    // `columns`: the means of its columns, and the scale.
-    GivenTiles(const MatrixView& gram, const Centring& columns);
+    // `columns`: the means of its columns, and the scale. `strip`: rows in a strip; 0: all of them.
+    GivenTiles(const Source& gram, const Centring& columns, index strip);
+
+    // Brings the rows of these strips into memory, where it is not there as a whole: tiles are filled out of them.
+    void hold(Span strips);
 
     // Of a value, in the units of the tiles: it was rounded when it was stored.
     double rounding() const { return rounding_; }
@@ -19,7 +22,9 @@ class GivenTiles {
     template <class T> void fill(const TileRange& range, T* tile, const Engine& engine) const;
 
   private:
-    MatrixView gram_{};
+    Source source_;
+    index strip_ = 0;
+    MatrixView gram_{};                    // where rows that are held can be read
     std::vector<double> mean_, mean_low_;  // of columns
     std::vector<double> offset_;           // of those means from the mean of all
     double scale_ = 1, rounding_ = 0;

@@ -24,16 +24,16 @@ double mean_of(const std::vector<double>& values) {
 }  // namespace
 
 template <class T>
-GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_defined, const Centring* known,
+GramLayer<T>::GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
                         const Engine& engine, const Strips& strips)
     : kernel_(kernel) {
     const auto [form, rows_as] = kernel.traits();
-    std::optional<RowScaling> scaling = row_scaling(view, rows_as, engine);
+    std::optional<RowScaling> scaling = row_scaling(source, rows_as, engine);
     const RowScaling* const rows = scaling ? &*scaling : nullptr;
-    centring_ = known != nullptr ? *known : centring_of(view, rows, engine);
+    centring_ = known != nullptr ? *known : centring_of(source, rows, engine);
     if (centring_.largest == 0) note.status = Status::constant;
     if (form == Form::given) {
-        GivenTiles given(view, centring_);
+        GivenTiles given(source, centring_, strips.samples);
         note.unit = 1 / centring_.scale;
         note.rounding = given.rounding();
         tiles_ = std::move(given);
@@ -50,15 +50,15 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
         if (as_defined && form == Form::about_the_origin)
             std::fill(origin.mean.begin(), origin.mean.end(), 0.0);
         else
-            origin.mean = robust_origin(view, precision_of<T>, engine);
+            origin.mean = robust_origin(source, precision_of<T>, engine);
     }
     std::vector<double> direction;
     if (form == Form::about_the_origin)
         for (double value : origin.mean) direction.push_back(value * origin.scale);
     SampleSums sums;
-    SampleSource source{view, {}, std::move(scaling), std::move(direction)};
-    if (!in_place) source.origin = origin;
-    PanelTiles<T> tiles(std::move(source), form, strips, sums, engine);
+    SampleSource samples{source, {}, std::move(scaling), std::move(direction)};
+    if (!in_place) samples.origin = origin;
+    PanelTiles<T> tiles(std::move(samples), form, strips, sums, engine);
     if (sizeof(T) == 4 && !as_defined &&
         (has_massive_sample(sums) || (form != Form::products && has_repeated_sample(sums))))
         throw NeedsDouble{};
@@ -74,7 +74,7 @@ GramLayer<T>::GramLayer(const MatrixView& view, const Kernel& kernel, bool as_de
     facts_ = {
         .as_defined = as_defined,
         .precision = precision_of<T>,
-        .features = view.columns,
+        .features = source.columns(),
         .scale = centring_.scale,
         .mean_distance = std::max(0.0, 2 * (mean_of(squared_norms_) - offset)),
         .largest_norm = largest_of(squared_norms_),

@@ -16,7 +16,7 @@ template <class T> class GramLayer {
     GramLayer() = default;
     // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: the
     // kernel itself, for gram(), and not up to what centring removes. `known`: means and scale, or null.
-    GramLayer(const MatrixView& view, const Kernel& kernel, bool as_defined, const Centring* known,
+    GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
               const Engine& engine, const Strips& strips = {});
 
     LayerNote note;
@@ -29,9 +29,12 @@ template <class T> class GramLayer {
     }  // packed; of a given one: none
     PanelTiles<T>& panel_tiles() { return std::get<PanelTiles<T>>(tiles_); }
 
-    // See PanelTiles; a Gram matrix that was given is read where it is.
+    // See PanelTiles and GivenTiles.
     void hold(Span rows, Span columns, const Engine& engine) {
-        if (auto* tiles = std::get_if<PanelTiles<T>>(&tiles_)) tiles->hold(rows, columns, engine);
+        if (auto* tiles = std::get_if<PanelTiles<T>>(&tiles_))
+            tiles->hold(rows, columns, engine);
+        else
+            std::get<GivenTiles>(tiles_).hold(rows);
     }
     void release() {
         if (auto* tiles = std::get_if<PanelTiles<T>>(&tiles_)) tiles->release();

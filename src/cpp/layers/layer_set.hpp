@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/errors.hpp"
-#include "base/matrix_view.hpp"
+#include "base/source.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -17,10 +17,18 @@ class LayerSet {
   public:
     LayerSet() = default;
     // `split`: layers of the first network; all of them where there is no second.
-    LayerSet(std::vector<index> widths, index split) : widths_(std::move(widths)), split_(split) {}
+    // `row_bytes`: of each layer that is read, those of a sample; 0, or none at all: it lies in memory.
+    LayerSet(std::vector<index> widths, index split, std::vector<index> row_bytes = {})
+        : widths_(std::move(widths)), row_bytes_(std::move(row_bytes)), split_(split) {
+        row_bytes_.resize(widths_.size(), 0);
+    }
 
     const std::vector<index>& widths() const { return widths_; }  // features of each layer
     index width(index layer) const { return widths_[static_cast<std::size_t>(layer)]; }
+    index row_bytes(index layer) const { return row_bytes_[static_cast<std::size_t>(layer)]; }
+    index most_row_bytes() const {
+        return row_bytes_.empty() ? 0 : *std::max_element(row_bytes_.begin(), row_bytes_.end());
+    }
     index count() const { return static_cast<index>(widths_.size()); }
     index split() const { return split_; }
     bool one_network() const { return split_ == count(); }
@@ -53,36 +61,45 @@ class LayerSet {
     }
 
   private:
-    std::vector<index> widths_;
+    std::vector<index> widths_, row_bytes_;
     index split_ = 0;
 };
 
 // The same with their values.
 struct Layers {
-    std::vector<MatrixView> views;
+    std::vector<Source> sources;
     index split = 0;
 
     Layers() = default;
-    Layers(std::vector<MatrixView> first, const std::optional<std::vector<MatrixView>>& second = {})
-        : views(std::move(first)), split(static_cast<index>(views.size())) {
-        if (!second) return;
+    // Of arrays.
+    Layers(const std::vector<MatrixView>& first, const std::optional<std::vector<MatrixView>>& second = {})
+        : Layers(of(sources_of(first), second ? std::optional(sources_of(*second)) : std::nullopt)) {}
+    static Layers of(std::vector<Source> first, const std::optional<std::vector<Source>>& second = {}) {
+        Layers layers;
+        layers.split = static_cast<index>(first.size());
+        layers.sources = std::move(first);
+        if (!second) return layers;
         if (second->empty()) throw std::invalid_argument("a network without layers");
-        views.insert(views.end(), second->begin(), second->end());
+        layers.sources.insert(layers.sources.end(), second->begin(), second->end());
+        return layers;
     }
 
-    index count() const { return static_cast<index>(views.size()); }
-    index samples() const { return views.front().rows; }
+    index count() const { return static_cast<index>(sources.size()); }
+    index samples() const { return sources.front().rows(); }
     LayerSet set() const {
-        std::vector<index> widths;
-        for (const MatrixView& view : views) widths.push_back(view.columns);
-        return {std::move(widths), split};
+        std::vector<index> widths, bytes;
+        for (const Source& source : sources) {
+            widths.push_back(source.columns());
+            bytes.push_back(source.is_lazy() ? source.columns() * size_of(source.element()) : 0);
+        }
+        return {std::move(widths), split, std::move(bytes)};
     }
 
-    // visit(layer, view); failures name the network and the layer in it.
+    // visit(layer, source); failures name the network and the layer in it.
     template <class Visit> void at(index layer, Visit&& visit) const {
         const index network = layer < split ? 0 : 1, within = layer - network * split;
         try {
-            visit(layer, views[static_cast<std::size_t>(layer)]);
+            visit(layer, sources[static_cast<std::size_t>(layer)]);
         } catch (const NonFinite& e) {
             throw NonFinite(network, within, e.row, e.column);
         } catch (const std::invalid_argument& e) {
@@ -91,6 +108,11 @@ struct Layers {
     }
     template <class Visit> void for_each(Visit&& visit) const {
         for (index layer = 0; layer < count(); ++layer) at(layer, visit);
+    }
+
+  private:
+    static std::vector<Source> sources_of(const std::vector<MatrixView>& views) {
+        return {views.begin(), views.end()};
     }
 };
 

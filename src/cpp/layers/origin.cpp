@@ -3,13 +3,42 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace fastcka {
+namespace {
 
-std::vector<double> robust_origin(const MatrixView& view, Precision precision, const Engine& engine) {
+// Copies of `count` evenly spaced samples of a source that is read.
+class SomeSamples {
+  public:
+    SomeSamples(const Source& source, index count) {
+        const index p = source.columns(), element = size_of(source.element());
+        values_.resize(static_cast<std::size_t>(count * p * element));
+        for (index i = 0; i < count; ++i) {
+            const index row = i * source.rows() / count;
+            const MatrixView there = source.read(row, row + 1);
+            std::byte* const copy = values_.data() + i * p * element;
+            for (index j = 0; j < p; ++j)
+                std::memcpy(copy + j * element, there.at(row, j), static_cast<std::size_t>(element));
+        }
+        view_ = {values_.data(), count, p, p * element, element, source.element()};
+    }
+    const MatrixView& view() const { return view_; }
+
+  private:
+    std::vector<std::byte> values_;
+    MatrixView view_{};
+};
+
+}  // namespace
+
+std::vector<double> robust_origin(const Source& source, Precision precision, const Engine& engine) {
     const double far = precision == Precision::float64 ? 4 : 1;
     const auto& operations = engine.operations<double>();
-    const index n = view.rows, p = view.columns, count = std::min(n, origin_samples);
+    const index p = source.columns(), count = std::min(source.rows(), origin_samples);
+    std::optional<SomeSamples> copied;
+    if (source.is_lazy()) copied.emplace(source, count);
+    const MatrixView& view = copied ? copied->view() : source.view();
     const index chunk = 256;
     std::vector<double> origin(static_cast<std::size_t>(p));
     engine.team.for_each((p + chunk - 1) / chunk, [&](index task, int) {
@@ -19,7 +48,7 @@ std::vector<double> robust_origin(const MatrixView& view, Precision precision, c
         std::vector<double> feature(static_cast<std::size_t>(count));
         double ignored = 0;
         for (index i = 0; i < count; ++i)
-            operations.feature_statistics(view, {}, i * n / count, 1, first, columns, zero.data(),
+            operations.feature_statistics(view, {}, i * view.rows / count, 1, first, columns, zero.data(),
                                           rows.data() + i * columns, &ignored);
         for (index j = 0; j < columns; ++j) {
             for (index i = 0; i < count; ++i)

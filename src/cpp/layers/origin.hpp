@@ -9,6 +9,6 @@ namespace fastcka {
 // One that massive samples do not move: feature by feature the lower median of at most 64 evenly spaced samples, where it is
 // far from zero, compared with the distance of the quartiles; otherwise zero, which takes no digits off the samples. (Norms
 // that are long beside distances cost float32 more than float64, so far is nearer there.)
-std::vector<double> robust_origin(const MatrixView& view, Precision precision, const Engine& engine);
+std::vector<double> robust_origin(const Source& source, Precision precision, const Engine& engine);
 
 }  // namespace fastcka

@@ -40,14 +40,14 @@ MatrixView rows_of(const MatrixView& view, index first, index count) {
 template <class T>
 PanelTiles<T>::PanelTiles(SampleSource source, Form form, const Strips& strips, SampleSums& sums,
                           const Engine& engine)
-    : samples_(source.view.rows), width_(engine.operations<T>().panel_width),
+    : samples_(source.source.rows()), width_(engine.operations<T>().panel_width),
       strip_(strips.samples > 0 ? strips.samples : samples_),
       most_held_(strips.samples > 0 ? strips.held : 0), source_(std::move(source)),
       strips_(static_cast<std::size_t>((samples_ + strip_ - 1) / strip_)) {
     const bool projects = !source_.direction.empty();
     sums.squared.assign(static_cast<std::size_t>(samples_), 0.0);
     sums.projections.assign(projects ? static_cast<std::size_t>(samples_) : 0, 0.0);
-    source_.direction.resize(static_cast<std::size_t>(projects ? source_.view.columns + width_ : 0), 0.0);
+    source_.direction.resize(static_cast<std::size_t>(projects ? source_.source.columns() + width_ : 0), 0.0);
     if (form == Form::distances || form == Form::about_the_origin) {
         const index padded = (samples_ + width_ - 1) / width_ * width_;
         terms_ = Buffer<T>(padded);
@@ -75,45 +75,51 @@ void PanelTiles<T>::add_terms(Form form, index strip, const SampleSums& sums, co
 }
 
 template <class T> void PanelTiles<T>::hold(Span rows, Span columns, SampleSums* sums, const Engine& engine) {
-    if (source_.view.data == nullptr) return;  // all samples are packed
-    struct Missing {
-        Packing<T> job;
-        index panels;
-    };
-    std::vector<Missing> missing;
-    std::vector<index> numbers;
-    for (index strip = 0; strip < static_cast<index>(strips_.size()); ++strip) {
-        Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
-        const bool wanted = rows.has(strip) || columns.has(strip), there = panels.data() != nullptr;
-        if (wanted && !there) numbers.push_back(strip);
-        if (!wanted && there) spare_.push_back(std::exchange(panels, {}));
-    }
-    for (index strip : numbers) {
-        Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
-        const index first = strip * strip_, count = std::min(strip_, samples_ - first);
+    if (source_.source.is_empty()) return;  // all samples are packed
+    const auto spare = [&](index samples) {
+        Panels<T> panels;
         if (spare_.empty()) {
-            panels = Panels<T>(std::min(strip_, samples_), source_.view.columns, width_);
+            panels = Panels<T>(std::min(strip_, samples_), source_.source.columns(), width_);
         } else {
             panels = std::move(spare_.back());
             spare_.pop_back();
         }
-        panels.set_vectors(count);
-        Packing<T> job =
-            packing_of(rows_of(source_.view, first, count), true, source_.origin ? &*source_.origin : nullptr,
-                       source_.rows ? source_.rows->factors(first) : RowFactors{},
-                       source_.direction.empty() ? nullptr : source_.direction.data(), panels, sums);
-        if (sums != nullptr) {
-            job.squared_norms += first;
-            job.projections += job.direction != nullptr ? first : 0;
-        }
-        missing.push_back({job, panels.count()});
+        panels.set_vectors(samples);
+        return panels;
+    };
+    std::vector<Span> missing;  // neighbours together
+    for (index strip = 0; strip < static_cast<index>(strips_.size()); ++strip) {
+        Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
+        const bool wanted = rows.has(strip) || columns.has(strip), there = panels.data() != nullptr;
+        if (!wanted && there) spare_.push_back(std::exchange(panels, {}));
+        if (!wanted || there) continue;
+        if (missing.empty() || missing.back().last != strip) missing.push_back({strip, strip});
+        missing.back().last = strip + 1;
     }
-    // A task owns its samples, since it adds to their norms.
-    const index each = (strip_ + width_ - 1) / width_, coordinates = source_.view.columns;
-    engine.team.for_each(static_cast<index>(missing.size()) * each, [&](index task, int worker) {
-        const Missing& strip = missing[static_cast<std::size_t>(task / each)];
-        if (const index panel = task % each; panel < strip.panels)
-            pack_panel(strip.job, panel, coordinates, engine, worker);
+    for (const Span& run : missing) {
+        for (index strip = run.first; strip < run.last; ++strip)
+            strips_[static_cast<std::size_t>(strip)] = spare(std::min(strip_, samples_ - strip * strip_));
+        pack(run, sums, engine);
+    }
+}
+
+template <class T> void PanelTiles<T>::pack(Span strips, SampleSums* sums, const Engine& engine) {
+    const index first = strips.first * strip_, last = std::min(strips.last * strip_, samples_);
+    source_.source.for_each_piece(first, last, width_, [&](const MatrixView& view, index from, index to) {
+        // A task owns its samples, since it adds to their norms.
+        engine.team.for_each((to - from + width_ - 1) / width_, [&](index task, int worker) {
+            const index sample = from + task * width_, strip = sample / strip_, start = strip * strip_;
+            const Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
+            Packing<T> job = packing_of(
+                rows_of(view, start, panels.vectors()), true, source_.origin ? &*source_.origin : nullptr,
+                source_.rows ? source_.rows->factors(start) : RowFactors{},
+                source_.direction.empty() ? nullptr : source_.direction.data(), panels, sums);
+            if (sums != nullptr) {
+                job.squared_norms += start;
+                job.projections += job.direction != nullptr ? start : 0;
+            }
+            pack_panel(job, (sample - start) / width_, panels.coordinates(), engine, worker);
+        });
     });
 }
 

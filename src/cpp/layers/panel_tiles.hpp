@@ -8,7 +8,7 @@ namespace fastcka {
 
 // What is needed to pack any samples of a layer.
 struct SampleSource {
-    MatrixView view;
+    Source source;
     std::optional<Centring> origin;
     std::optional<RowScaling> rows;
     std::vector<double> direction;  // of projections; empty: none
@@ -31,7 +31,10 @@ template <class T> class PanelTiles {
 
     // Packs the strips of these rows and columns of tiles that are not in memory, and forgets all others. Does nothing
     // where all samples are packed. Tiles are filled out of strips that are held.
-    void hold(Span rows, Span columns, const Engine& engine) { hold(rows, columns, nullptr, engine); }
+    void hold(Span rows, Span columns, const Engine& engine) {
+        hold(rows, columns, nullptr, engine);
+        source_.source.forget();
+    }
     // As many as fit while no other layer has any.
     Held held_alone() const;
     // Gives all memory of strips back.
@@ -55,6 +58,7 @@ template <class T> class PanelTiles {
 
   private:
     void hold(Span rows, Span columns, SampleSums* sums, const Engine& engine);
+    void pack(Span strips, SampleSums* sums, const Engine& engine);
     void add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine);
 
     // Samples of a range that is within one strip, in its panels.

@@ -12,34 +12,39 @@ namespace {
 
 constexpr index columns_per_chunk = 1024;
 
-[[noreturn]] void report_non_finite(const MatrixView& view, const Engine& engine) {
+[[noreturn]] void report_non_finite(const Source& source, const Engine& engine) {
     const auto& operations = engine.operations<double>();
-    const auto columns = static_cast<std::size_t>(view.columns);
+    const auto columns = static_cast<std::size_t>(source.columns());
     const std::vector<double> origin(columns, 0.0);
-    for (index i = 0; i < view.rows; ++i) {
-        std::vector<double> row(columns, 0.0);
-        double largest = 0;
-        operations.feature_statistics(view, {}, i, 1, 0, view.columns, origin.data(), row.data(), &largest);
-        for (index j = 0; j < view.columns; ++j)
-            if (!std::isfinite(row[static_cast<std::size_t>(j)])) throw NonFinite(0, 0, i, j);
-    }
+    source.for_each_piece(0, source.rows(), 1, [&](const MatrixView& view, index first, index last) {
+        for (index i = first; i < last; ++i) {
+            std::vector<double> row(columns, 0.0);
+            double largest = 0;
+            operations.feature_statistics(view, {}, i, 1, 0, view.columns, origin.data(), row.data(),
+                                          &largest);
+            for (index j = 0; j < view.columns; ++j)
+                if (!std::isfinite(row[static_cast<std::size_t>(j)])) throw NonFinite(0, 0, i, j);
+        }
+    });
     throw std::invalid_argument("values so large that their sum overflows; divide them by a constant first");
 }
 
 // `means`: set to those of the rows, which are subtracted first; null: nothing is subtracted.
-std::vector<double> norms_of_rows(const MatrixView& view, double* means, const Engine& engine) {
-    std::vector<double> norms(static_cast<std::size_t>(view.rows));
-    const index chunk = 64, chunks = (view.rows + chunk - 1) / chunk;
-    engine.team.for_each(chunks, [&](index task, int) {
-        const index first = task * chunk;
-        engine.operations<double>().row_norms(view, first, std::min(chunk, view.rows - first),
-                                              means != nullptr ? means + first : nullptr,
-                                              norms.data() + first);
+std::vector<double> norms_of_rows(const Source& source, double* means, const Engine& engine) {
+    std::vector<double> norms(static_cast<std::size_t>(source.rows()));
+    const index chunk = 64;
+    source.for_each_piece(0, source.rows(), chunk, [&](const MatrixView& view, index from, index to) {
+        engine.team.for_each((to - from + chunk - 1) / chunk, [&](index task, int) {
+            const index first = from + task * chunk;
+            engine.operations<double>().row_norms(view, first, std::min(chunk, to - first),
+                                                  means != nullptr ? means + first : nullptr,
+                                                  norms.data() + first);
+        });
     });
-    for (index i = 0; i < view.rows; ++i)
+    for (index i = 0; i < source.rows(); ++i)
         if (!std::isfinite(norms[static_cast<std::size_t>(i)]) ||
             (means != nullptr && !std::isfinite(means[i])))
-            report_non_finite(view, engine);
+            report_non_finite(source, engine);
     return norms;
 }
 
@@ -49,42 +54,48 @@ bool reads_as_float(Element element) {
 
 }  // namespace
 
-std::optional<RowScaling> row_scaling(const MatrixView& view, Rows rows, const Engine& engine) {
+std::optional<RowScaling> row_scaling(const Source& source, Rows rows, const Engine& engine) {
     if (rows == Rows::as_given) return {};
     RowScaling scaling;
-    if (rows == Rows::standardised) scaling.shift.resize(static_cast<std::size_t>(view.rows));
-    scaling.scale = norms_of_rows(view, scaling.shift.empty() ? nullptr : scaling.shift.data(), engine);
+    if (rows == Rows::standardised) scaling.shift.resize(static_cast<std::size_t>(source.rows()));
+    scaling.scale = norms_of_rows(source, scaling.shift.empty() ? nullptr : scaling.shift.data(), engine);
     for (double& value : scaling.scale) value = value > 0 ? 1 / value : 0;
     return scaling;
 }
 
-std::vector<double> row_norms(const MatrixView& view, const Engine& engine) {
-    return norms_of_rows(view, nullptr, engine);
+std::vector<double> row_norms(const Source& source, const Engine& engine) {
+    return norms_of_rows(source, nullptr, engine);
 }
 
-Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engine& engine) {
+Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine) {
     const auto& operations = engine.operations<double>();
     const RowFactors factors = rows != nullptr ? rows->factors() : RowFactors{};
-    const index n = view.rows, p = view.columns;
+    const index n = source.rows(), p = source.columns();
     const index row_chunk = std::max(least_rows_per_chunk, (n + most_row_chunks - 1) / most_row_chunks);
     const index row_chunks = (n + row_chunk - 1) / row_chunk;
     const index column_chunks = (p + columns_per_chunk - 1) / columns_per_chunk;
 
     std::vector<double> origin(static_cast<std::size_t>(p), 0.0);  // the first sample
     std::vector<double> none(static_cast<std::size_t>(p), 0.0);
-    double ignored = 0;
-    operations.feature_statistics(view, factors, 0, 1, 0, p, none.data(), origin.data(), &ignored);
 
     // A fixed grid of chunks, added up in order: the same bits for any number of threads.
     std::vector<double> sums(static_cast<std::size_t>(row_chunks * p), 0.0);
     std::vector<double> largest(static_cast<std::size_t>(row_chunks * column_chunks), 0.0);
-    engine.team.for_each(row_chunks * column_chunks, [&](index task, int) {
-        const index r = task / column_chunks, c = task % column_chunks;
-        const index first_row = r * row_chunk, first_column = c * columns_per_chunk;
-        operations.feature_statistics(view, factors, first_row, std::min(row_chunk, n - first_row),
-                                      first_column, std::min(columns_per_chunk, p - first_column),
-                                      origin.data() + first_column, sums.data() + r * p + first_column,
-                                      &largest[static_cast<std::size_t>(task)]);
+    source.for_each_piece(0, n, 1, [&](const MatrixView& view, index from, index to) {
+        if (from == 0) {
+            double ignored = 0;
+            operations.feature_statistics(view, factors, 0, 1, 0, p, none.data(), origin.data(), &ignored);
+        }
+        const index first_chunk = from / row_chunk, last_chunk = (to - 1) / row_chunk + 1;
+        engine.team.for_each((last_chunk - first_chunk) * column_chunks, [&](index task, int) {
+            const index r = first_chunk + task / column_chunks, c = task % column_chunks;
+            const index first_row = std::max(from, r * row_chunk), first_column = c * columns_per_chunk;
+            operations.feature_statistics(view, factors, first_row,
+                                          std::min(to, (r + 1) * row_chunk) - first_row, first_column,
+                                          std::min(columns_per_chunk, p - first_column),
+                                          origin.data() + first_column, sums.data() + r * p + first_column,
+                                          &largest[static_cast<std::size_t>(r * column_chunks + c)]);
+        });
     });
 
     Centring centring;
@@ -98,7 +109,7 @@ Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engin
         const double added = mean - origin[j];
         centring.mean_low[j] = (origin[j] - (mean - added)) + (deviation - added);
         centring.mean[j] = mean;
-        if (!std::isfinite(centring.mean[j])) report_non_finite(view, engine);
+        if (!std::isfinite(centring.mean[j])) report_non_finite(source, engine);
     }
     centring.largest = *std::max_element(largest.begin(), largest.end());
     // Normalised rows that differ by roundings only are equal.
@@ -152,33 +163,33 @@ Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Ce
 }
 
 template <class T>
-Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums,
                const Engine& engine) {
     const auto& operations = engine.operations<T>();
-    const index n = view.rows, p = view.columns;
+    const index n = source.rows(), p = source.columns();
     Panels<T> panels(vectors_are_samples ? n : p, vectors_are_samples ? p : n, operations.panel_width);
     const bool projects = !direction.empty();
     direction.resize(static_cast<std::size_t>(p + operations.panel_width), 0.0);
     sums.squared.assign(static_cast<std::size_t>(n), 0.0);
     sums.projections.assign(projects ? static_cast<std::size_t>(n) : 0, 0.0);
-    const Packing<T> job =
-        packing_of(view, vectors_are_samples, centring, rows != nullptr ? rows->factors() : RowFactors{},
-                   projects ? direction.data() : nullptr, panels, &sums);
+    Packing<T> job = packing_of(source.view(), vectors_are_samples, centring,
+                                rows != nullptr ? rows->factors() : RowFactors{},
+                                projects ? direction.data() : nullptr, panels, &sums);
     // A task owns its samples, since it adds to their norms.
-    if (vectors_are_samples)
-        engine.team.for_each(panels.count(), [&](index panel, int worker) {
-            pack_panel(job, panel, panels.coordinates(), engine, worker);
+    const index unit = vectors_are_samples ? panels.width() : coordinate_block;
+    source.for_each_piece(0, n, unit, [&](const MatrixView& view, index from, index to) {
+        job.view = view;
+        engine.team.for_each((to - from + unit - 1) / unit, [&](index task, int worker) {
+            if (vectors_are_samples)
+                return pack_panel(job, from / unit + task, panels.coordinates(), engine, worker);
+            const index first = from + task * unit;
+            for (index panel = 0; panel < panels.count(); ++panel) {
+                operations.pack(job, panel, first, Panels<T>::block_size(first, panels.coordinates()));
+                engine.team.poll(worker);
+            }
         });
-    else
-        engine.team.for_each(
-            (panels.coordinates() + coordinate_block - 1) / coordinate_block, [&](index block, int worker) {
-                const index first = block * coordinate_block;
-                for (index panel = 0; panel < panels.count(); ++panel) {
-                    operations.pack(job, panel, first, Panels<T>::block_size(first, panels.coordinates()));
-                    engine.team.poll(worker);
-                }
-            });
+    });
     return panels;
 }
 
@@ -186,9 +197,9 @@ template Packing<float> packing_of(const MatrixView&, bool, const Centring*, Row
                                    const Panels<float>&, SampleSums*);
 template Packing<double> packing_of(const MatrixView&, bool, const Centring*, RowFactors, const double*,
                                     const Panels<double>&, SampleSums*);
-template Panels<float> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,
+template Panels<float> pack(const Source&, bool, const Centring*, const RowScaling*, std::vector<double>,
                             SampleSums&, const Engine&);
-template Panels<double> pack(const MatrixView&, bool, const Centring*, const RowScaling*, std::vector<double>,
+template Panels<double> pack(const Source&, bool, const Centring*, const RowScaling*, std::vector<double>,
                              SampleSums&, const Engine&);
 
 }  // namespace fastcka

@@ -4,6 +4,7 @@
 
 #include "base/buffer.hpp"
 #include "base/parallel.hpp"
+#include "base/source.hpp"
 #include "simd/operations.hpp"
 #include "simd/tuning.hpp"
 
@@ -82,13 +83,13 @@ struct RowScaling {
 
 // Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has
 // scale 0 and becomes zero. Throws NonFinite.
-std::optional<RowScaling> row_scaling(const MatrixView& view, Rows rows, const Engine& engine);
+std::optional<RowScaling> row_scaling(const Source& source, Rows rows, const Engine& engine);
 
 // |x_i| of every sample.
-std::vector<double> row_norms(const MatrixView& view, const Engine& engine);
+std::vector<double> row_norms(const Source& source, const Engine& engine);
 
 // `rows` null: as they are. Throws NonFinite (network and layer 0) where an element is not a finite number.
-Centring centring_of(const MatrixView& view, const RowScaling* rows, const Engine& engine);
+Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine);
 
 // What packing hands out besides the panels, per sample and in packed units.
 struct SampleSums {
@@ -103,7 +104,7 @@ bool has_massive_sample(const SampleSums& norms);
 // one norm are taken for the same.
 bool has_repeated_sample(const SampleSums& norms);
 
-// What packs samples into `panels`, panel by panel. `direction`: a value for each feature, zeros up to a whole panel, or
+// What packs samples into `panels`, panel by panel. `view`: of all of them; only those that are packed need be there. `direction`: a value for each feature, zeros up to a whole panel, or
 // null. `sums`: an entry for each sample, zero at first; or null, where they are known.
 template <class T>
 Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
@@ -120,7 +121,7 @@ void pack_panel(const Packing<T>& job, index panel, index coordinates, const Eng
 
 // `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
 template <class T>
-Panels<T> pack(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
+Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums, const Engine& engine);
 
 }  // namespace fastcka

@@ -79,7 +79,7 @@ class TileGrid {
     index vectors_, side_, across_;
 };
 
-// Some of the rows or columns of tiles of a grid, one after the other.
+// Some of the rows or columns of tiles of a grid, or of the samples, one after the other.
 struct Span {
     index first, last;  // last: one beyond
     index count() const { return last - first; }
@@ -132,25 +132,33 @@ template <class Visit> void walk(index across, const Held& held, Visit&& visit) 
     }
 }
 
-// Inner products over coordinates [first, last) into `tile`. Returns true when they were too many for float32 sums and
-// lie in `wide` instead.
+// Inner products over the coordinates `all` into `tile`. Returns true when they were too many for float32 sums and lie in
+// `wide` instead. They may be made in parts, one after the other, which begin a carry interval after the first or another
+// number of them: `part` is made now, and coordinate 0 of the panels is `packed`.
 template <class T>
-bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, index first,
-                   index last, T* tile, double* wide, const Engine& engine, int worker) {
+bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, Span all, Span part,
+                   index packed, T* tile, double* wide, const Engine& engine, int worker) {
     const auto& operations = engine.operations<T>();
     const index width = left.width(), values = range.blocks(width) * width * width;
-    const bool carries = sizeof(T) == 4 && last - first > carry_interval;
-    for (index k = first; k < last; k += coordinate_block) {
-        const index in_interval = (k - first) % carry_interval;
-        const bool starts = carries ? in_interval == 0 : k == first;
-        operations.accumulate(left.operand(k, range.first_row, range.rows),
-                              right.operand(k, range.first_column, range.columns),
-                              Panels<T>::block_size(k, last), starts, range.triangle, tile);
-        const bool ends = k + coordinate_block >= last || in_interval + coordinate_block == carry_interval;
-        if (carries && ends) operations.carry(tile, values, k - in_interval == first, wide);
+    const bool carries = sizeof(T) == 4 && all.count() > carry_interval;
+    for (index k = part.first; k < part.last; k += coordinate_block) {
+        const index in_interval = (k - all.first) % carry_interval;
+        const bool starts = carries ? in_interval == 0 : k == all.first;
+        operations.accumulate(left.operand(k - packed, range.first_row, range.rows),
+                              right.operand(k - packed, range.first_column, range.columns),
+                              Panels<T>::block_size(k, all.last), starts, range.triangle, tile);
+        const bool ends =
+            k + coordinate_block >= all.last || in_interval + coordinate_block == carry_interval;
+        if (carries && ends) operations.carry(tile, values, k - in_interval == all.first, wide);
         engine.team.poll(worker);
     }
     return carries;
+}
+template <class T>
+bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, index first,
+                   index last, T* tile, double* wide, const Engine& engine, int worker) {
+    const Span all{first, last};
+    return tile_products(left, right, range, all, all, 0, tile, wide, engine, worker);
 }
 
 // The tile of Gram values' inner products, always in `tile`.

@@ -47,7 +47,8 @@ template <class T> struct Packing {
 template <class T> struct Operations {
     index panel_width;
 
-    // sum[j] += sum_i (x'_ij - origin_j), *largest = max |...|, over the given samples and features; x' as in Packing.
+    // sum[j] += sum_i (x'_ij - origin_j), *largest = max(*largest, |...|), over the given samples and features, sample by
+    // sample: the same bits in one call or in several; x' as in Packing.
     void (*feature_statistics)(const MatrixView& view, RowFactors factors, index first_row, index rows,
                                index first_column, index columns, const double* origin, double* sum,
                                double* largest);

@@ -21,7 +21,7 @@ constexpr index padded(index features) {
     return (features + N - 1) / N * N;
 }
 
-// Sums over samples of up to a line of features. Deviations from an origin (the first sample) are exactly zero for a
+// Sums over samples of up to a line of features, which go on with those of the samples before. Deviations from an origin (the first sample) are exactly zero for a
 // constant feature and lose nothing to a large common mean.
 struct FeatureSums {
     index features;
@@ -29,8 +29,9 @@ struct FeatureSums {
     alignas(64) double sum[line_length] = {};
     alignas(64) double largest[line_length] = {};  // |deviation|
 
-    FeatureSums(const double* first, index count) : features(padded(count)) {
+    FeatureSums(const double* first, const double* before, index count) : features(padded(count)) {
         std::copy_n(first, count, origin);
+        std::copy_n(before, count, sum);
     }
     // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
     template <int samples, Rows read> void add(const double* values, index stride, RowFactors factors) {
@@ -99,10 +100,9 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
                           read == Rows::as_given ? nullptr : factors.scale + row};
     };
     SampleBlock block(view);
-    *largest = 0;
     for (index c = 0; c < columns; c += block.stride) {
         const index length = std::min(block.stride, columns - c);
-        FeatureSums sums(origin + c, length);
+        FeatureSums sums(origin + c, sum + c, length);
         for (index i = first_row; i < last_row; i += block.most_samples) {
             const index samples = std::min(block.most_samples, last_row - i);
             block.read(i, samples, first_column + c, length, last_row - i);
@@ -112,7 +112,7 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
             for (; k < samples; ++k)
                 sums.add<1, read>(block.values + k * block.stride, block.stride, from(i + k));
         }
-        for (index j = 0; j < length; ++j) sum[c + j] += sums.sum[j];
+        std::copy_n(sums.sum, length, sum + c);
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
     }
 }

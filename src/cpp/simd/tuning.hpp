@@ -81,6 +81,9 @@ inline constexpr double massive_norm_ratio = 100;
 // unless they resemble each other; of four features, one pair in 4000 is.
 inline constexpr double near_distance = 1.0 / 64;
 
+// Of a layer that is not in memory, read at a time where there is no room for all of it.
+inline constexpr index read_bytes = 16 << 20;
+
 // An origin for distances that massive samples do not move: the median of so many samples, feature by feature.
 inline constexpr index origin_samples = 64;
 

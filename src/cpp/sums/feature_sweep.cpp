@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "sums/feature_strips.hpp"
 #include "sums/feature_tiles.hpp"
 #include "sums/sweep.hpp"
 
@@ -7,69 +8,48 @@
 namespace fastcka {
 namespace {
 
-template <class T> struct FeatureLayer {
-    Panels<T> panels;  // a vector is a feature
-    SampleSums norms;
-    Centring centring;
-    LayerNote note;
-};
-
-template <class T>
-FeatureLayer<T> make_feature_layer(const MatrixView& view, const Kernel& kernel, const Centring* known,
-                                   const Engine& engine) {
-    FeatureLayer<T> layer;
-    const std::optional<RowScaling> scaling = row_scaling(view, kernel.traits().rows, engine);
-    const RowScaling* const rows = scaling ? &*scaling : nullptr;
-    layer.centring = known != nullptr ? *known : centring_of(view, rows, engine);
-    if (layer.centring.largest == 0) layer.note.status = Status::constant;
-    layer.note.unit = 1 / (layer.centring.scale * layer.centring.scale);
-    layer.panels = pack<T>(view, false, &layer.centring, rows, {}, layer.norms, engine);
-    if (sizeof(T) == 4 && has_massive_sample(layer.norms)) throw NeedsDouble{};
-    return layer;
-}
-
 template <class T> class FeatureBlocks {
   public:
-    FeatureBlocks(const Sweep& sweep, const Statistics* known)
+    FeatureBlocks(const Sweep& sweep, index first, index last, const Statistics* known)
         : engine_(sweep.engine), plan_(sweep.plan), width_(engine_.operations<T>().panel_width),
-          samples_(sweep.layers.samples()), tiles_(feature_tiles(sweep.layers.set(), plan_.tile)) {
-        sweep.layers.for_each([&](index l, const MatrixView& view) {
-            layers_.push_back(make_feature_layer<T>(
-                view, sweep.kernel,
-                known != nullptr ? &known->layers[static_cast<std::size_t>(l)]->centring : nullptr, engine_));
+          samples_(sweep.layers.samples()), layers_(sweep.layers.count()), first_(first), last_(last),
+          tiles_(feature_tiles(sweep.layers.set(), plan_.tile)), squares_(tiles_.size(), 0.0),
+          strips_(sweep.layers.set(), plan_, engine_), of_row_(static_cast<std::size_t>(strips_.count())),
+          workspaces_(static_cast<std::size_t>(engine_.team.threads())),
+          partial_(plan_.blocks, samples_, layers_) {
+        for (index t = 0; t < static_cast<index>(tiles_.size()); ++t)
+            of_row_[static_cast<std::size_t>(row_of(tile(t)))].push_back(t);
+        sweep.layers.for_each([&](index l, const Source& source) {
+            strips_.add(l, source, sweep.kernel,
+                        known != nullptr ? &known->layers[static_cast<std::size_t>(l)]->centring : nullptr);
         });
     }
 
     // A block is some tiles of all samples, or one tile of a segment of them.
-    Partial run(index first, index last) const {
-        const auto all = static_cast<index>(layers_.size());
-        Partial partial(plan_.blocks, samples_, all);
-        std::vector<std::unique_ptr<Workspace>> workspaces(static_cast<std::size_t>(engine_.team.threads()));
-        engine_.team.for_each_observed(last - first, [&](index task, int worker) {
-            auto& workspace = workspaces[static_cast<std::size_t>(worker)];
-            if (!workspace) workspace = std::make_unique<Workspace>(tile_values());
-            const index block = first + task;
-            BlockSums sums;
-            if (plan_.segments > 1) {
-                const FeatureTile& tile = tiles_[static_cast<std::size_t>(block / plan_.segments)];
-                sums.open = open(tile, block % plan_.segments, *workspace, worker);
-            } else {
-                for (index t = first_tile(block); t < first_tile(block + 1); ++t) {
-                    const FeatureTile& tile = tiles_[static_cast<std::size_t>(t)];
-                    const bool carried = form(tile, 0, *workspace, worker);
-                    sums.add(entry(tile), carried ? sum_of_squares(tile, workspace->wide.data())
-                                                  : sum_of_squares(tile, workspace->tile.data()));
-                }
-            }
-            partial.sums.add(block, std::move(sums));
+    Partial run() {
+        index tasks = 0;
+        for_each_round([&](const Round& round) { tasks += static_cast<index>(round.parts.size()); });
+        engine_.team.expect(tasks);
+        for_each_round([&](const Round& round) {
+            strips_.hold(round.strips, round.samples);
+            engine_.team.for_each_observed(
+                static_cast<index>(round.parts.size()), [&](index task, int worker) {
+                    add(round.parts[static_cast<std::size_t>(task)], round.samples, worker);
+                });
         });
-        for (index l = 0; l < all; ++l) {
-            const FeatureLayer<T>& layer = layers_[static_cast<std::size_t>(l)];
-            partial.layers[static_cast<std::size_t>(l)] = layer.note;
-            partial.diagonals.col(l) =
-                Eigen::Map<const Eigen::VectorXd>(layer.norms.squared.data(), samples_);
+        if (plan_.segments == 1)
+            for (index block = first_; block < last_; ++block) {
+                BlockSums sums;
+                for (index t = first_tile(block); t < first_tile(block + 1); ++t)
+                    sums.add(entry(tile(t)), squares_[static_cast<std::size_t>(t)]);
+                partial_.sums.add(block, std::move(sums));
+            }
+        for (index l = 0; l < layers_; ++l) {
+            partial_.layers[static_cast<std::size_t>(l)] = strips_.note(l);
+            partial_.diagonals.col(l) =
+                Eigen::Map<const Eigen::VectorXd>(strips_.squared_norms(l).data(), samples_);
         }
-        return partial;
+        return std::move(partial_);
     }
 
   private:
@@ -78,37 +58,132 @@ template <class T> class FeatureBlocks {
         Buffer<double> wide;
         explicit Workspace(index values) : tile(values), wide(sizeof(T) == 4 ? values : 1) {}
     };
+    // Of a segment of the samples, a tile, or what some of its samples add to it.
+    struct Part {
+        index tile, segment;
+        Span samples;
+        bool whole;        // the samples are all of the segment
+        index unfinished;  // the number of the tile among those of a round
+    };
+    // What is made while strips of some samples are in memory.
+    struct Round {
+        std::vector<bool> strips;
+        Span samples;
+        std::vector<Part> parts;
+    };
 
+    const FeatureTile& tile(index number) const { return tiles_[static_cast<std::size_t>(number)]; }
     index tile_values() const {
         const index side = (plan_.tile + width_ - 1) / width_ * width_;
         return side * side;
     }
-
     index first_tile(index block) const { return block * static_cast<index>(tiles_.size()) / plan_.blocks; }
-    index entry(const FeatureTile& tile) const {
-        return tile.left * static_cast<index>(layers_.size()) + tile.right;
+    index row_of(const FeatureTile& tile) const { return strips_.number(tile.left, tile.range.first_row); }
+    index column_of(const FeatureTile& tile) const {
+        return strips_.number(tile.right, tile.range.first_column);
     }
+    index entry(const FeatureTile& tile) const { return tile.left * layers_ + tile.right; }
 
-    // Inner products over a segment; true: they were carried, and lie in `wide`.
-    bool form(const FeatureTile& tile, index segment, const Workspace& workspace, int worker) const {
+    Span segment(index number) const {
         const index blocks = (samples_ + coordinate_block - 1) / coordinate_block;
-        const index first = segment * blocks / plan_.segments * coordinate_block;
-        const index last = std::min(samples_, (segment + 1) * blocks / plan_.segments * coordinate_block);
-        return tile_products(layers_[static_cast<std::size_t>(tile.left)].panels,
-                             layers_[static_cast<std::size_t>(tile.right)].panels, tile.range, first, last,
-                             workspace.tile.data(), workspace.wide.data(), engine_, worker);
+        return {number * blocks / plan_.segments * coordinate_block,
+                std::min(samples_, (number + 1) * blocks / plan_.segments * coordinate_block)};
+    }
+    // Whether a segment of a tile belongs to the blocks that are made.
+    bool is_mine(index t, index of) const {
+        if (plan_.segments == 1) return first_tile(first_) <= t && t < first_tile(last_);
+        const index block = t * plan_.segments + of;
+        return first_ <= block && block < last_;
     }
 
-    OpenTile open(const FeatureTile& tile, index segment, const Workspace& workspace, int worker) const {
+    // The samples that are in memory at a time: several segments, or a part of one that ends with a carry interval.
+    std::vector<Span> pieces() const {
+        const index most = plan_.held.rows > 0 ? plan_.held_samples : samples_;
+        std::vector<Span> pieces;
+        for (index s = 0; s < plan_.segments;) {
+            Span piece = segment(s++);
+            if (piece.count() > most) {
+                const index step = most / carry_interval * carry_interval;
+                for (index from = piece.first; from < piece.last; from += step)
+                    pieces.push_back({from, std::min(piece.last, from + step)});
+                continue;
+            }
+            for (; s < plan_.segments && segment(s).last - piece.first <= most; ++s)
+                piece.last = segment(s).last;
+            pieces.push_back(piece);
+        }
+        return pieces;
+    }
+
+    template <class Visit> void for_each_round(Visit&& visit) {
+        walk(strips_.count(), plan_.held, [&](Span rows, Span columns) {
+            std::vector<index> numbers;
+            Round round{std::vector<bool>(static_cast<std::size_t>(strips_.count())), {0, 0}, {}};
+            for (index row = rows.first; row < rows.last; ++row)
+                for (index t : of_row_[static_cast<std::size_t>(row)]) {
+                    const index column = column_of(tile(t));
+                    bool mine = false;
+                    for (index s = 0; s < plan_.segments; ++s) mine |= is_mine(t, s);
+                    if (!mine || !columns.has(column)) continue;
+                    numbers.push_back(t);
+                    round.strips[static_cast<std::size_t>(row)] = true;
+                    round.strips[static_cast<std::size_t>(column)] = true;
+                }
+            if (numbers.empty()) return;
+            unfinished_.resize(numbers.size());
+            for (const Span& samples : pieces()) {
+                round.samples = samples;
+                round.parts.clear();
+                for (std::size_t k = 0; k < numbers.size(); ++k)
+                    for (index s = 0; s < plan_.segments; ++s) {
+                        const Span all = segment(s);
+                        const Span part{std::max(all.first, samples.first), std::min(all.last, samples.last)};
+                        if (part.count() <= 0 || !is_mine(numbers[k], s)) continue;
+                        round.parts.push_back(
+                            {numbers[k], s, part, part.count() == all.count(), static_cast<index>(k)});
+                    }
+                if (!round.parts.empty()) visit(std::as_const(round));
+            }
+        });
+    }
+
+    // Forms a tile, or adds what some samples have to it, and folds it when it is complete.
+    void add(const Part& part, Span packed, int worker) {
+        auto& workspace = workspaces_[static_cast<std::size_t>(worker)];
+        if (!workspace) workspace = std::make_unique<Workspace>(tile_values());
+        T* values = workspace->tile.data();
+        double* wide = workspace->wide.data();
+        Buffer<double>& unfinished = unfinished_[static_cast<std::size_t>(part.unfinished)];
+        if (!part.whole) {
+            if (unfinished.data() == nullptr) unfinished = Buffer<double>(tile_values());
+            if constexpr (sizeof(T) == 4)
+                wide = unfinished.data();
+            else
+                values = unfinished.data();
+        }
+        const FeatureTile& of = tile(part.tile);
+        const Span all = segment(part.segment);
+        const TileRange within{0, of.range.rows, 0, of.range.columns, of.range.triangle};
+        const bool carried = tile_products(strips_.panels(row_of(of)), strips_.panels(column_of(of)), within,
+                                           all, part.samples, packed.first, values, wide, engine_, worker);
+        if (part.samples.last < all.last) return;
+        if (plan_.segments > 1) {
+            BlockSums sums;
+            sums.open = carried ? open(of, wide) : open(of, values);
+            partial_.sums.add(part.tile * plan_.segments + part.segment, std::move(sums));
+        } else {
+            squares_[static_cast<std::size_t>(part.tile)] =
+                carried ? sum_of_squares(of, wide) : sum_of_squares(of, values);
+        }
+        if (!part.whole) unfinished = {};
+    }
+
+    template <class Value> OpenTile open(const FeatureTile& tile, const Value* from) const {
         const TileRange& range = tile.range;
         const index values = range.blocks(width_) * width_ * width_;
         OpenTile open{entry(tile),    range.rows, width_,         tile.left == tile.right,
                       range.triangle, 1,          plan_.segments, TileValues(values)};
-        const bool carried = form(tile, segment, workspace, worker);
-        if (carried)
-            std::copy_n(workspace.wide.data(), values, open.values.data());
-        else
-            std::copy_n(workspace.tile.data(), values, open.values.data());
+        std::copy_n(from, values, open.values.data());
         return open;
     }
 
@@ -128,24 +203,30 @@ template <class T> class FeatureBlocks {
 
     const Engine& engine_;
     const Plan& plan_;
-    index width_, samples_;
-    std::vector<FeatureLayer<T>> layers_;
+    index width_, samples_, layers_, first_, last_;
     std::vector<FeatureTile> tiles_;
+    std::vector<double> squares_;  // of tiles that are complete
+    FeatureStrips<T> strips_;
+    std::vector<std::vector<index>> of_row_;              // the tiles in each row of strips
+    std::vector<std::unique_ptr<Workspace>> workspaces_;  // per thread
+    std::vector<Buffer<double>> unfinished_;              // tiles of a round whose samples are not all in
+    Partial partial_;
 };
 
 }  // namespace
 
 template <class T> LayerStatistics feature_statistics(const Sweep& sweep, index layer) {
     LayerStatistics statistics;
-    sweep.layers.at(layer, [&](index, const MatrixView& view) {
-        statistics.centring = make_feature_layer<T>(view, sweep.kernel, nullptr, sweep.engine).centring;
+    FeatureStrips<T> strips(sweep.layers.set(), sweep.plan, sweep.engine);
+    sweep.layers.at(layer, [&](index l, const Source& source) {
+        statistics.centring = strips.add(l, source, sweep.kernel, nullptr);
     });
     return statistics;
 }
 
 template <class T>
 Partial feature_blocks(const Sweep& sweep, index first, index last, const Statistics* known) {
-    return FeatureBlocks<T>(sweep, known).run(first, last);
+    return FeatureBlocks<T>(sweep, first, last, known).run();
 }
 
 template LayerStatistics feature_statistics<float>(const Sweep&, index);

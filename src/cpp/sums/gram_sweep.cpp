@@ -15,19 +15,19 @@ namespace fastcka {
 namespace {
 
 // How a layer is packed while no other one is.
-template <class T> Strips strips_of(const Plan& plan, const MatrixView& view) {
+template <class T> Strips strips_of(const Plan& plan, const Source& source) {
     if (plan.held.rows == 0) return {};
-    const index each = acquired_bytes(plan.tile * view.columns * static_cast<index>(sizeof(T)));
+    const index each = acquired_bytes(plan.tile * source.columns() * static_cast<index>(sizeof(T)));
     return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
 }
 
 // `known`: what is known of it already; null otherwise. `keep`: its squared distances, for its tiles.
 template <class T>
-GramLayer<T> make_layer(const MatrixView& view, const Kernel& kernel, const LayerStatistics* known, bool keep,
+GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known, bool keep,
                         const Plan& plan, const Engine& engine) {
-    const TileGrid grid(view.rows, plan.tile);
-    GramLayer<T> layer(view, kernel, false, known != nullptr ? &known->centring : nullptr, engine,
-                       strips_of<T>(plan, view));
+    const TileGrid grid(source.rows(), plan.tile);
+    GramLayer<T> layer(source, kernel, false, known != nullptr ? &known->centring : nullptr, engine,
+                       strips_of<T>(plan, source));
     if (!kernel.needs_median()) return layer;
     if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
         layer.set_sigma(1.0);
@@ -80,9 +80,10 @@ template <class T> class GramBlocks {
         if (plan_.layer_by_layer)
             form_layer_by_layer(sweep, known);
         else
-            sweep.layers.for_each([&](index l, const MatrixView& view) {
-                layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers, plan_,
-                                         engine_);
+            sweep.layers.for_each([&](index l, const Source& source) {
+                layer(l) = make_layer<T>(source, sweep.kernel, known_of(known, l), l < plan_.kept_layers,
+                                         plan_, engine_);
+                if (!sweep.kernel.is_given() || plan_.held.rows > 0) source.forget();
                 if (plan_.held.rows == 0) return;
                 layer(l).release();  // for the next
                 release_buffers();
@@ -168,21 +169,36 @@ template <class T> class GramBlocks {
             at += grid_[formed_.back().number].values();
         }
         std::vector<std::exception_ptr> failures(layers_.size());
-        engine_.team.for_each_observed(layers(), [&](index l, int worker) {
+        const auto form = [&](index l, int worker) {
             Team alone(1, [&](index, index) { engine_.team.poll(worker); });
             const Engine engine{engine_.level, alone};
             try {
-                sweep.layers.at(l, [&](index, const MatrixView& view) {
-                    layer(l) = make_layer<T>(view, sweep.kernel, known_of(known, l), l < plan_.kept_layers,
+                sweep.layers.at(l, [&](index, const Source& source) {
+                    layer(l) = make_layer<T>(source, sweep.kernel, known_of(known, l), l < plan_.kept_layers,
                                              plan_, engine);
                 });
             } catch (const std::invalid_argument&) {  // to be reported in the order of the layers
                 failures[static_cast<std::size_t>(l)] = std::current_exception();
                 return;
             }
+            layer(l).hold({0, 1}, {0, 1}, engine);
             for (Shared& tile : formed_) add_layer(tile, l, engine, 0, worker);
             layer(l).forget_values();
-        });
+        };
+        // Only this thread may read: layers that are not in memory come a team at a time.
+        engine_.team.expect(layers());
+        const bool lazy = sweep.layers.set().most_row_bytes() > 0;
+        const index together = lazy ? engine_.team.threads() : layers();
+        for (index first = 0; first < layers(); first += together) {
+            const index last = std::min(layers(), first + together);
+            const auto there = [&](auto&& visit) {
+                for (index l = first; l < last; ++l) visit(sweep.layers.sources[static_cast<std::size_t>(l)]);
+            };
+            there([&](const Source& source) { source.read(0, n_); });
+            engine_.team.for_each_observed(last - first,
+                                           [&](index task, int worker) { form(first + task, worker); });
+            there([](const Source& source) { source.forget(); });
+        }
         for (const std::exception_ptr& failure : failures)
             if (failure) std::rethrow_exception(failure);
     }
@@ -381,9 +397,10 @@ template <class T> class GramBlocks {
 
 template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer) {
     LayerStatistics statistics;
-    sweep.layers.at(layer, [&](index, const MatrixView& view) {
-        GramLayer<T> made = make_layer<T>(view, sweep.kernel, nullptr, false, sweep.plan, sweep.engine);
+    sweep.layers.at(layer, [&](index, const Source& source) {
+        GramLayer<T> made = make_layer<T>(source, sweep.kernel, nullptr, false, sweep.plan, sweep.engine);
         statistics = {made.centring(), sweep.kernel.needs_median() ? made.note.sigma : not_given, false};
+        source.forget();
     });
     return statistics;
 }

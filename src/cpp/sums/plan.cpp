@@ -4,6 +4,7 @@
 #include "base/buffer.hpp"
 #include "base/errors.hpp"
 #include "simd/tuning.hpp"
+#include "sums/feature_strips.hpp"
 #include "sums/feature_tiles.hpp"
 #include "sums/pair_products.hpp"
 #include "sums/row_products.hpp"
@@ -53,6 +54,25 @@ struct Sizes {
     index results_bytes() const { return 8 * 8 * pairs; }
 };
 
+// A layer that is not in memory is read as a whole where there is room for that, so that each value is read once, not once
+// for its means and again to be packed. `bytes` counts the least already.
+void choose_reading(const Problem& problem, const Sizes& s, Plan& plan) {
+    plan.read_bytes = least_read_bytes(problem);
+    const index whole = s.n * problem.layers.most_row_bytes(), more = whole - plan.read_bytes;
+    if (whole == 0) return;
+    if (plan.layer_by_layer || (problem.settings.kernel.is_given() && plan.held.rows == 0)) {
+        plan.read_bytes = whole;  // what is there all the time is counted
+        plan.reads = 1;
+        return;
+    }
+    if (problem.settings.kernel.is_given()) return;
+    const index max_bytes = problem.settings.max_bytes;
+    if ((max_bytes > 0 && plan.bytes + more > max_bytes)) return;
+    plan.read_bytes = whole;
+    plan.bytes += more;
+    plan.reads -= problem.settings.kernel.traits().rows == Rows::as_given ? 1 : 2;
+}
+
 // Sets threads and bytes. Threads that max_bytes has no room for are left out; whether a plan fits, and so the route, is a
 // matter of one thread, since results must not depend on their number.
 void choose_threads(const Problem& problem, double multiply_adds, index tasks, index shared_bytes,
@@ -96,11 +116,12 @@ PairProductsSize pair_products_size(const LayerBlock& pairs, index values, const
             PairProducts<double>::tile_side(pairs, s.width)};
 }
 
-// How often all samples are packed while all pairs of `rows` strips meet.
-double packings(index rows, const Held& held) {
+// How often all strips are packed while all pairs of them meet; `stay`: those of the rows are packed once.
+double packings(index rows, const Held& held, bool stay = true) {
     double strips = 0;
     walk(rows, held, [&](Span group, Span columns) {
-        strips += static_cast<double>(columns.first == group.first ? group.count() : columns.count());
+        const bool first = columns.first == group.first;
+        strips += static_cast<double>((first || !stay ? group.count() : 0) + (first ? 0 : columns.count()));
     });
     return strips / static_cast<double>(rows);
 }
@@ -170,7 +191,12 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     const double n = static_cast<double>(s.n), half = n * (n + 1) / 2;
     double multiply_adds = half * static_cast<double>(s.pairs);
     index panels = 0, largest_panels = 0, strip = 0;  // strip: a row of tiles of all layers
-    if (!problem.settings.kernel.is_given())
+    if (problem.settings.kernel.is_given())           // is read where it is, or held as it is stored
+        for (index l = 0; l < s.layers; ++l) {
+            panels += s.n * problem.layers.row_bytes(l);
+            strip += plan.tile * problem.layers.row_bytes(l);
+        }
+    else
         for (index p : s.features) {
             multiply_adds += half * static_cast<double>(p);
             const index of_layer = acquired_bytes(s.whole_panels(s.n) * p * s.element);
@@ -224,11 +250,14 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         const index search = median ? median_histogram_bytes + tile_values * (s.element + 8) + collected : 0;
         const index waiting_rows = centred ? 0 : 8 * 2 * plan.tile * s.layers * plan.tiles;
         return {shared + s.sample_vectors_bytes() + shared_values(s.n * (s.n - 1) / 2) + waiting_rows, 0,
-                per_thread + largest_panels + s.feature_vectors_bytes() + search};
+                per_thread + largest_panels + s.feature_vectors_bytes() + search +
+                    s.n * problem.layers.most_row_bytes()};
     };
     const auto all_layers = [&]() -> Memory {
         const index search = median ? median_histogram_bytes + collected : 0;
-        return {shared + s.vectors_bytes() + shared_values(grid.most_values()) + search, panels, per_thread};
+        const index reading = least_read_bytes(problem) + origin_samples * problem.layers.most_row_bytes();
+        return {shared + s.vectors_bytes() + shared_values(grid.most_values()) + search + reading, panels,
+                per_thread};
     };
     const index tasks = plan.shared_block ? s.layers : plan.blocks;
     plan.reads = problem.settings.kernel.traits().rows == Rows::as_given ? 2 : 3;  // means, panels; norms
@@ -244,9 +273,11 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     if (!fits(memory) && memory.packed > 0 && rows > 1) {
         plan_strips(problem, s, {multiply_adds, tasks, memory.shared, per_thread, strip, waiting_row, rows},
                     plan);
+        choose_reading(problem, s, plan);
         return plan;
     }
     choose_threads(problem, multiply_adds, tasks, memory.shared + memory.packed, memory.per_thread, plan);
+    choose_reading(problem, s, plan);
     if (median) {
         const double one = kept_bytes(s, plan);
         index room = kept_distance_bytes;
@@ -260,6 +291,54 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         plan.bytes += static_cast<index>(static_cast<double>(at_a_time) * one);
     }
     return plan;
+}
+
+struct FeatureCosts {
+    double multiply_adds;
+    index shared, per_thread;
+    index tile, waiting;  // bytes of one whose segment is not complete, and of its segments that are
+    index strips;         // of features
+    index segment;        // samples
+};
+
+// Where the features of all samples do not fit: as many strips of features as do, and of these so many samples at a time.
+// `bytes` beyond max_bytes: none do.
+void plan_feature_strips(const Problem& problem, const Sizes& s, const FeatureCosts& costs, Plan& plan) {
+    const index max_bytes = problem.settings.max_bytes, fewest = std::min(s.n, carry_interval);
+    const auto bytes = [&](const Held& held, index samples, index threads) {
+        const index strip = s.element == 4 ? FeatureStrips<float>::bytes(plan.tile, samples, s.width)
+                                           : FeatureStrips<double>::bytes(plan.tile, samples, s.width);
+        const index square = triangle_number(held.rows), tiles = std::max(square, held.rows * held.columns);
+        const index of_a_tile =
+            (samples < costs.segment ? costs.tile : 0) + (samples < s.n ? costs.waiting : 0);
+        return costs.shared + threads * costs.per_thread + (held.rows + held.columns) * strip +
+               tiles * of_a_tile;
+    };
+    // The most strips that fit with so many samples; {1, 1} where none do.
+    const auto most = [&](index samples, index threads, bool square) {
+        const auto fits = [&](const Held& held) { return bytes(held, samples, threads) <= max_bytes; };
+        if (fits({costs.strips, 0})) return Held{costs.strips, 0};
+        Held held{1, 1};
+        while (held.rows < costs.strips && fits({held.rows + 1, square ? held.rows + 1 : 1}))
+            held = {held.rows + 1, square ? held.rows + 1 : 1};
+        return held;
+    };
+    // Threads may take half of the room, strips the rest.
+    const Held least{1, 1};
+    const index room = (max_bytes - bytes(least, fewest, 0)) / 2;
+    choose_threads(problem, costs.multiply_adds, plan.blocks, max_bytes - room, costs.per_thread, plan);
+    // All samples of few strips, or few samples of many.
+    const Held all = most(s.n, plan.threads, false), few = most(fewest, plan.threads, true);
+    const bool whole = bytes(all, s.n, plan.threads) <= max_bytes &&
+                       packings(costs.strips, all) <= packings(costs.strips, few, false);
+    plan.held = whole ? all : few;
+    plan.held_samples = whole ? s.n : fewest;
+    for (index more = 2 * plan.held_samples;
+         !whole && more < 2 * s.n && bytes(plan.held, std::min(more, s.n), plan.threads) <= max_bytes;
+         more *= 2)
+        plan.held_samples = std::min(more, s.n);
+    plan.bytes = bytes(plan.held, plan.held_samples, plan.threads);
+    plan.reads += packings(costs.strips, plan.held, whole);
 }
 
 Plan plan_feature(const Problem& problem, const Sizes& s) {
@@ -284,19 +363,45 @@ Plan plan_feature(const Problem& problem, const Sizes& s) {
     for (index l = 0; l < pairs.count(); ++l) multiply_adds += n * width(l) * (width(l) + 1) / 2;
     plan.flops = 2 * multiply_adds;
 
-    index panels = 0;
-    for (index p : s.features) panels += acquired_bytes(s.whole_panels(p) * s.n * s.element);
+    index panels = 0, strips = 0;
+    for (index p : s.features)
+        for (index first = 0; first < p; first += plan.tile, ++strips) {
+            const index features = std::min(plan.tile, p - first);
+            panels += s.element == 4 ? FeatureStrips<float>::bytes(features, s.n, s.width)
+                                     : FeatureStrips<double>::bytes(features, s.n, s.width);
+        }
     const index tile_values = s.whole_panels(plan.tile) * s.whole_panels(plan.tile);
     // Open tiles wait for the next segment, and each thread makes one more.
     const index open = plan.segments > 1 ? acquired_bytes(tile_values * 8) : 0;
-    const index shared = panels + plan.blocks * 8 + most_waiting(plan.segments) * open + s.vectors_bytes() +
-                         3 * 8 * s.layers * s.layers + s.results_bytes();
-    choose_threads(problem, multiply_adds, plan.blocks, shared, tile_values * (s.element + 8) + 2 * open,
-                   plan);
+    const index shared = least_read_bytes(problem) + plan.blocks * 8 + most_waiting(plan.segments) * open +
+                         s.vectors_bytes() + 3 * 8 * s.layers * s.layers + s.results_bytes();
+    const index per_thread = tile_values * (s.element + 8) + 2 * open;
+    const index max_bytes = problem.settings.max_bytes;
+    if (max_bytes > 0 && shared + panels + per_thread > max_bytes) {
+        const FeatureCosts costs{
+            .multiply_adds = multiply_adds,
+            .shared = shared + plan.tiles * 8,
+            .per_thread = per_thread,
+            .tile = acquired_bytes(tile_values * 8),
+            .waiting = most_waiting(plan.segments) * open,
+            .strips = strips,
+            .segment = ceil_divide(ceil_divide(s.n, coordinate_block), plan.segments) * coordinate_block,
+        };
+        plan_feature_strips(problem, s, costs, plan);
+    } else {
+        choose_threads(problem, multiply_adds, plan.blocks, shared + panels, per_thread, plan);
+    }
+    choose_reading(problem, s, plan);
     return plan;
 }
 
 }  // namespace
+
+index least_read_bytes(const Problem& problem) {
+    const index of_a_row = problem.layers.most_row_bytes();
+    const index rows = std::max(fastcka::read_bytes / std::max<index>(of_a_row, 1), coordinate_block);
+    return std::min(rows, problem.samples) * of_a_row;
+}
 
 Plan make_plan(const Problem& problem, index panel_width) {
     if (problem.layers.count() == 0) throw std::invalid_argument("no layers");
@@ -312,8 +417,9 @@ Plan make_plan(const Problem& problem, index panel_width) {
     };
     const auto refuse = [&](const Plan& plan) -> Plan {
         throw OverBudget("this needs at least " + std::to_string(plan.bytes) +
-                         " bytes beside its inputs, but max_bytes is " +
-                         std::to_string(problem.settings.max_bytes));
+                             " bytes beside its inputs, but max_bytes is " +
+                             std::to_string(problem.settings.max_bytes),
+                         plan.bytes);
     };
     if (!problem.settings.kernel.is_linear() || problem.settings.route == Route::gram)
         return fits(gram) ? gram : refuse(gram);

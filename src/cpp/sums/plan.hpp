@@ -28,13 +28,18 @@ struct Plan {
     bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
     bool layer_by_layer;  // ... and all blocks fit: a layer's panels are forgotten once its tiles are made
     bool row_products;    // Gram route: sums of single samples are made, too
-    Held held;            // Gram route: rows and columns of tiles whose samples are packed at a time
-    index held_bytes;     // ... and what their panels take
+    Held held;            // rows and columns of tiles whose samples, or features, are packed at a time
+    index held_bytes;     // Gram route: what their panels take
+    index held_samples;   // feature route: how many samples of them
+    index read_bytes;     // of a layer that is not in memory, at a time
     double reads;         // of all values, about: how often each is read
     int threads;
     index panel_width;
     Precision precision;
 };
+
+// The least memory in which layers that are not in memory are read, one at a time.
+index least_read_bytes(const Problem& problem);
 
 // Throws OverBudget, with the numbers in its text, when no route fits into max_bytes.
 Plan make_plan(const Problem& problem, index panel_width);

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _core
 from .._networks import Networks, with_inference
+from .._partial import Partial, Stage
 from .._settings import Settings
 from ..results import DegenerateWarning
-from ..sweep import Partial, Stage, Sweep
+from ..sweep import Sweep
 from . import inputs, outputs
 from .sampling import Opened
 

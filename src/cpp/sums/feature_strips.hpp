@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The layers of the feature route, packed: a vector is a feature. Features are packed in strips, one for each row of tiles,
+// so that only some strips, and only some samples of them, need to be in memory.
+#pragma once
+
+#include "layers/layer_note.hpp"
+#include "layers/layer_set.hpp"
+#include "layers/tiles.hpp"
+#include "sums/plan.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace fastcka {
+
+template <class T> class FeatureStrips {
+  public:
+    FeatureStrips(const LayerSet& layers, const Plan& plan, const Engine& engine);
+
+    // Finds out about a layer: its centring, unless it is `known`, and its norms. Where the plan holds strips of some samples
+    // only, nothing stays in memory; otherwise all of it does. Throws NeedsDouble from float32.
+    const Centring& add(index layer, const Source& source, const Kernel& kernel, const Centring* known);
+
+    index count() const { return static_cast<index>(strips_.size()); }
+    index number(index layer, index feature) const { return first_of(layer) + feature / side_; }
+    const LayerNote& note(index layer) const { return this->layer(layer).note; }
+    const std::vector<double>& squared_norms(index layer) const { return this->layer(layer).norms.squared; }
+
+    // Packs these samples of the wanted strips, where that has not been done, and forgets all other strips.
+    void hold(const std::vector<bool>& wanted, Span samples);
+    // Of a strip that is held: coordinate 0 is the first of the samples.
+    const Panels<T>& panels(index strip) const { return strips_[static_cast<std::size_t>(strip)].panels; }
+
+    static index bytes(index features, index samples, index panel_width) {
+        const index whole = (features + panel_width - 1) / panel_width * panel_width;
+        return acquired_bytes(size_product(whole * samples, static_cast<index>(sizeof(T))));
+    }
+
+  private:
+    struct Layer {
+        Source source;
+        std::optional<RowScaling> rows;
+        Centring centring;
+        SampleSums norms;
+        LayerNote note;
+        index first_strip = 0, strips = 0;
+    };
+    struct Strip {
+        index layer, first, features;
+        Panels<T> panels;
+        Span samples{0, 0};  // that are packed
+    };
+
+    Layer& layer(index number) { return layers_[static_cast<std::size_t>(number)]; }
+    const Layer& layer(index number) const { return layers_[static_cast<std::size_t>(number)]; }
+    Strip& strip(index number) { return strips_[static_cast<std::size_t>(number)]; }
+    index first_of(index layer) const { return this->layer(layer).first_strip; }
+    void make_room(Strip& strip, Span samples);
+    void forget(Strip& strip);
+    // Consecutive strips of one layer, which have room. `sums`: of the layer, or null.
+    void pack(Span strips, Span samples, SampleSums* sums);
+
+    const Engine& engine_;
+    index side_, width_, at_once_;  // features of a strip, samples that are packed at a time; 0: all
+    std::vector<Layer> layers_;
+    std::vector<Strip> strips_;
+    std::vector<Panels<T>> spare_;  // memory of strips that were
+};
+
+}  // namespace fastcka
