@@ -145,6 +145,12 @@ class Case:
         )
 
 
+def gram_that_varies(X):
+    """Make a Gram matrix to be given, of a bandwidth at which more than its rounding to float32 varies."""
+    sigma = float(np.linalg.norm(X - X.mean(axis=0))) / np.sqrt(len(X)) + 1e-3
+    return fastcka.reference.gram(X, kernel=fastcka.RBF(sigma=sigma))
+
+
 def draw(seed: int) -> Case:
     """Make the case of a seed."""
     rng = np.random.default_rng(seed)
@@ -156,11 +162,7 @@ def draw(seed: int) -> Case:
     kinds = [KINDS[i] for i in rng.integers(len(KINDS), size=2)]
     layers = [kind(rng, n, int(np.exp(rng.uniform(0, np.log(100))))) for kind in kinds]
     if kernel.name == "precomputed":
-        # Of a bandwidth at which they vary, so that their rounding to float32 is not all that is left.
-        sigma = [float(np.linalg.norm(Z - Z.mean(axis=0))) / np.sqrt(n) + 1e-3 for Z in layers]
-        layers = [
-            fastcka.reference.gram(Z, kernel=fastcka.RBF(sigma=s)) for Z, s in zip(layers, sigma, strict=True)
-        ]
+        layers = [gram_that_varies(Z) for Z in layers]
     X, Y = (Z.astype(dtype) for Z in layers)
     return Case(seed, (kinds[0].__name__, kinds[1].__name__), kernel, estimator, route, dtype, X, Y)
 
