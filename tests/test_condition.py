@@ -11,7 +11,7 @@ import fuzz_numbers
 import numpy as np
 import pytest
 from fuzz_numbers import Case, judge
-from implementations import CORE, each_estimator, each_implementation_and_kernel
+from implementations import CORE, each_estimator, each_implementation, each_implementation_and_kernel
 
 import fastcka
 from fastcka import StreamingCKA
@@ -66,6 +66,16 @@ def test_samples_at_equal_distances_but_for_rounding(rng, implementation, kernel
         if implementation.dtype == "float32" and n > 5:
             X = (3 * np.eye(n)).astype(np.float32)  # rounded to float32, the others have distances that vary
         assert np.isnan(implementation.cka(X, Y, kernel, "unbiased"))
+
+
+@each_implementation(CORE, of="correlation")
+def test_rows_of_one_direction_have_no_variation(rng, implementation):
+    """With two features, all rows that differ by a constant are alike, whatever their mean."""
+    for mean in (0.0, 7.0, 1e6):
+        Y = mean + rng.normal(size=(80, 1)) + np.array([[0.0, 3.0]])
+        X, Y = implementation.inputs(rng.normal(size=(80, 5)), Y)
+        for estimator in ("biased", "unbiased"):
+            assert np.isnan(implementation.cka(X, Y, "correlation", estimator))
 
 
 def test_a_value_beyond_the_rule_is_a_fault(rng, monkeypatch):

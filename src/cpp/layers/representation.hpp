@@ -74,10 +74,11 @@ struct Engine {
 
 // How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
 struct RowScaling {
-    std::vector<double> shift, scale;  // shift empty: 0
+    std::vector<double> shift, shift_low, scale;  // shifts empty: 0
     // Of the samples from `first` on.
     RowFactors factors(index first = 0) const {
-        return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first};
+        return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first,
+                shift.empty() ? nullptr : shift_low.data() + first};
     }
 };
 

@@ -116,9 +116,10 @@ template <class B, class T> inline SplitMean<B> mean_of(const Packing<T>& job, i
 }
 
 // (value - shift) * factor - mean. A large mean of the features leaves little of value - shift: its rounding counts.
-inline double standardised(double value, double shift, double factor, double mean, double mean_low) {
+inline double standardised(double value, double shift, double shift_low, double factor, double mean,
+                           double mean_low) {
     const Difference shifted(value, shift);
-    return product_less(shifted.high, factor, mean) + (shifted.low * factor - mean_low);
+    return product_less(shifted.high, factor, mean) + ((shifted.low - shift_low) * factor - mean_low);
 }
 
 template <class T, class B>
@@ -167,7 +168,10 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         if (along_features) {
             if (job.rows.shift) {
                 const double shift = job.rows.shift[first_row + l], factor = job.rows.scale[first_row + l];
-                fill([&](index j) { return standardised(line[j], shift, factor, high[j], low[j]); });
+                const double shift_low = job.rows.shift_low[first_row + l];
+                fill([&](index j) {
+                    return standardised(line[j], shift, shift_low, factor, high[j], low[j]);
+                });
             } else if (job.rows.scale) {
                 const double factor = job.rows.scale[first_row + l];
                 fill([&](index j) { return product_less(line[j], factor, high[j]) - low[j]; });
@@ -179,8 +183,10 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
             const double* const factor = job.rows.scale ? job.rows.scale + first_row : nullptr;
             if (job.rows.shift) {
                 const double* const shift = job.rows.shift + first_row;
-                fill(
-                    [&](index i) { return standardised(line[i], shift[i], factor[i], mean.high, mean.low); });
+                const double* const shift_low = job.rows.shift_low + first_row;
+                fill([&](index i) {
+                    return standardised(line[i], shift[i], shift_low[i], factor[i], mean.high, mean.low);
+                });
             } else if (job.rows.scale) {
                 fill([&](index i) { return product_less(line[i], factor[i], mean.high) - mean.low; });
             } else {

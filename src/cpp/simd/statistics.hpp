@@ -48,7 +48,7 @@ struct FeatureSums {
                 } else {
                     const Difference shifted(value, factors.shift[i]);
                     deviation = product_less(shifted.high, factors.scale[i], origin[j]) +
-                                shifted.low * factors.scale[i];
+                                (shifted.low - factors.shift_low[i]) * factors.scale[i];
                 }
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
@@ -96,8 +96,10 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
     constexpr index group = 4;  // samples added at a time
     const index last_row = first_row + rows;
     const auto from = [&](index row) {
-        return RowFactors{read == Rows::standardised ? factors.shift + row : nullptr,
-                          read == Rows::as_given ? nullptr : factors.scale + row};
+        const bool shifts = read == Rows::standardised;
+        return RowFactors{shifts ? factors.shift + row : nullptr,
+                          read == Rows::as_given ? nullptr : factors.scale + row,
+                          shifts ? factors.shift_low + row : nullptr};
     };
     SampleBlock block(view);
     for (index c = 0; c < columns; c += block.stride) {
@@ -157,17 +159,21 @@ template <class Visit> inline void for_each_line(const MatrixView& view, index r
 }
 
 // Deviations from the first feature: exactly zero where all are equal, and nothing is lost to a large common offset.
-inline double row_mean(const MatrixView& view, index row) {
+inline double row_mean(const MatrixView& view, index row, double& low) {
     double origin = 0, sum = 0;
     widen_line(view.element, view.at(row, 0), view.column_stride, 1, &origin);
     for_each_line(view, row, [&](const auto& values) { sum += (values - origin).sum(); });
-    return origin + sum / static_cast<double>(view.columns);
+    const double deviation = sum / static_cast<double>(view.columns), mean = origin + deviation;
+    const double added = mean - origin;
+    low = (origin - (mean - added)) + (deviation - added);
+    return mean;
 }
 
 // See Operations::row_norms.
-inline void row_norms(const MatrixView& view, index first_row, index rows, double* mean, double* norm) {
+inline void row_norms(const MatrixView& view, index first_row, index rows, double* mean, double* mean_low,
+                      double* norm) {
     for (index i = 0; i < rows; ++i) {
-        const double shift = mean ? mean[i] = row_mean(view, first_row + i) : 0;
+        const double shift = mean ? mean[i] = row_mean(view, first_row + i, mean_low[i]) : 0;
         double largest = 0, sum = 0;  // sum of (x / largest)^2
         for_each_line(view, first_row + i, [&](const auto& values) {
             const double top = (values - shift).abs().maxCoeff();
