@@ -146,19 +146,16 @@ def test_a_stream_that_no_longer_has_its_samples_says_so(rng):
     assert values[1, 0] == pytest.approx(extended.cka_of_features(easy, Y, "unbiased"), abs=1e-6)
 
 
-def test_pieces_that_are_too_coarse_say_so_and_a_checkpoint_starts_over(rng, tmp_path):
+@pytest.mark.parametrize("inference", [False, True])
+def test_pieces_whose_sums_are_too_coarse_start_over(rng, tmp_path, inference):
     X, Y = orthogonal(rng, 150, 30.0)
-    sweep = fastcka.Sweep({"x": X}, {"y": Y}, estimator="unbiased")
-    with pytest.warns(fastcka.DegenerateWarning, match="'x'.*these sums are too coarse.*float64"):
-        assert np.isnan(sweep.result(sweep.run(sweep.blocks())).values.item())
-    exact = fastcka.Sweep({"x": X}, {"y": Y}, estimator="unbiased", dtype="float64")
-    check(exact.result(exact.run(exact.blocks())).values.item(), X, Y)
-    layers = ({"x": X}, {"y": Y})
-    plain = fastcka.cka_matrix(*layers, estimator="unbiased")
-    saved = fastcka.cka_matrix(*layers, estimator="unbiased", checkpoint=tmp_path / "sums.npz")
-    assert saved.equals(plain)
-    again = fastcka.cka_matrix(*layers, estimator="unbiased", checkpoint=tmp_path / "sums.npz")
-    assert again.equals(plain)
+    layers, options = ({"x": X}, {"y": Y}), {"estimator": "unbiased", "inference": inference}
+    plain = fastcka.cka_matrix(*layers, **options)
+    check(plain.values.item(), X, Y)
+    sweep = fastcka.Sweep(*layers, **options)
+    assert sweep.result(sweep.run(sweep.blocks())).equals(plain)
+    for _ in range(2):  # the second one finds all sums
+        assert fastcka.cka_matrix(*layers, **options, checkpoint=tmp_path / "sums.npz").equals(plain)
 
 
 @pytest.mark.parametrize("massive", [1e4, 1e6, 1e7])

@@ -21,7 +21,7 @@ from . import _archive
 from ._arrays import Array
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks
-from ._pairwise import Pairs, all_pairs, too_coarse
+from ._pairwise import Pairs
 from ._partial import Partial, Stage, contents, restored
 from ._progress import Report
 from ._provenance import digest as digest_of_ids
@@ -52,10 +52,7 @@ def pairs_with_checkpoint(
             _check_data(networks, settings, done)
     for stage in sweep.stages:
         _finish(sweep, stage, done, path, samples, report)
-    pairs = sweep._pairs(done["products"])
-    if too_coarse(pairs):  # as a call without a checkpoint does, by other sums; such data are rare
-        return all_pairs(networks.a, networks.b, networks.label, settings, report)
-    return pairs
+    return sweep._pairs(done["products"])
 
 
 def _finish(

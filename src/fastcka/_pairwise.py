@@ -230,11 +230,6 @@ def reason(status: str, kernel: Kernel) -> str:
     return kernel._constant if status == "constant" else REASONS[status]
 
 
-def too_coarse(pairs: Pairs) -> bool:
-    """Whether a layer has no CKA only because its sums lack digits that those of one call have."""
-    return any(REASONS["too_coarse"] in side for side in pairs.reasons)
-
-
 def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:
     """Give one warning for a call, at the line that called the public function."""
     named, more = degenerate[:5], len(degenerate) - 5
