@@ -181,6 +181,8 @@ MEMORY = """
         ((60, 280, 3000), {}),
         ((60, 280, 3000), {"kernel": "rbf"}),
         ((2, 12_000, 64), {"kernel": "rbf"}),
+        ((12, 6000, 500), {"inference": True}),  # by features; then a sweep of its own, by Gram matrices
+        ((12, 1500, 500), {"inference": True, "kernel": "rbf"}),
     ],
 )
 def test_peak_memory_stays_below_the_plan(case, options):

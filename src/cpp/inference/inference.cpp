@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inference/inference.hpp"
 
+#include "base/buffer.hpp"
 #include "inference/jackknife.hpp"
 #include "measures/measure.hpp"
 #include "simd/dispatch.hpp"
@@ -180,6 +181,7 @@ void answer(const Layers& layers, const Swept& swept, const Questions& questions
     if (asked.rows.any() && swept.partial.rows.empty()) {
         Settings settings = asked.sweep->settings;
         settings.precision = swept.plan.precision;
+        release_buffers();  // of the first sweep: this one has buffers of other sizes
         more.emplace(sweep_all(layers, settings, observer));
         if (more->plan.precision != swept.plan.precision) throw NeedsDouble{};
     }
