@@ -128,7 +128,7 @@ double known_up_to(const Problem& problem, const Plan& plan) {
     const Estimator estimator =
         problem.settings.measure == Measure::cka ? problem.settings.estimator : Estimator::unbiased;
     if (plan.precision == Precision::float32)
-        return largest_condition_in_float32(estimator, problem.settings.kernel.of_distances(),
+        return largest_condition_in_float32(estimator, problem.settings.kernel.is_centred(),
                                             static_cast<double>(problem.samples));
     const bool exact = plan.route == Route::gram || estimator == Estimator::biased;
     return exact ? largest_condition : largest_condition_of_features;
@@ -162,13 +162,15 @@ bool too_coarse(const Swept& swept) {
     Problem judged = problem;
     // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
     if (plan.precision == Precision::float32 && problem.settings.measure == Measure::cka &&
-        !problem.settings.kernel.of_distances())
+        problem.settings.kernel.is_centred())
         judged.settings.estimator = Estimator::unbiased;
+    const double limit = known_up_to(judged, plan);
+    if (limit >= largest_condition) return false;
     const Formula& formula = formula_of(judged.settings.measure, judged.settings.estimator);
     std::vector<LayerNote> notes = partial.layers;
     mark_degenerate(formula.inner_product(PairwiseSums(problem, plan, partial).selves(),
                                           static_cast<double>(problem.samples)),
-                    formula, known_up_to(judged, plan), notes);
+                    formula, limit, notes);
     return has_too_coarse(notes);
 }
 

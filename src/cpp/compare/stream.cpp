@@ -278,7 +278,7 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
             precision_ == Precision::float64 || (nothing_folded && (few || products == Precision::float64));
         const double known_up_to =
             exact ? largest_condition
-                  : largest_condition_in_float32(estimator, false, static_cast<double>(samples()));
+                  : largest_condition_in_float32(estimator, true, static_cast<double>(samples()));
         LinearSums sums;
         team.together([&] {
             const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);

@@ -7,9 +7,9 @@ namespace fastcka {
 
 using Eigen::ArrayXXd;
 
-double largest_condition_in_float32(Estimator estimator, bool of_distances, double n) {
+double largest_condition_in_float32(Estimator estimator, bool centred, double n) {
     if (estimator == Estimator::biased) return 0x1p20;
-    return of_distances ? std::min(16 * n * n, 0x1p26) : 0x1p4;
+    return centred ? 0x1p4 : std::min(16 * n * n, 0x1p26);
 }
 
 // tr(K H L H) / (n - 1)^2 (Gretton et al. 2005; Kornblith et al. 2019, eq. 3), without centring K or L:

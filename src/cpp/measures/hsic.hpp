@@ -17,9 +17,10 @@ struct Estimates {
 // A value whose condition, magnitude / value, is larger than this is pure rounding error.
 inline constexpr double largest_condition = 0x1p40;
 
-// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md: of inner products
-// they may be the same in all Gram values, of distances they average out.
-double largest_condition_in_float32(Estimator estimator, bool of_distances, double samples);
+// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md. Those of products of
+// centred samples may all be the same, and row sums are taken from the diagonal, which lacks them. Other Gram values are
+// summed as they were rounded: what is the same in all of them cancels, the rest averages out.
+double largest_condition_in_float32(Estimator estimator, bool centred, double samples);
 
 Estimates biased_hsic(const PairSums& sums, double samples);
 Estimates unbiased_hsic(const PairSums& sums, double samples);
