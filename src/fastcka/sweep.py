@@ -11,6 +11,7 @@ neither the cut nor the order of merging can change a bit.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -233,8 +234,11 @@ class Sweep:
         """
         return warned(*self._networks.matrix(self._pairs(partial), self._chosen))
 
-    def _pairs(self, partial: Partial) -> Pairs:
-        """Do the work of `result` for callers that give the warning themselves."""
+    def _pairs(self, partial: Partial, anew: Callable[[], Pairs] | None = None) -> Pairs:
+        """Do the work of `result` for callers that give the warning themselves.
+
+        `anew` compares the layers in one call, for callers that do not have their values here.
+        """
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
         self._check(partial, "products")
@@ -250,7 +254,7 @@ class Sweep:
             with naming(networks.a, networks.b, networks.label):
                 core = call(networks.a, networks.b)
         if "too_coarse" in (*core.status_a, *core.status_b):  # by other sums then, as one call does
-            return all_pairs(networks.a, networks.b, networks.label, self._chosen)
+            return anew() if anew else all_pairs(networks.a, networks.b, networks.label, self._chosen)
         return pairs_of(core, self._chosen, two=networks.b is not None)
 
     def _check(self, partial: Partial, stage: Stage) -> None:
