@@ -103,8 +103,8 @@ def test_minibatch_is_the_ratio_of_sums_of_hsic_within_batches(split, n, size, e
 
 def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monkeypatch):
     add, empty_bytes = fastcka.StreamingCKA._add, fastcka._core.empty_bytes
-    # Arrays of a batch that waits; one that is taken in at once is memory of the model, and not copied.
-    taken = []  # samples of each batch taken in
+    # Arrays of a batch that waits; a batch that is added at once is memory of the model, and not copied.
+    taken = []  # samples of each batch added
     seen = []  # their number when the model begins with the next one, and how many arrays are still there
     arrays = []
 
@@ -127,7 +127,7 @@ def test_minibatch_lets_go_of_batches_when_the_loader_says_what_is_to_come(monke
     model = Watching(nn.Linear(6, 4))
     for loader, before in (
         # The last batch has 2 samples, and the one before waits for it. What waits is copied: one array of
-        # each model; what is taken in at once is memory of the model.
+        # each model; what is added at once is memory of the model.
         (labelled(samples(34), 8), [(0, 0), (1, 0), (2, 0), (3, 0), (3, 2)]),
         (samples(34).split(8), [(0, 0), (1, 0), (2, 0), (3, 0), (3, 2)]),
         (iter(samples(34).split(8)), [(0, 0), (0, 2), (1, 2), (2, 2), (3, 2)]),  # each one waits

@@ -9,8 +9,8 @@ namespace {
 
 constexpr index layers_in_task = 8;
 
-// <W, V> of what is left of W and V without a group, m samples, centred again. With r_i the sums of its rows before that,
-// which are minus those over the group, and s their sum, it is what was left, - 2/m r.r' + s s'/m^2 (Kc), or
+// <W, V> of the m samples that remain without a group, centred again. r_i are the sums of their rows before that, which are
+// minus those over the group, and s is the sum of r. <W, V> over these samples changes by - 2/m r.r' + s s'/m^2 (Kc), or by
 // - 2/(m-2) r.r' + s s'/((m-1)(m-2)) (Ku).
 struct Recentring {
     double rows, total;

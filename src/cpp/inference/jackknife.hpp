@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Standard errors of all pairs by the jackknife, in closed form: what is left of <W, V> without some samples follows from
+// Standard errors of all pairs by the jackknife, in closed form: <W, V> without some samples follows from
 // the rows of W and V that belong to them.
 #pragma once
 

@@ -105,8 +105,9 @@ bool has_massive_sample(const SampleSums& norms);
 // one norm are taken for the same.
 bool has_repeated_sample(const SampleSums& norms);
 
-// What packs samples into `panels`, panel by panel. `view`: of all of them; only those that are packed need be there. `direction`: a value for each feature, zeros up to a whole panel, or
-// null. `sums`: an entry for each sample, zero at first; or null, where they are known.
+// The job that packs samples into `panels`, panel by panel. `view`: of all samples; memory of samples that are not packed is
+// not read. `direction`: a value for each feature, zeros up to a whole panel, or null. `sums`: an entry for each sample, zero
+// at first; or null, where they are known.
 template <class T>
 Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
                       RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums);

@@ -20,14 +20,14 @@ inline void inner_products(const T* __restrict left, const T* __restrict right, 
         Vec operand[V];
 #pragma GCC unroll 3
         for (int v = 0; v < V; ++v) operand[v] = *reinterpret_cast<const Vec*>(right + v * N);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const T value = left[r];
 #pragma GCC unroll 3
             for (int v = 0; v < V; ++v) sum[r][v] += value * operand[v];
         }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 3
         for (int v = 0; v < V; ++v) {

@@ -122,6 +122,16 @@ inline double standardised(double value, double shift, double shift_low, double 
     return product_less(shifted.high, factor, mean) + ((shifted.low - shift_low) * factor - mean_low);
 }
 
+// Whether lines of the view are values of B, side by side and aligned.
+template <class B> inline bool holds(const MatrixView& view) {
+    constexpr index size = sizeof(B);
+    const auto whole = [](auto value) { return value % size == 0; };
+    return view.element == (size == 4 ? Element::f32 : Element::f64) &&
+           (view.columns_are_contiguous() ? view.column_stride : view.row_stride) == size &&
+           whole(reinterpret_cast<std::intptr_t>(view.data)) && whole(view.row_stride) &&
+           whole(view.column_stride);
+}
+
 template <class T, class B>
 void pack_through(const Packing<T>& job, index panel, index first_coordinate, index coordinates) {
     constexpr index W = panel_width<T>;
@@ -150,6 +160,7 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
         }
     if (!along_vectors) std::fill(strip + used * line_length, strip + W * line_length, T(0));
 
+    const bool in_place = holds<B>(view);  // lines are read where they are
     const index lines = along_features ? rows : columns;
     const index length = along_features ? columns : rows;
     for (index l = 0; l < lines; ++l) {
@@ -157,7 +168,11 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
             along_features ? view.at(first_row + l, first_column) : view.at(first_row, first_column + l);
         const index stride = along_features ? view.column_stride : view.row_stride;
         fetch_what_follows(first, stride, length);
-        widen_line(view.element, first, stride, length, line);
+        const B* values = line;
+        if (in_place)
+            values = reinterpret_cast<const B*>(first);
+        else
+            widen_line(view.element, first, stride, length, line);
         T* out = along_vectors ? target + l * W : strip + l * line_length;
         if (along_vectors && used < W) std::fill_n(out, W, T(0));
         const auto fill = [&](auto&& value_of) {
@@ -170,13 +185,13 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
                 const double shift = job.rows.shift[first_row + l], factor = job.rows.scale[first_row + l];
                 const double shift_low = job.rows.shift_low[first_row + l];
                 fill([&](index j) {
-                    return standardised(line[j], shift, shift_low, factor, high[j], low[j]);
+                    return standardised(values[j], shift, shift_low, factor, high[j], low[j]);
                 });
             } else if (job.rows.scale) {
                 const double factor = job.rows.scale[first_row + l];
-                fill([&](index j) { return product_less(line[j], factor, high[j]) - low[j]; });
+                fill([&](index j) { return product_less(values[j], factor, high[j]) - low[j]; });
             } else {
-                fill([&](index j) { return (line[j] - high[j]) - low[j]; });
+                fill([&](index j) { return (values[j] - high[j]) - low[j]; });
             }
         } else {
             const SplitMean<B> mean = mean_of<B>(job, first_column + l);
@@ -185,12 +200,12 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
                 const double* const shift = job.rows.shift + first_row;
                 const double* const shift_low = job.rows.shift_low + first_row;
                 fill([&](index i) {
-                    return standardised(line[i], shift[i], shift_low[i], factor[i], mean.high, mean.low);
+                    return standardised(values[i], shift[i], shift_low[i], factor[i], mean.high, mean.low);
                 });
             } else if (job.rows.scale) {
-                fill([&](index i) { return product_less(line[i], factor[i], mean.high) - mean.low; });
+                fill([&](index i) { return product_less(values[i], factor[i], mean.high) - mean.low; });
             } else {
-                fill([&](index i) { return (line[i] - mean.high) - mean.low; });
+                fill([&](index i) { return (values[i] - mean.high) - mean.low; });
             }
         }
     }

@@ -56,6 +56,34 @@ struct FeatureSums {
             sum[j] = total, largest[j] = most;
         }
     }
+    // The same sums of float32 values side by side, `row_stride` bytes from sample to sample; widened on the way.
+    template <int samples> void add(const std::byte* first, index row_stride, index count) {
+        for (index j = 0; j < count; ++j) {
+            double total = sum[j], most = largest[j];
+#pragma GCC unroll 8
+            for (int i = 0; i < samples; ++i) {
+                float value;  // memcpy: arrays need not be aligned to their element
+                std::memcpy(&value, first + i * row_stride + j * static_cast<index>(sizeof value),
+                            sizeof value);
+                const double deviation = static_cast<double>(value) - origin[j];
+                total += deviation;
+                most = std::abs(deviation) > most ? std::abs(deviation) : most;
+            }
+            sum[j] = total, largest[j] = most;
+        }
+    }
+    void add_floats(const std::byte* first, index row_stride, index rows, index count) {
+        constexpr index group = 8;  // samples added at a time: each sum is loaded and stored once for them
+        index i = 0;
+        for (; i + group <= rows; i += group, first += group * row_stride) {
+            const std::byte* const next = first + group * row_stride;
+            if (i + 2 * group <= rows)  // where the hardware does not foresee it
+                for (index k = 0; k < group; ++k)
+                    fetch(next + k * row_stride, count * static_cast<index>(sizeof(float)));
+            add<group>(first, row_stride, count);
+        }
+        for (; i < rows; ++i, first += row_stride) add<1>(first, row_stride, count);
+    }
 };
 
 // Rows of samples as float64, `stride` apart, read along whichever axis is closer together in memory.
@@ -102,18 +130,24 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
                           shifts ? factors.shift_low + row : nullptr};
     };
     SampleBlock block(view);
-    for (index c = 0; c < columns; c += block.stride) {
-        const index length = std::min(block.stride, columns - c);
+    const bool in_place =
+        read == Rows::as_given && view.element == Element::f32 && view.column_stride == sizeof(float);
+    const index step = in_place ? line_length : block.stride;
+    for (index c = 0; c < columns; c += step) {
+        const index length = std::min(step, columns - c);
         FeatureSums sums(origin + c, sum + c, length);
-        for (index i = first_row; i < last_row; i += block.most_samples) {
-            const index samples = std::min(block.most_samples, last_row - i);
-            block.read(i, samples, first_column + c, length, last_row - i);
-            index k = 0;
-            for (; k + group <= samples; k += group)
-                sums.add<group, read>(block.values + k * block.stride, block.stride, from(i + k));
-            for (; k < samples; ++k)
-                sums.add<1, read>(block.values + k * block.stride, block.stride, from(i + k));
-        }
+        if (in_place)
+            sums.add_floats(view.at(first_row, first_column + c), view.row_stride, rows, length);
+        else
+            for (index i = first_row; i < last_row; i += block.most_samples) {
+                const index samples = std::min(block.most_samples, last_row - i);
+                block.read(i, samples, first_column + c, length, last_row - i);
+                index k = 0;
+                for (; k + group <= samples; k += group)
+                    sums.add<group, read>(block.values + k * block.stride, block.stride, from(i + k));
+                for (; k < samples; ++k)
+                    sums.add<1, read>(block.values + k * block.stride, block.stride, from(i + k));
+            }
         std::copy_n(sums.sum, length, sum + c);
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
     }

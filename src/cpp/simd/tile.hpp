@@ -46,14 +46,23 @@ inline void panel_pair(Panel<T> left, Panel<T> right, index coordinates, bool ov
     constexpr index W = panel_width<T>, R = rows<T>, N = lanes<T>;
     constexpr index row_bytes = W * static_cast<index>(sizeof(T));
     constexpr index fetches_to_fill_a_panel = (row_bytes + cache_line - 1) / cache_line;
+    const auto lines = [&](index row) {
+        return reinterpret_cast<const char*>(ahead) +
+               row / R % fetches_to_fill_a_panel * coordinates * cache_line;
+    };
     for (index row = 0; row < left.vectors; row += R) {
-        const char* lines = reinterpret_cast<const char*>(ahead) +
-                            row / R % fetches_to_fill_a_panel * coordinates * cache_line;
         const index first = diagonal ? row / N : 0, count = simd_vectors<T>(right.vectors) - first;
+        const T *const rows_from = left.values + row, *const columns_from = right.values + first * N;
+        T* const out = block + row * W + first * N;
+        if (count == 1 && left.vectors - row > R + few_rows<T>) {
+            // R sums of one vector would wait for one another.
+            inner_products<T, 2 * R, 1>(rows_from, columns_from, coordinates, overwrite, lines(row), out);
+            row += R;
+            continue;
+        }
         const auto products =
             left.vectors - row > few_rows<T> ? inner_products<T, R> : inner_products<T, few_rows<T>>;
-        products(count, left.values + row, right.values + first * N, coordinates, overwrite, lines,
-                 block + row * W + first * N);
+        products(count, rows_from, columns_from, coordinates, overwrite, lines(row), out);
     }
 }
 

@@ -105,6 +105,15 @@ index shared_tile_side(const Sizes& s) {
     return ceil_divide(panels, ceil_divide(panels, most)) * s.width;
 }
 
+// Whether threads should share out layers rather than tiles: there are more of them, and what it costs to hand over the
+// values of a layer is little beside making them, or saved by pairs that fill a panel.
+bool pays_by_layer(const Sizes& s, index tiles) {
+    const double n = static_cast<double>(s.n);
+    const double products = n * n / 2 * std::accumulate(s.features.begin(), s.features.end(), 0.0);
+    return tiles < s.layers &&
+           (s.layers >= s.width || products >= static_cast<double>(s.layers) * work_to_hand_over);
+}
+
 struct PairProductsSize {
     index bytes, side;
 };
@@ -174,8 +183,9 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
     plan.route = Route::gram;
     plan.panel_width = s.width;
     plan.precision = problem.settings.precision;
-    plan.shared_block = tile_limit < least_tile_with_many_layers;
-    plan.tile = plan.shared_block ? shared_tile_side(s) : tile_side(s.width, tile_limit, tiles_of);
+    const index own_tile = tile_side(s.width, tile_limit, tiles_of);
+    plan.shared_block = tile_limit < least_tile_with_many_layers || pays_by_layer(s, tiles_of(own_tile));
+    plan.tile = plan.shared_block ? shared_tile_side(s) : own_tile;
     plan.tiles = tiles_of(plan.tile);
     plan.segments = 1;
     // For one pair, the products of both with both are as cheap as the three that are needed.

@@ -158,7 +158,7 @@ class _Compressed(StoredLayer):
 
 
 class _Stream:
-    """Rows of a compressed member: those that follow are read on, for earlier ones it starts again."""
+    """Rows of a compressed member: reading forwards continues the stream, reading backwards restarts it."""
 
     def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         import zipfile

@@ -11,7 +11,7 @@ linear kernel both centrings follow from the features::
 
 so tiles of samples are centred as they are formed (`centred_products`). Centred matrices cancel nothing that
 matters, so products may be float32 (TF32 off); they are carried into float64 every 2048 terms. A layer with
-massive samples, whose products dominate what is to be seen beside them, is computed in float64.
+massive samples is computed in float64: float32 products with these samples would drown the others.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Collector(Protocol):
     words: str
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch from sample `start` on, after which `left` are to come, where that is known."""
+        """Add a batch that starts at sample `start`; `left` samples follow it, where that is known."""
 
     def result(self) -> Outcome:
         """Return CKA of all batches."""
@@ -58,7 +58,7 @@ class KeptRows:
         self.non_finite: list[NonFinite] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self.sides = self.sides or [Kept(self.limit) for _ in batch]
         self.non_finite = self.non_finite or [NonFinite() for _ in batch]
         for side, rows, bad in zip(self.sides, batch, self.non_finite, strict=True):
@@ -86,7 +86,7 @@ class Stream:
         self.dtypes: list[np.dtype[Any]] = []  # of all layers, in the first batch
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self.non_finite = self.non_finite or [NonFinite() for _ in batch]
         try:
             self._update(batch)
@@ -134,7 +134,7 @@ class InWholeBatches:
         self.small: tuple[Sequence[Rows], int] | None = None  # after the one that waits
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         batch, start = _joined(self.small, (batch, start))
         self.small = None
         if len(batch[0]) < _FEWEST:

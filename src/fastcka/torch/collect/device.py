@@ -129,7 +129,7 @@ class Batches(_OnDevice):
         self.sums: Sums | None = None
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self._begin(batch)
         with full_precision(self.device):
             sides = self._units(batch, start)
@@ -164,7 +164,7 @@ class AllRows(_OnDevice):
         self.parts: list[dict[str, list[Tensor]]] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self._begin(batch)
         self.parts = self.parts or [{layer: [] for layer in rows.layers} for rows in batch]
         for side, rows in zip(self.parts, batch, strict=True):
@@ -196,7 +196,7 @@ class CrossMoments(_OnDevice):
         self.sums: list[Tensor] = []
 
     def add(self, batch: Sequence[Rows], start: int, left: int | None) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self._begin(batch)
         with full_precision(self.device):
             if not self.origin:
