@@ -77,7 +77,12 @@ BUGS = [
         "polynomial",
     ),
     # Python.
-    Bug("src/fastcka/_arrays.py", "if dtype.isnative and aligned:", "if aligned:", "hostile"),
+    Bug(
+        "src/fastcka/_arrays.py",
+        "array.dtype.isnative and bool(array.flags.aligned)",
+        "bool(array.flags.aligned)",
+        "hostile",
+    ),
     Bug(
         "src/fastcka/_files.py",
         "os.replace(temporary, target)",
