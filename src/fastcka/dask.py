@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from ._arrays import Array, Estimator, layer_label, named_layers
 from ._networks import Networks, warned
+from ._pairwise import Pairs, all_pairs
 from ._partial import Partial, Stage
 from ._settings import Settings
 from .kernels import KernelLike
@@ -168,7 +169,7 @@ def cka_matrix(
     tasks = min(len(blocks), TASKS_PER_WORKER * max(1, len(client.scheduler_info()["workers"])))
     shares = [here.share(task, tasks, given=statistics) for task in range(tasks)]
     products: Partial = work.merged(work.products(shares, known)).result()
-    return warned(*networks.matrix(here._pairs(products), settings))
+    return warned(*networks.matrix(here._pairs(products, work.one_call), settings))
 
 
 def _opened(layers: Any) -> Any:
@@ -228,6 +229,11 @@ class _Work:
         """Return the products of ranges of blocks."""
         return [self._run("products", blocks, given) for blocks in shares]
 
+    def one_call(self) -> Pairs:
+        """Return what one worker makes of all layers in one call."""
+        task = self._submit("pairs", _compare, self._sources, self._values, self._settings)
+        return cast(Pairs, task.result())
+
     def merged(self, parts: list[Any]) -> Any:
         """Merge neighbours, two at a time."""
         while len(parts) > 1:
@@ -242,7 +248,7 @@ class _Work:
         }
         return self._submit(stage, _run, stage, blocks, self._sources, values, self._settings, given)
 
-    def _submit(self, what: str, function: Callable[..., Partial], *arguments: Any) -> Any:
+    def _submit(self, what: str, function: Callable[..., Partial | Pairs], *arguments: Any) -> Any:
         key = (f"fastcka-{what}-{self._token}", next(self._numbers))  # the dashboard shows it up to the token
         return self._client.submit(function, *arguments, key=key)
 
@@ -258,11 +264,26 @@ def _run(
     settings: Settings,
     given: Partial | None,
 ) -> Partial:
+    with _TURN:
+        return Sweep._of(*_opened_here(sources, values, settings)).run(
+            blocks, stage, given=given, progress=False
+        )
+
+
+def _compare(
+    sources: Mapping[str, _Source], values: Mapping[str, Mapping[str, Array]], settings: Settings
+) -> Pairs:
+    with _TURN:
+        networks, here = _opened_here(sources, values, settings)
+        return all_pairs(networks.a, networks.b, networks.label, here)
+
+
+def _opened_here(
+    sources: Mapping[str, _Source], values: Mapping[str, Mapping[str, Array]], settings: Settings
+) -> tuple[Networks, Settings]:
     layers = {argument: _arrays(source, values[argument]) for argument, source in sources.items()}
     n_threads = settings.n_threads or distributed.get_worker().state.nthreads
-    with _TURN:
-        sweep = Sweep._of(Networks.called(layers), replace(settings, n_threads=n_threads))
-        return sweep.run(blocks, stage, given=given, progress=False)
+    return Networks.called(layers), replace(settings, n_threads=n_threads)
 
 
 def _merge(a: Partial, b: Partial) -> Partial:

@@ -11,6 +11,7 @@ neither the cut nor the order of merging can change a bit.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -22,7 +23,7 @@ from ._arrays import ArrayLike, Estimator, Layers, unknown
 from ._budget import within_memory
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
-from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
+from ._pairwise import Pairs, all_pairs, check_inputs, inferring, naming, pairs_of
 from ._partial import STAGES, Partial, Stage, blocks_in_words, check_same
 from ._progress import Report, progress_report
 from ._settings import Settings
@@ -64,7 +65,9 @@ class Sweep:
     Notes
     -----
     A block of the statistics is a layer: a process reads only the layers of its blocks. A block of the
-    products is a part of the grid of samples, or of features, and reads all layers.
+    products is a part of the grid of samples, or of features, and reads all layers. Where nearly all of the
+    HSIC of a layer with itself cancels and the merged sums are too coarse for the rest, which only rare data
+    do, `result` compares anew, in one process and in float64.
 
     Examples
     --------
@@ -232,8 +235,11 @@ class Sweep:
         """
         return warned(*self._networks.matrix(self._pairs(partial), self._chosen))
 
-    def _pairs(self, partial: Partial) -> Pairs:
-        """Do the work of `result` for callers that give the warning themselves."""
+    def _pairs(self, partial: Partial, anew: Callable[[], Pairs] | None = None) -> Pairs:
+        """Do the work of `result` for callers that give the warning themselves.
+
+        `anew` compares the layers in one call, for callers that do not have their values here.
+        """
         if partial.stage != "products":
             raise ValueError(f"the result needs the products, this partial holds the {partial.stage}")
         self._check(partial, "products")
@@ -248,7 +254,9 @@ class Sweep:
             call = inferring(networks.a, networks.b, settings, settings.core(networks.all), sums)
             with naming(networks.a, networks.b, networks.label):
                 core = call(networks.a, networks.b)
-        return pairs_of(core, self._chosen, two=self._networks.b is not None)
+        if "too_coarse" in (*core.status_a, *core.status_b):  # by other sums then, as one call does
+            return anew() if anew else all_pairs(networks.a, networks.b, networks.label, self._chosen)
+        return pairs_of(core, self._chosen, two=networks.b is not None)
 
     def _check(self, partial: Partial, stage: Stage) -> None:
         """Refuse a partial of another sweep; whether its data is other, only partials can tell."""

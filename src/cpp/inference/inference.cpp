@@ -207,6 +207,7 @@ Inference of_swept(const Layers& layers, const Swept& swept, const Questions& qu
     asked.settings.estimator = questions.estimator;
     asked.settings.measure = Measure::cka;
     out.asked = finish(asked, swept.plan, swept.partial);
+    if (has_too_coarse(out.asked.layers)) throw NeedsDouble{};
     const bool wide = swept.plan.precision == Precision::float64;
     (wide ? answer<double> : answer<float>)(layers, swept, questions, observer, out);
     return out;
@@ -223,11 +224,12 @@ Inference infer(const Layers& layers, const Settings& settings, const Swept& swe
                 const Questions& questions, const Observer& observer) {
     try {
         return of_swept(layers, swept, questions, observer);
-    } catch (const NeedsDouble&) {  // the sums did not, but Gram matrices do
-        Settings exact = settings;
-        exact.precision = Precision::float64;
-        return of_swept(layers, sweep_all(layers, exact, observer), questions, observer);
+    } catch (const NeedsDouble&) {  // the sums asked for did not, but what else is made of them does
     }
+    Settings exact = settings;
+    exact.precision = Precision::float64;
+    if (swept.plan.precision == Precision::float64) exact.route = Route::gram;
+    return infer(layers, exact, sweep_all(layers, exact, observer), questions, observer);
 }
 
 template <class T>
