@@ -49,18 +49,19 @@ def gram(X, kernel):
             return d * base ** (d - 1) * S + sum(comb(d, k) * base ** (d - k) * t**k for k in range(2, d + 1))
         case "rbf":
             D2 = squared_distances(X)
-            return exponential(-D2 / (2 * scale(D2, kernel) ** 2))
+            return exponential(-D2 / (2 * scale(D2, kernel) ** 2), 1)
         case "laplacian":
             D2 = squared_distances(X)
-            return exponential(-np.sqrt(D2) / scale(D2, kernel))
+            return exponential(-np.sqrt(D2) / scale(D2, kernel), 2)
         case "distance":
             return -(squared_distances(X) ** (LD(kernel.exponent) / 2)) / 2  # the norms go with the centring
     raise ValueError(kernel.name)
 
 
-def exponential(A):
-    """exp(A), less 1, which centring removes, where all of them are close to that."""
-    return np.expm1(A) if np.min(A) > -0.01 else np.exp(A)
+def exponential(A, power):
+    """exp(A), less 1, which centring removes, where the mean squared distance has an exponent below log 2."""
+    typical = np.mean(np.abs(A) ** power) ** (LD(1) / power)
+    return np.expm1(A) if typical < np.log(2.0) else np.exp(A)
 
 
 def unit_rows(X):
@@ -108,9 +109,11 @@ def terms_of_grams(K, L, estimator):
     return (K * L).sum(where=off), -LD(2) / (n - 2) * (rows @ others), totals
 
 
-def cka_and_condition(K, L, estimator):
+def cka_and_condition(K, L, kernel, estimator):
     """CKA, and the larger condition of the two self-HSICs: the magnitudes that make it up, over it."""
     values, conditions = [], []
+    if resolve_kernel(kernel).name not in ("rbf", "laplacian", "distance"):
+        K, L = (M - M.mean(axis=0) - M.mean(axis=0)[:, None] + M.mean() for M in (K, L))
     for A, B in ((K, L), (K, K), (L, L)):
         values.append(hsic_of_grams(A, B, estimator))
         if A is B:

@@ -78,6 +78,21 @@ def of_any_size(rng, n, p):
     return rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-4, 4, size=p)
 
 
+def one_active(rng, n, p):
+    """One unit that is active in one sample, alone or beside others that hardly vary."""
+    X = 10.0 ** rng.uniform(-8, 0) * rng.normal(size=(n, p)) * rng.integers(2)
+    X[rng.integers(n), rng.integers(p)] += 10.0 ** rng.uniform(-1, 4)
+    return X
+
+
+def orthogonal(rng, n, p):
+    """Samples at equal distances in some basis, and what sets them apart."""
+    X = np.zeros((n, n + p))
+    X[:, :n] = 10.0 ** rng.uniform(0, 4) * np.eye(n)
+    X[:, n:] = rng.normal(size=(n, p)) * (rng.random() < 0.8)
+    return X @ np.linalg.qr(rng.normal(size=(n + p, n + p)))[0] if rng.integers(2) else X
+
+
 KINDS = [
     normal,
     shifted,
@@ -89,6 +104,8 @@ KINDS = [
     binary,
     rectified,
     of_any_size,
+    one_active,
+    orthogonal,
 ]
 
 
@@ -128,6 +145,12 @@ class Case:
         )
 
 
+def gram_that_varies(X):
+    """Make a Gram matrix to be given, of a bandwidth at which more than its rounding to float32 varies."""
+    sigma = float(np.linalg.norm(X - X.mean(axis=0))) / np.sqrt(len(X)) + 1e-3
+    return fastcka.reference.gram(X, kernel=fastcka.RBF(sigma=sigma))
+
+
 def draw(seed: int) -> Case:
     """Make the case of a seed."""
     rng = np.random.default_rng(seed)
@@ -139,11 +162,7 @@ def draw(seed: int) -> Case:
     kinds = [KINDS[i] for i in rng.integers(len(KINDS), size=2)]
     layers = [kind(rng, n, int(np.exp(rng.uniform(0, np.log(100))))) for kind in kinds]
     if kernel.name == "precomputed":
-        # Of a bandwidth at which they vary, so that their rounding to float32 is not all that is left.
-        sigma = [float(np.linalg.norm(Z - Z.mean(axis=0))) / np.sqrt(n) + 1e-3 for Z in layers]
-        layers = [
-            fastcka.reference.gram(Z, kernel=fastcka.RBF(sigma=s)) for Z, s in zip(layers, sigma, strict=True)
-        ]
+        layers = [gram_that_varies(Z) for Z in layers]
     X, Y = (Z.astype(dtype) for Z in layers)
     return Case(seed, (kinds[0].__name__, kinds[1].__name__), kernel, estimator, route, dtype, X, Y)
 
@@ -160,7 +179,7 @@ def judge(case: Case) -> Verdict:
         warnings.simplefilter("ignore")
         with np.errstate(all="ignore"):
             K, L = extended.gram(case.X, case.kernel), extended.gram(case.Y, case.kernel)
-            expected, condition = extended.cka_and_condition(K, L, case.estimator)
+            expected, condition = extended.cka_and_condition(K, L, case.kernel, case.estimator)
     try:
         value = core_pairs(case.route, case.dtype)([case.X], [case.Y], case.kernel, case.estimator).cka[0, 0]
     except ValueError as error:

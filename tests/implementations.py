@@ -122,7 +122,7 @@ def core_pairs(route, dtype):
                 route=route,
             ),
         )
-        assert result.route == route
+        assert result.route in (route, "gram")  # features are too coarse where nearly all of an HSIC cancels
         return Result(result.cka, result.hsic, result.self_a, result.self_b)
 
     return pairs

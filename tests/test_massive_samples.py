@@ -146,7 +146,8 @@ def test_a_unit_that_is_active_in_one_sample_has_no_unbiased_cka(rng, dtype):
         X[n // 3] = 1
         stream = StreamingCKA(estimator="unbiased")
         stream.update(X, Y)
-        with pytest.warns(UserWarning, match="not above zero"):
+        # Folded into float32 sums, a stream cannot tell zero from too little.
+        with pytest.warns(UserWarning, match=r"not above zero|these sums are too coarse"):
             assert np.isnan(stream.result().values).all()
 
 

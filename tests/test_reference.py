@@ -29,7 +29,7 @@ def test_shares_no_code_with_the_package():
         for node in ast.walk(ast.parse(inspect.getsource(reference)))
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    standard = {"__future__", "collections.abc", "dataclasses", "math", "typing"}
+    standard = {"__future__", "collections.abc", "dataclasses", "functools", "math", "typing"}
     assert set(imports) == standard | {"numpy", "numpy.typing"}
 
 

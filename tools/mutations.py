@@ -32,8 +32,57 @@ BUGS = [
     Bug("src/cpp/sums/sum_tree.hpp", "if (node.number < sibling) {", "if (node.number > sibling) {", "tree"),
     Bug("src/cpp/sums/gram_sweep.cpp", "std::min(rows, all - i)", "std::min(rows - 1, all - i)", "pairwise"),
     Bug("src/cpp/simd/tuning.hpp", "carry_interval = 2048", "carry_interval = 1 << 20", "tile"),
+    Bug(
+        "src/cpp/measures/hsic.cpp", "sums.full_totals / (n * n)", "sums.full_totals / (n * (n - 1))", "hsic"
+    ),
+    Bug(
+        "src/cpp/sums/sums.cpp",
+        "terms.centred ? diagonals : product(terms.row_sums)",
+        "terms.centred ? diagonals : product(terms.full)",
+        "hsic",
+    ),
+    Bug(
+        "src/cpp/compare/pairwise.cpp", "if (gram_) products_ *= 2;", "if (gram_) products_ *= 1;", "pairwise"
+    ),
+    Bug(
+        "src/cpp/compare/pairwise.cpp",
+        "products_(set_.rows() * set_.columns() + l)",
+        "products_(set_.rows() * set_.columns() + l % set_.rows())",
+        "feature_route",
+    ),
+    Bug(
+        "src/cpp/sums/gram_sweep.cpp",
+        "if (centred_ && !of.squared_norms().empty())",
+        "if (false)",
+        "diagonals",
+    ),
+    Bug("src/cpp/sums/linear_sums.cpp", "z << -2 * of_mean", "z << 2 * of_mean", "stream"),
+    Bug(
+        "src/cpp/sums/moment_block.cpp",
+        "2 * factor * vector_of(sums.projections)",
+        "factor * vector_of(sums.projections)",
+        "stream",
+    ),
+    Bug(
+        "src/cpp/sums/block_sums.cpp",
+        "(row == column ? 1 : 2) * of_block(block)",
+        "2 * of_block(block)",
+        "pairwise",
+    ),
+    Bug("src/cpp/layers/panel_tiles.cpp", "row == column ? i : -1", "-1", "gram"),
+    Bug(
+        "src/cpp/kernels/polynomial.hpp",
+        "(2 * layer.largest_projection + layer.largest_norm)",
+        "layer.largest_norm",
+        "polynomial",
+    ),
     # Python.
-    Bug("src/fastcka/_arrays.py", "if dtype.isnative and aligned:", "if aligned:", "hostile"),
+    Bug(
+        "src/fastcka/_arrays.py",
+        "array.dtype.isnative and bool(array.flags.aligned)",
+        "bool(array.flags.aligned)",
+        "hostile",
+    ),
     Bug(
         "src/fastcka/_files.py",
         "os.replace(temporary, target)",
@@ -41,6 +90,60 @@ BUGS = [
         "results",
     ),
     Bug("src/fastcka/reference.py", "comb(", "(lambda *a: 1 + comb(*a))(", "reference"),
+    Bug(
+        "src/fastcka/_accumulators.py",
+        'weight = 1.0 if self._weights == "equal"',
+        'weight = 1.0 if self._weights != "equal"',
+        "streaming",
+    ),
+    Bug("src/fastcka/_accumulators.py", "float(n * (n - 3))", "float(n * (n - 1))", "streaming"),
+    Bug("src/fastcka/_accumulators.py", "else mine | other._state[name]", "else mine", "streaming"),
+    Bug(
+        "src/fastcka/_accumulators.py",
+        "variance = 2 / (n * (n - 3))",
+        "variance = 2 / (n * (n - 1))",
+        "stream_inference",
+    ),
+    Bug("src/fastcka/_samples.py", "set(index) == set(reference)", "index is not None", "samples"),
+    Bug(
+        "src/fastcka/_permutation_moments.py",
+        "z.spread + z.total**2 / (n - 1)",
+        "z.spread - z.total**2 / (n - 1)",
+        "inference",
+    ),
+    Bug("src/fastcka/_permutation_moments.py", "third / variance**1.5", "third / variance", "inference"),
+    Bug(
+        "src/fastcka/_tails.py",
+        "(known & ~normal & (skewness < 0), -1.0)",
+        "(known & ~normal & (skewness < 0), 1.0)",
+        "inference",
+    ),
+    Bug("src/fastcka/store/lock.py", "os.O_NOFOLLOW | ", "", "store"),
+    Bug(
+        "src/fastcka/store/lock.py",
+        "if not stat.S_ISREG(os.fstat(descriptor).st_mode):",
+        "if False:",
+        "store",
+    ),
+    Bug("src/fastcka/_files.py", "if not stat.S_ISREG(path.stat().st_mode):", "if False:", "store"),
+    Bug("src/fastcka/_values.py", "MOST_EXACT = 2**53", "MOST_EXACT = 2**63", "samples"),
+    Bug("src/fastcka/results/page.py", 'encode(errors="backslashreplace")', "encode()", "report"),
+    Bug("src/fastcka/results/containers.py", '.encode(errors="backslashreplace")', ".encode()", "results"),
+    Bug(
+        "src/fastcka/_archive.py",
+        "file.tell() + math.prod(shape) * dtype.itemsize != info.file_size",
+        "False",
+        "saved_files",
+    ),
+    Bug("src/fastcka/streaming.py", "with first._lock, second._lock:", "with first._lock:", "streaming"),
+    Bug("src/fastcka/reference.py", "K0 - r[:, None] / (n - 2)", "K0 - r[:, None] / (n - 1)", "reference"),
+    Bug(
+        "src/fastcka/_pairwise.py",
+        "named, more = degenerate[:5]",
+        "named, more = degenerate[:4]",
+        "degenerate",
+    ),
+    Bug("src/fastcka/_checkpoint.py", 'found["scales"][0] == known["scales"][i]', "True", "checkpoint"),
 ]
 
 

@@ -224,6 +224,8 @@ def in_words(error: _core.NonFinite, sides: Sequence[Sequence[Layer]], label: La
 REASONS = {
     "nonpositive": "its unbiased HSIC with itself is not above zero, within rounding",
     "equidistant": "its dissimilarities are all equal, within rounding",
+    "too_coarse": "nearly all of its HSIC with itself cancels, and these sums are too coarse for the rest; "
+    'compare it in one call with dtype="float64"',
     "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
 }
 

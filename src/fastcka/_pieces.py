@@ -15,7 +15,7 @@ from ._budget import within_memory
 from ._groups import Wanted
 from ._networks import Networks
 from ._pair_inference import check_room, work
-from ._pairwise import Pairs, check_inputs, inferring, naming, pairs_of
+from ._pairwise import Pairs, all_pairs, check_inputs, inferring, naming, pairs_of
 from ._partial import Partial, blocks_in_words, check_same
 from ._progress import Report
 from ._settings import Settings
@@ -245,6 +245,8 @@ class Pieces:
             call = inferring(networks.a, networks.b, settings, core, sums, further)
             with naming(networks.a, networks.b, networks.label):
                 result = call(networks.a, networks.b)
+        if "too_coarse" in (*result.status_a, *result.status_b):  # by other sums then, as one call does
+            return all_pairs(networks.a, networks.b, networks.label, self.settings)
         return pairs_of(result, self.settings, two=networks.b is not None)
 
     # ---------------------------------------------------------------------- identity and plans

@@ -186,10 +186,8 @@ def cka_matrix(
         merged = work.merged([work.run(stage, *each, merged) for each in zip(shares, read, strict=True)])
         given = merged.result()
         stage = here.next_stage(given)
-    assert given is not None  # there are stages
-    # Moments under permutation need the values once more.
-    pairs = work.pairs(merged).result() if inference else here._pieces.pairs(given)
-    return warned(*networks.matrix(pairs, settings))
+    # Moments under permutation, and sums that are too coarse, need the values once more.
+    return warned(*networks.matrix(work.pairs(merged).result(), settings))
 
 
 def _opened(layers: Any) -> Any:

@@ -19,7 +19,8 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
 (8)  kappa = (a + b + c) / (a - b + c), where                   condition of HSIC(X, X); of a layer with
      a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 is pure rounding error:
-     (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2)            it has no CKA
+     (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2);           it has no CKA
+     K is Kc, or for kernels of distances K as it is
 (11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
 (12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
      correlation of D and its like over all i < j
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -210,7 +212,7 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
     K = _gram_for_centering(X, kernel)
     n = len(K)
     given = K
-    if _resolve(kernel)[0] is precomputed:  # like the others, less terms u_i + u_j
+    if _resolve(kernel)[0] not in (rbf, laplacian, distance):  # (8)
         K = K - K.mean(axis=0) - K.mean(axis=0)[:, None] + K.mean()
     if estimator == "debiased":  # another word
         estimator = "unbiased"
@@ -251,15 +253,18 @@ def _gram_for_centering(X: npt.ArrayLike, kernel: object) -> Array:
     """Evaluate the kernel up to terms u_i + u_j, which centring removes, losing few digits on the way."""
     kernel_function, settings = _resolve(kernel)
     X = np.asarray(X, dtype=np.float64)
-    if kernel_function in (linear, distance):
-        # Moving the origin to the mean m changes <x, y> by -<x, m> - <m, y> + <m, m>, and |x|^e + |y|^e.
-        return kernel_function(_center_features(X), **settings)
+    if kernel_function is linear:
+        # Moving the origin to the mean m changes <x, y> by -<x, m> - <m, y> + <m, m>.
+        return linear(_center_features(X))
+    if kernel_function is distance:  # without the norms, each of one sample alone
+        return _minus_half_of_distances(X, **settings)
     if kernel_function in (cosine, correlation):
         V = _center_features(_unit_rows(X if kernel_function is cosine else _center_rows(X)))
         V[np.abs(V) <= 4 * np.finfo(np.float64).eps] = 0.0  # the rounding of rows of one direction
         return linear(V)
     if kernel_function in (rbf, laplacian):
-        return kernel_function(X, exp=_exp_up_to_a_constant, **settings)
+        power = 1 if kernel_function is rbf else 2
+        return kernel_function(X, exp=partial(_exp_up_to_a_constant, power=power), **settings)
     if kernel_function is polynomial:
         return _polynomial_about_the_mean(X, **settings)
     return kernel_function(X, **settings)
@@ -275,9 +280,13 @@ def _center_rows(X: Array) -> Array:
     return _center_features(X.T).T
 
 
-def _exp_up_to_a_constant(A: Array) -> Array:
-    """exp(A), or exp(A) - 1 where most entries would be close to 1 and lose what sets them apart."""
-    return np.expm1(A) if np.median(A) > -np.log(2.0) else np.exp(A)
+def _exp_up_to_a_constant(A: Array, *, power: int) -> Array:
+    """exp(A), or exp(A) - 1 where most entries would be close to 1 and lose what sets them apart.
+
+    |A|^power is proportional to the squared distance, and so its mean to the mean squared distance.
+    """
+    typical = np.mean(np.abs(A) ** power) ** (1 / power)
+    return np.expm1(A) if typical < np.log(2.0) else np.exp(A)
 
 
 def _polynomial_about_the_mean(
@@ -349,10 +358,13 @@ def laplacian(
 
 def distance(X: Array, *, exponent: float = 1.0) -> Array:
     """k(x, y) = (|x|^e + |y|^e - |x - y|^e) / 2, whose CKA is the squared distance correlation."""
-    De = _squared_distances(X) ** (exponent / 2.0)
     norms = np.linalg.norm(X, axis=1) ** exponent
-    K: Array = 0.5 * (norms[:, None] + norms[None, :] - De)
+    K: Array = 0.5 * (norms[:, None] + norms[None, :]) + _minus_half_of_distances(X, exponent=exponent)
     return K
+
+
+def _minus_half_of_distances(X: Array, *, exponent: float = 1.0) -> Array:
+    return -0.5 * _squared_distances(X) ** (exponent / 2.0)
 
 
 def precomputed(K: Array) -> Array:

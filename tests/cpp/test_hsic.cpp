@@ -94,7 +94,7 @@ TEST(alignment_divides_by_the_roots) {
                       terms)};
         const Alignment out = alignment_of(
             sums, LayerSet({1, 1}, 1), {{Status::fine, 2, not_given}, {Status::fine, 1e200, not_given}},
-            formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased), Precision::float64);
+            formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased));
         const LongMatrix k = a[0].cast<long double>(), l = b[0].cast<long double>();
         const long double hsic = hsic_of(k, l, unbiased), own_a = hsic_of(k, k, unbiased),
                           own_b = hsic_of(l, l, unbiased);
@@ -126,8 +126,7 @@ TEST(alignment_marks_degenerate_layers) {
             const PairSums sums = sums_of(rounding);
             const Alignment out =
                 alignment_of({static_cast<double>(n), sums, sums}, LayerSet({1}, 1), {{}},
-                             formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased),
-                             Precision::float64);
+                             formula_of(Measure::cka, unbiased ? Estimator::unbiased : Estimator::biased));
             CHECK(std::isnan(out.cka(0, 0)));
             CHECK(out.layers[0].status == (unbiased ? Status::nonpositive : Status::constant));
         }
@@ -138,13 +137,13 @@ TEST(alignment_marks_degenerate_layers) {
         entry->setZero();
     const Alignment none =
         alignment_of({static_cast<double>(n), zero, zero}, LayerSet({1}, 1), {{Status::zero_bandwidth, 1, 0}},
-                     formula_of(Measure::cka, Estimator::biased), Precision::float64);
+                     formula_of(Measure::cka, Estimator::biased));
     CHECK(std::isnan(none.cka(0, 0)) && std::isnan(none.hsic(0, 0)) &&
           none.layers[0].status == Status::zero_bandwidth);
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const Alignment constant = alignment_of({static_cast<double>(n), zero, zero}, LayerSet({1}, 1),
-                                            {{Status::constant, infinity, not_given}},
-                                            formula_of(Measure::cka, Estimator::biased), Precision::float64);
+    const Alignment constant =
+        alignment_of({static_cast<double>(n), zero, zero}, LayerSet({1}, 1),
+                     {{Status::constant, infinity, not_given}}, formula_of(Measure::cka, Estimator::biased));
     CHECK(std::isnan(constant.cka(0, 0)) && constant.hsic(0, 0) == 0);
 }
 

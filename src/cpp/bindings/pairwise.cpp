@@ -25,6 +25,7 @@ const char* text_of(Status status) {
         case Status::nonpositive: return "nonpositive";
         case Status::equidistant: return "equidistant";
         case Status::zero_bandwidth: return "zero_bandwidth";
+        case Status::too_coarse: return "too_coarse";
     }
     return "";
 }

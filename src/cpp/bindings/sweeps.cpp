@@ -38,12 +38,13 @@ py::dict state_of(const Partial& partial) {
             row_values.insert(row_values.end(), rows.values.data(), rows.values.data() + rows.values.size());
         }
     Integers statuses;
-    Numbers units, sigmas, roundings;
+    Numbers units, sigmas, roundings, left_out;
     for (const LayerNote& note : partial.layers) {
         statuses.push_back(static_cast<index>(note.status));
         units.push_back(note.unit);
         sigmas.push_back(note.sigma);
         roundings.push_back(note.rounding);
+        left_out.push_back(note.left_out);
     }
     py::dict state;
     state["levels"] = array_from(levels);
@@ -63,6 +64,7 @@ py::dict state_of(const Partial& partial) {
     state["units"] = array_from(units);
     state["sigmas"] = array_from(sigmas);
     state["roundings"] = array_from(roundings);
+    state["left_out"] = array_from(left_out);
     return state;
 }
 
@@ -129,13 +131,14 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
     check(diagonals.ndim() == 2 && diagonals.shape(0) == samples && diagonals.shape(1) == all, "diagonals");
     partial.diagonals = matrix_from(diagonals.data(), samples, all);
     StateReader<index> statuses(state, "statuses");
-    StateReader<double> units(state, "units"), sigmas(state, "sigmas"), roundings(state, "roundings");
+    StateReader<double> units(state, "units"), sigmas(state, "sigmas"), roundings(state, "roundings"),
+        left_out(state, "left_out");
     for (LayerNote& note : partial.layers) {
         const index status = statuses.one();
         check(status >= 0 && status <= static_cast<index>(Status::zero_bandwidth), "statuses");
-        note = {static_cast<Status>(status), units.one(), sigmas.one(), roundings.one()};
+        note = {static_cast<Status>(status), units.one(), sigmas.one(), roundings.one(), left_out.one()};
     }
-    statuses.end(), units.end(), sigmas.end(), roundings.end();
+    statuses.end(), units.end(), sigmas.end(), roundings.end(), left_out.end();
     return partial;
 }
 

@@ -46,13 +46,19 @@ Plan plan_of(const Problem& problem) {
 }
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
-    if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals};
+    if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals, {}};
     const BlockSums& root = partial.sums.root();
     for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
         check(sums->first == 0 && sums->values.rows() == problem.samples &&
                   sums->values.cols() == problem.layers.count(),
               "sums of another shape");
-    return {partial.diagonals, root.row_sums.values + root.column_sums.values};
+    Margins margins{partial.diagonals, root.row_sums.values + root.column_sums.values, {}};
+    if (problem.settings.kernel.of_distances()) {
+        margins.left_out.resize(problem.layers.count());
+        for (index l = 0; l < problem.layers.count(); ++l)
+            margins.left_out(l) = partial.layers[static_cast<std::size_t>(l)].left_out;
+    }
+    return margins;
 }
 
 namespace {
@@ -79,14 +85,15 @@ class PairwiseSums {
         Eigen::MatrixXd products(rows, count);
         for (index i = 0; i < rows; ++i)
             for (index j = 0; j < count; ++j) products(i, j) = product(i, from + j);
-        return sums(pair_sums(products, terms_, {0, rows}, {from, count}, spreads));
+        PairSums sums = pair_sums(products, terms_, {0, rows}, {from, count}, spreads);
+        return gram_ ? sums : without_diagonal(std::move(sums));
     }
 
     PairSums selves() const {
         Eigen::VectorXd products(set_.count());
         for (index l = 0; l < set_.count(); ++l)
             products(l) = joint_ ? product(l, l) : products_(set_.rows() * set_.columns() + l);
-        return sums(self_sums(products, terms_));
+        return gram_ ? self_sums(products, terms_) : self_sums_without_diagonal(products, terms_);
     }
 
   private:
@@ -95,8 +102,6 @@ class PairwiseSums {
         if (!joint_) return products_(i * set_.columns() + j - set_.first_column());
         return products_(std::min(i, j) * set_.count() + std::max(i, j));
     }
-
-    PairSums sums(PairSums sums) const { return gram_ ? sums : without_diagonal(std::move(sums)); }
 
     const LayerSet& set_;
     bool gram_, joint_;
@@ -113,6 +118,24 @@ Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
             sums.selves()};
 }
 
+namespace {
+
+// The largest condition at which |X'X|^2 - sum |x|^4 keeps enough digits of float64.
+constexpr double largest_condition_of_features = 0x1p16;
+
+double known_up_to(const Problem& problem, const Plan& plan) {
+    // Every other measure has unbiased HSIC in it.
+    const Estimator estimator =
+        problem.settings.measure == Measure::cka ? problem.settings.estimator : Estimator::unbiased;
+    if (plan.precision == Precision::float32)
+        return largest_condition_in_float32(estimator, problem.settings.kernel.is_centred(),
+                                            static_cast<double>(problem.samples));
+    const bool exact = plan.route == Route::gram || estimator == Estimator::biased;
+    return exact ? largest_condition : largest_condition_of_features;
+}
+
+}  // namespace
+
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
     check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
@@ -121,7 +144,7 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
     const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
     const PairwiseSums sums(problem, plan, partial);
     AlignmentBuilder builder(sums.selves(), static_cast<double>(problem.samples), set, partial.layers,
-                             formula, plan.precision);
+                             formula, known_up_to(problem, plan));
     const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
     const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
     Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
@@ -132,6 +155,23 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
         builder.set_columns(first, sums.columns(rows, first, last - first, spreads));
     });
     return {std::move(builder).finish(), plan};
+}
+
+bool too_coarse(const Swept& swept) {
+    const auto& [problem, plan, partial] = swept;
+    Problem judged = problem;
+    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
+    if (plan.precision == Precision::float32 && problem.settings.measure == Measure::cka &&
+        problem.settings.kernel.is_centred())
+        judged.settings.estimator = Estimator::unbiased;
+    const double limit = known_up_to(judged, plan);
+    if (limit >= largest_condition) return false;
+    const Formula& formula = formula_of(judged.settings.measure, judged.settings.estimator);
+    std::vector<LayerNote> notes = partial.layers;
+    mark_degenerate(formula.inner_product(PairwiseSums(problem, plan, partial).selves(),
+                                          static_cast<double>(problem.samples)),
+                    formula, limit, notes);
+    return has_too_coarse(notes);
 }
 
 namespace {
@@ -173,13 +213,20 @@ Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer
 }
 
 Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
-    try {
-        return of_precision(layers, settings, nullptr, observer);
-    } catch (const NeedsDouble&) {
-        const Statistics known = statistics(layers, settings, 0, layers.count(), Medians::searched, observer);
-        Settings exact = settings;
-        exact.precision = Precision::float64;
-        return of_precision(layers, exact, &known, observer);
+    Settings now = settings;
+    std::optional<Statistics> known;
+    for (;;) {
+        try {
+            Swept swept = of_precision(layers, now, known ? &*known : nullptr, observer);
+            if (!too_coarse(swept)) return swept;
+            if (swept.plan.precision == Precision::float64) {
+                now.route = Route::gram;
+                continue;
+            }
+        } catch (const NeedsDouble&) {
+        }
+        known = statistics(layers, settings, 0, layers.count(), Medians::searched, observer);
+        now.precision = Precision::float64;
     }
 }
 

@@ -24,6 +24,9 @@ struct Swept {
     Partial partial;
 };
 Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer = {});
+// Whether the self-HSIC of a layer is so small a part of its terms that their rounding counts, which that of float64 on the
+// Gram route never does.
+bool too_coarse(const Swept& swept);
 Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial);
 Margins margins_of(const Problem& problem, const Partial& partial);
 

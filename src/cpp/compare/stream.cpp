@@ -150,10 +150,10 @@ void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) 
 
 // A block, packed. What massive samples there is no room for apart are computed in float64.
 Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
-                           const Engine& engine) const {
+                           Precision products, const Engine& engine) const {
     const bool all_ordinary =
         std::all_of(shares.begin(), shares.end(), [](double share) { return share == 0; });
-    const bool wide = precision_ == Precision::float64, first = moments.samples() == 0;
+    const bool wide = products == Precision::float64, first = moments.samples() == 0;
     Fold fold{{std::move(moments), {}, {}},
               MassiveRows(set_, precision_),
               std::vector<unsigned char>(zz_.tiles().size())};
@@ -174,16 +174,16 @@ Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::
     return fold;
 }
 
-Stream::Fold Stream::begin_pending(const Engine& engine) const {
-    Fold fold =
-        begin(moments_, pending_, std::vector<double>(static_cast<std::size_t>(pending_.count())), engine);
+Stream::Fold Stream::begin_pending(Precision products, const Engine& engine) const {
+    const std::vector<double> ordinary(static_cast<std::size_t>(pending_.count()));
+    Fold fold = begin(moments_, pending_, ordinary, products, engine);
     if (!fold.added.may_have_massive_rows()) return fold;
-    return begin(moments_, pending_, massive_shares(pending_, set_, engine), engine);
+    return begin(moments_, pending_, massive_shares(pending_, set_, engine), products, engine);
 }
 
 // Too few samples for sums of products: with all of them apart, nothing cancels.
 Stream::Fold Stream::begin_few(const Engine& engine) const {
-    Fold fold = begin(moments_, {}, {}, engine);
+    Fold fold = begin(moments_, {}, {}, precision_, engine);
     SampleRows apart(set_, precision_, fold.massive.rows.count() + pending_.count());
     for (index i = 0; i < fold.massive.rows.count(); ++i) apart.append(fold.massive.rows, i);
     for (index i = 0; i < pending_.count(); ++i) apart.append(pending_, i);
@@ -216,7 +216,7 @@ void Stream::finish(Fold& fold, const Engine& engine) {
 void Stream::settle(const Engine& engine) {
     if (!pending_.full()) return;
     if (!unfinished_) {
-        unfinished_ = begin_pending(engine);
+        unfinished_ = begin_pending(precision_, engine);
         if (zz_.empty)  // the lower half of a layer with itself is never written, but saved
             for (index l = 0; l < set_.count(); ++l) zz_.matrix(l, l).setZero();
     }
@@ -249,7 +249,7 @@ void Stream::merge(Stream& other, int threads) {
 void Stream::merge_moments(const Stream& other, const Engine& engine) {
     Moments moments = moments_;
     move_between(other.moments_, moments);  // room for them, before anything is packed
-    Fold fold = begin(std::move(moments), other.massive_.rows, other.massive_.shares, engine);
+    Fold fold = begin(std::move(moments), other.massive_.rows, other.massive_.shares, precision_, engine);
     const Move move = move_between(other.moments_, fold.added.moments);
     add_moved(other.moments_, other.zz_, move, fold.added.moments);
     finish(fold, engine);
@@ -272,12 +272,25 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
     settle(threads, observer);
     Team team(threads, observer);
     const Engine engine{current_level(), team};
-    LinearSums sums;
-    team.together([&] {
-        const Fold fold = pending_.count() <= few_samples ? begin_few(engine) : begin_pending(engine);
-        sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, precision_, engine);
-    });
-    return alignment_of(sums.sums, set_, std::move(sums.layers), formula, precision_);
+    const bool nothing_folded = moments_.samples() == 0, few = pending_.count() <= few_samples;
+    const auto align = [&](Precision products) {
+        const bool exact =
+            precision_ == Precision::float64 || (nothing_folded && (few || products == Precision::float64));
+        const double known_up_to =
+            exact ? largest_condition
+                  : largest_condition_in_float32(estimator, true, static_cast<double>(samples()));
+        LinearSums sums;
+        team.together([&] {
+            const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);
+            // What massive samples add, which are apart, was never float32.
+            sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, known_up_to / largest_condition,
+                               engine);
+        });
+        return alignment_of(sums.sums, set_, std::move(sums.layers), formula, known_up_to);
+    };
+    Alignment alignment = align(precision_);
+    if (!nothing_folded || !has_too_coarse(alignment.layers)) return alignment;
+    return align(Precision::float64);  // all samples are still there
 }
 
 }  // namespace fastcka

@@ -75,8 +75,8 @@ class Stream {
         std::vector<unsigned char> done;  // per tile: its cross products are as they will be
     };
     Fold begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
-               const Engine& engine) const;
-    Fold begin_pending(const Engine& engine) const;
+               Precision products, const Engine& engine) const;
+    Fold begin_pending(Precision products, const Engine& engine) const;
     Fold begin_few(const Engine& engine) const;
     void finish(Fold& fold, const Engine& engine);
 

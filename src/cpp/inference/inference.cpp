@@ -118,6 +118,7 @@ Inference of_swept(const Layers& layers, const Swept& swept, const Questions& qu
                   swept.problem.samples,
                   {},
                   {}};
+    if (has_too_coarse(out.asked.layers)) throw NeedsDouble{};
     const bool wide = swept.plan.precision == Precision::float64;
     (wide ? answer<double> : answer<float>)(layers, swept, questions, done, observer, out);
     return out;
@@ -143,11 +144,12 @@ Inference infer(const Layers& layers, const Settings& settings, const Swept& swe
                 const Questions& questions, const Done& done, const Observer& observer) {
     try {
         return of_swept(layers, swept, questions, done, observer);
-    } catch (const NeedsDouble&) {  // the sums did not, but Gram matrices do
-        Settings exact = settings;
-        exact.precision = Precision::float64;
-        return of_swept(layers, sweep_all(layers, exact, observer), questions, {}, observer);
+    } catch (const NeedsDouble&) {  // the sums asked for did not, but what else is made of them does
     }
+    Settings exact = settings;
+    exact.precision = Precision::float64;
+    if (swept.plan.precision == Precision::float64) exact.route = Route::gram;
+    return infer(layers, exact, sweep_all(layers, exact, observer), questions, {}, observer);
 }
 
 Further further_work(const Problem& problem, const Questions& questions) {

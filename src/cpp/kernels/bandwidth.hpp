@@ -70,8 +70,9 @@ inline Resolved<ExponentialMap> resolve_exponential(double rate, double typical_
     // Values are about the typical exponent; a power of two brings them to about 1.
     int exponent = 0;
     std::frexp(std::min(typical, 1.0), &exponent);
+    const double most = map.reference < std::log(2.0) ? std::expm1(-map.reference) : map.factor;
     map.factor = std::ldexp(map.factor, -exponent);
-    return {map, std::ldexp(std::min(rate / smallest_rate, 1.0), exponent)};
+    return {map, std::ldexp(std::min(rate / smallest_rate, 1.0), exponent), std::ldexp(most, -exponent)};
 }
 
 }  // namespace fastcka

@@ -34,9 +34,9 @@ struct Distance {
         }
     };
     Resolved<Map> resolve(const LayerFacts& layer) const {
-        const double typical = std::pow(layer.mean_distance, exponent / 2);
-        return {{.reference = layer.as_defined ? 0 : typical, .exponent = exponent},
-                std::pow(1 / layer.scale, exponent)};
+        const double typical = layer.as_defined ? 0 : std::pow(layer.mean_distance, exponent / 2);
+        return {
+            {.reference = typical, .exponent = exponent}, std::pow(1 / layer.scale, exponent), -typical / 2};
     }
 };
 

@@ -58,6 +58,9 @@ class Kernel {
     // Gram matrices of centred features, or centred on input: every full row sums to zero already.
     bool is_centred() const { return is_linear() || is_given(); }
 
+    // Gram values are functions of distances: they do not depend on an origin.
+    bool of_distances() const { return traits().form == Form::distances; }
+
     // Null: it is another.
     template <class K> const K* as() const { return std::get_if<K>(&kernel_); }
     // Null: it has none.
@@ -83,8 +86,8 @@ class Kernel {
 
     Resolved<KernelMap> resolve(const LayerFacts& layer) const {
         return visit([&](const auto& k) -> Resolved<KernelMap> {
-            const auto [map, unit] = k.resolve(layer);
-            return {KernelMap(map), unit};
+            const auto [map, unit, left_out] = k.resolve(layer);
+            return {KernelMap(map), unit, left_out};
         });
     }
 

@@ -20,8 +20,8 @@ struct Laplacian {
     };
     Resolved<Map> resolve(const LayerFacts& layer) const {
         const double rate = 1 / (layer.sigma * layer.scale);
-        const auto [map, unit] = resolve_exponential(rate, std::sqrt(layer.mean_distance), layer);
-        return {Map{map}, unit};
+        const auto [map, unit, left_out] = resolve_exponential(rate, std::sqrt(layer.mean_distance), layer);
+        return {Map{map}, unit, left_out};
     }
 };
 

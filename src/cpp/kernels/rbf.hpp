@@ -20,8 +20,9 @@ struct RBF {
     };
     Resolved<Map> resolve(const LayerFacts& layer) const {
         const double sigma = layer.sigma * layer.scale;
-        const auto [map, unit] = resolve_exponential(1 / (2 * sigma * sigma), layer.mean_distance, layer);
-        return {Map{map}, unit};
+        const auto [map, unit, left_out] =
+            resolve_exponential(1 / (2 * sigma * sigma), layer.mean_distance, layer);
+        return {Map{map}, unit, left_out};
     }
 };
 

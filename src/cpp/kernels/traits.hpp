@@ -43,10 +43,13 @@ struct LayerFacts {
     double sigma;               // the bandwidth, in the units of the data, for kernels that have one
 };
 
-// Gram values in the kernel's own units are values of the map * unit.
+// Gram values in the kernel's own units are values of the map * unit. Of a kernel of distances the map leaves out a
+// constant; with it, the values of two different samples are those whose magnitudes the condition counts: the kernel's,
+// or less 1 where it is above 1/2 at the mean squared distance.
 template <class Map> struct Resolved {
     Map map;
     double unit;
+    double left_out = 0;  // in the units of the map
 };
 
 // Inner products are Gram values.

@@ -94,9 +94,10 @@ template <class T> void GramLayer<T>::set_sigma(double sigma) {
 }
 
 template <class T> void GramLayer<T>::resolve() {
-    const auto [map, unit] = kernel_.resolve(facts_);
+    const auto [map, unit, left_out] = kernel_.resolve(facts_);
     panel_tiles().set_map(map);
     note.unit = unit;
+    note.left_out = left_out;
 }
 
 template <class T> void GramLayer<T>::forget_values() {

@@ -30,15 +30,16 @@ constexpr index columns_per_chunk = 1024;
 }
 
 // `means`: set to those of the rows, which are subtracted first; null: nothing is subtracted.
-std::vector<double> norms_of_rows(const Source& source, double* means, const Engine& engine) {
+std::vector<double> norms_of_rows(const Source& source, double* means, double* means_low,
+                                  const Engine& engine) {
     std::vector<double> norms(static_cast<std::size_t>(source.rows()));
     const index chunk = 64;
     source.for_each_piece(0, source.rows(), chunk, [&](const MatrixView& view, index from, index to) {
         engine.team.for_each((to - from + chunk - 1) / chunk, [&](index task, int) {
             const index first = from + task * chunk;
-            engine.operations<double>().row_norms(view, first, std::min(chunk, to - first),
-                                                  means != nullptr ? means + first : nullptr,
-                                                  norms.data() + first);
+            engine.operations<double>().row_norms(
+                view, first, std::min(chunk, to - first), means != nullptr ? means + first : nullptr,
+                means != nullptr ? means_low + first : nullptr, norms.data() + first);
         });
     });
     for (index i = 0; i < source.rows(); ++i)
@@ -57,15 +58,17 @@ bool reads_as_float(Element element) {
 std::optional<RowScaling> row_scaling(const Source& source, Rows rows, const Engine& engine) {
     if (rows == Rows::as_given) return {};
     RowScaling scaling;
-    scaling.shift.assign(static_cast<std::size_t>(source.rows()), 0.0);
-    double* const means = rows == Rows::standardised ? scaling.shift.data() : nullptr;
-    scaling.scale = norms_of_rows(source, means, engine);
+    const bool shifts = rows == Rows::standardised;
+    scaling.shift.resize(shifts ? static_cast<std::size_t>(source.rows()) : 0);
+    scaling.shift_low = scaling.shift;
+    scaling.scale =
+        norms_of_rows(source, shifts ? scaling.shift.data() : nullptr, scaling.shift_low.data(), engine);
     for (double& value : scaling.scale) value = value > 0 ? 1 / value : 0;
     return scaling;
 }
 
 std::vector<double> row_norms(const Source& source, const Engine& engine) {
-    return norms_of_rows(source, nullptr, engine);
+    return norms_of_rows(source, nullptr, nullptr, engine);
 }
 
 Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine) {

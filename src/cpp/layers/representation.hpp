@@ -74,9 +74,12 @@ struct Engine {
 
 // How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
 struct RowScaling {
-    std::vector<double> shift, scale;
+    std::vector<double> shift, shift_low, scale;  // shifts empty: 0
     // Of the samples from `first` on.
-    RowFactors factors(index first = 0) const { return {shift.data() + first, scale.data() + first}; }
+    RowFactors factors(index first = 0) const {
+        return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first,
+                shift.empty() ? nullptr : shift_low.data() + first};
+    }
 };
 
 // Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has

@@ -11,16 +11,26 @@ namespace {
 
 using Notes = std::vector<LayerNote>;
 
-// A self-HSIC that is a tiny part of the terms that it is the difference of is zero: what they leave is rounding.
-void mark_degenerate(const Estimates& self, const Formula& formula, Precision precision, Notes& notes) {
-    const double part = precision == Precision::float64 ? 0x1p-40 : 8 * std::numeric_limits<float>::epsilon();
+}  // namespace
+
+void mark_degenerate(const Estimates& self, const Formula& formula, double known_up_to, Notes& notes) {
     for (std::size_t l = 0; l < notes.size(); ++l) {
         const auto entry = static_cast<index>(l);
-        const double zero = std::max(part * self.magnitude(entry), std::pow(notes[l].rounding, 2));
-        if (notes[l].status == Status::fine && !(self.value(entry) > zero))
+        const double value = self.value(entry), magnitude = self.magnitude(entry);
+        if (notes[l].status != Status::fine) continue;
+        if (!(value > std::max(magnitude / largest_condition, std::pow(notes[l].rounding, 2))))
             notes[l].status = formula.degenerate;
+        if (known_up_to < largest_condition && value * known_up_to < magnitude)
+            notes[l].status = Status::too_coarse;
     }
 }
+
+bool has_too_coarse(const Notes& notes) {
+    return std::any_of(notes.begin(), notes.end(),
+                       [](const LayerNote& note) { return note.status == Status::too_coarse; });
+}
+
+namespace {
 
 double in_units(double hsic, const LayerNote& a, const LayerNote& b) {
     if (a.status == Status::zero_bandwidth || b.status == Status::zero_bandwidth)
@@ -62,13 +72,13 @@ void copy_upper_to_lower(Eigen::MatrixXd& matrix) {
 }  // namespace
 
 AlignmentBuilder::AlignmentBuilder(const PairSums& selves, double samples, LayerSet set,
-                                   std::vector<LayerNote> layers, const Formula& formula, Precision precision)
+                                   std::vector<LayerNote> layers, const Formula& formula, double known_up_to)
     : samples_(samples), formula_(formula) {
     out_.set = std::move(set);
     for (Eigen::MatrixXd* all : {&out_.cka, &out_.chance, &out_.hsic})
         all->resize(out_.set.rows(), out_.set.columns());
     const Estimates self = formula.inner_product(selves, samples);
-    mark_degenerate(self, formula, precision, layers);
+    mark_degenerate(self, formula, known_up_to, layers);
     roots_ = roots(self, layers);
     out_.effective_dimensions = selves.traces.matrix() / ((samples - 1) * (samples - 1));
     out_.effective_dimensions.array() /= biased_hsic(selves, samples).value;
@@ -103,8 +113,8 @@ Alignment AlignmentBuilder::finish() && {
 }
 
 Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
-                       const Formula& formula, Precision precision) {
-    AlignmentBuilder builder(sums.selves, sums.samples, set, std::move(layers), formula, precision);
+                       const Formula& formula, double known_up_to) {
+    AlignmentBuilder builder(sums.selves, sums.samples, set, std::move(layers), formula, known_up_to);
     builder.set_columns(0, sums.pairs);
     return std::move(builder).finish();
 }

@@ -10,6 +10,13 @@
 
 namespace fastcka {
 
+// Notes the layers that have no value: where the inner product of a layer with itself is a tiny part of the terms that it is
+// the difference of, what they leave is rounding. `known_up_to`: the largest condition at which the arithmetic of the sums
+// keeps enough digits.
+void mark_degenerate(const Estimates& self, const Formula& formula, double known_up_to,
+                     std::vector<LayerNote>& notes);
+bool has_too_coarse(const std::vector<LayerNote>& notes);
+
 struct Alignment {
     LayerSet set;
     Eigen::MatrixXd cka;     // or another measure, rows x columns; NaN where a layer is degenerate
@@ -23,9 +30,9 @@ struct Alignment {
 // Makes an Alignment of sums that come some columns at a time: those of thousands of layers are many times their result.
 class AlignmentBuilder {
   public:
-    // `precision`: that of the arithmetic which the sums come from.
+    // `known_up_to`: see mark_degenerate.
     AlignmentBuilder(const PairSums& selves, double samples, LayerSet set, std::vector<LayerNote> layers,
-                     const Formula& formula, Precision precision);
+                     const Formula& formula, double known_up_to = largest_condition);
 
     // Columns from `first` on; of one network the rows below the last of them are not needed. Threads may set columns side
     // by side.
@@ -40,6 +47,6 @@ class AlignmentBuilder {
 };
 
 Alignment alignment_of(const Sums& sums, const LayerSet& set, std::vector<LayerNote> layers,
-                       const Formula& formula, Precision precision);
+                       const Formula& formula, double known_up_to = largest_condition);
 
 }  // namespace fastcka

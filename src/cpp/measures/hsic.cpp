@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measures/hsic.hpp"
 
+#include <algorithm>
+
 namespace fastcka {
 
 using Eigen::ArrayXXd;
+
+double largest_condition_in_float32(Estimator estimator, bool centred, double n) {
+    if (estimator == Estimator::biased) return 0x1p20;
+    return centred ? 0x1p4 : std::min(16 * n * n, 0x1p26);
+}
 
 // tr(K H L H) / (n - 1)^2 (Gretton et al. 2005; Kornblith et al. 2019, eq. 3), without centring K or L:
 // tr(K H L H) = <K, L> - 2/n (K 1)'(L 1) + (1'K 1)(1'L 1) / n^2.
@@ -23,7 +30,7 @@ Estimates unbiased_hsic(const PairSums& sums, double n) {
     const ArrayXXd rows = sums.rows * (2 / (n - 2));
 
     const double scale = 1 / (n * (n - 3));
-    return {scale * (sums.products + totals - rows), scale * (sums.magnitudes + totals.abs() + rows.abs())};
+    return {scale * (sums.products + totals - rows), scale * sums.magnitudes};
 }
 
 }  // namespace fastcka

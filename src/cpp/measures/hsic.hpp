@@ -2,6 +2,7 @@
 // The estimators: a page of arithmetic on sums, the same for every kernel and route.
 #pragma once
 
+#include "sums/settings.hpp"
 #include "sums/sums.hpp"
 
 namespace fastcka {
@@ -12,6 +13,14 @@ struct Estimates {
     Eigen::ArrayXXd value;
     Eigen::ArrayXXd magnitude;
 };
+
+// A value whose condition, magnitude / value, is larger than this is pure rounding error.
+inline constexpr double largest_condition = 0x1p40;
+
+// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md. Those of products of
+// centred samples may all be the same, and row sums are taken from the diagonal, which lacks them. Other Gram values are
+// summed as they were rounded: what is the same in all of them cancels, the rest averages out.
+double largest_condition_in_float32(Estimator estimator, bool centred, double samples);
 
 Estimates biased_hsic(const PairSums& sums, double samples);
 Estimates unbiased_hsic(const PairSums& sums, double samples);

@@ -21,6 +21,16 @@ inline void fetch_what_follows(const std::byte* first, index stride, index lengt
     if (stride >= 0 && stride <= 8) fetch(first + length * stride, length * stride);
 }
 
+// a - b without rounding, as an unevaluated sum.
+struct Difference {
+    double high, low;
+
+    Difference(double a, double b) : high(a - b), low(0) {
+        const double taken = high - a;
+        low = (a - (high - taken)) - (b + taken);
+    }
+};
+
 // value * factor - subtrahend in one rounding. Unit rows that resemble each other would lose digits to a product that is
 // rounded first.
 inline double product_less(double value, double factor, double subtrahend) {

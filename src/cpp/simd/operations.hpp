@@ -27,6 +27,7 @@ constexpr index block_number(index a, index b, index right_panels, bool triangle
 struct RowFactors {
     const double* shift = nullptr;
     const double* scale = nullptr;
+    const double* shift_low = nullptr;  // what rounding took off the shift
 };
 
 // How the elements of a representation become panel values: (x' - mean) * scale, x' as `rows` say.
@@ -54,7 +55,8 @@ template <class T> struct Operations {
                                double* largest);
     // norm[i] = sqrt(sum_j (x_ij - mean_i)^2), without overflow, for samples first .. first + rows - 1, after setting
     // mean[i] = sum_j x_ij / columns; `mean` null: 0.
-    void (*row_norms)(const MatrixView& view, index first_row, index rows, double* mean, double* norm);
+    void (*row_norms)(const MatrixView& view, index first_row, index rows, double* mean, double* mean_low,
+                      double* norm);
     // Copies the samples row by row to `out` (nowhere if null); false when a value is not finite, or so large (2^1008 in
     // float64) that a sum of thousands might not be.
     bool (*copy_rows)(const MatrixView& view, T* out);

@@ -115,6 +115,13 @@ template <class B, class T> inline SplitMean<B> mean_of(const Packing<T>& job, i
     return {job.mean[feature], job.mean_low ? job.mean_low[feature] : 0.0};
 }
 
+// (value - shift) * factor - mean. A large mean of the features leaves little of value - shift: its rounding counts.
+inline double standardised(double value, double shift, double shift_low, double factor, double mean,
+                           double mean_low) {
+    const Difference shifted(value, shift);
+    return product_less(shifted.high, factor, mean) + ((shifted.low - shift_low) * factor - mean_low);
+}
+
 // Whether lines of the view are values of B, side by side and aligned.
 template <class B> inline bool holds(const MatrixView& view) {
     constexpr index size = sizeof(B);
@@ -174,20 +181,29 @@ void pack_through(const Packing<T>& job, index panel, index first_coordinate, in
             });
         };
         if (along_features) {
-            if (job.rows.scale) {
+            if (job.rows.shift) {
                 const double shift = job.rows.shift[first_row + l], factor = job.rows.scale[first_row + l];
-                fill([&](index j) { return product_less(values[j] - shift, factor, high[j]) - low[j]; });
+                const double shift_low = job.rows.shift_low[first_row + l];
+                fill([&](index j) {
+                    return standardised(values[j], shift, shift_low, factor, high[j], low[j]);
+                });
+            } else if (job.rows.scale) {
+                const double factor = job.rows.scale[first_row + l];
+                fill([&](index j) { return product_less(values[j], factor, high[j]) - low[j]; });
             } else {
                 fill([&](index j) { return (values[j] - high[j]) - low[j]; });
             }
         } else {
             const SplitMean<B> mean = mean_of<B>(job, first_column + l);
-            if (job.rows.scale) {
+            const double* const factor = job.rows.scale ? job.rows.scale + first_row : nullptr;
+            if (job.rows.shift) {
                 const double* const shift = job.rows.shift + first_row;
-                const double* const factor = job.rows.scale + first_row;
+                const double* const shift_low = job.rows.shift_low + first_row;
                 fill([&](index i) {
-                    return product_less(values[i] - shift[i], factor[i], mean.high) - mean.low;
+                    return standardised(values[i], shift[i], shift_low[i], factor[i], mean.high, mean.low);
                 });
+            } else if (job.rows.scale) {
+                fill([&](index i) { return product_less(values[i], factor[i], mean.high) - mean.low; });
             } else {
                 fill([&](index i) { return (values[i] - mean.high) - mean.low; });
             }

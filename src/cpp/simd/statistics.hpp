@@ -34,15 +34,22 @@ struct FeatureSums {
         std::copy_n(before, count, sum);
     }
     // `samples` rows of `stride` values, one after the other: the order does not depend on how many come at a time.
-    template <int samples, bool scaled> void add(const double* values, index stride, RowFactors factors) {
+    template <int samples, Rows read> void add(const double* values, index stride, RowFactors factors) {
         for (index j = 0; j < features; ++j) {
             double total = sum[j], most = largest[j];
 #pragma GCC unroll 4
             for (int i = 0; i < samples; ++i) {
                 const double value = values[i * stride + j];
-                const double deviation =
-                    scaled ? product_less(value - factors.shift[i], factors.scale[i], origin[j])
-                           : value - origin[j];
+                double deviation = 0;
+                if constexpr (read == Rows::as_given) {
+                    deviation = value - origin[j];
+                } else if constexpr (read == Rows::unit) {
+                    deviation = product_less(value, factors.scale[i], origin[j]);
+                } else {
+                    const Difference shifted(value, factors.shift[i]);
+                    deviation = product_less(shifted.high, factors.scale[i], origin[j]) +
+                                (shifted.low - factors.shift_low[i]) * factors.scale[i];
+                }
                 total += deviation;
                 most = std::abs(deviation) > most ? std::abs(deviation) : most;
             }
@@ -111,16 +118,20 @@ struct SampleBlock {
     }
 };
 
-template <bool scaled>
+template <Rows read>
 void add_features(const MatrixView& view, RowFactors factors, index first_row, index rows, index first_column,
                   index columns, const double* origin, double* sum, double* largest) {
     constexpr index group = 4;  // samples added at a time
     const index last_row = first_row + rows;
     const auto from = [&](index row) {
-        return scaled ? RowFactors{factors.shift + row, factors.scale + row} : RowFactors{};
+        const bool shifts = read == Rows::standardised;
+        return RowFactors{shifts ? factors.shift + row : nullptr,
+                          read == Rows::as_given ? nullptr : factors.scale + row,
+                          shifts ? factors.shift_low + row : nullptr};
     };
     SampleBlock block(view);
-    const bool in_place = !scaled && view.element == Element::f32 && view.column_stride == sizeof(float);
+    const bool in_place =
+        read == Rows::as_given && view.element == Element::f32 && view.column_stride == sizeof(float);
     const index step = in_place ? line_length : block.stride;
     for (index c = 0; c < columns; c += step) {
         const index length = std::min(step, columns - c);
@@ -133,9 +144,9 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
                 block.read(i, samples, first_column + c, length, last_row - i);
                 index k = 0;
                 for (; k + group <= samples; k += group)
-                    sums.add<group, scaled>(block.values + k * block.stride, block.stride, from(i + k));
+                    sums.add<group, read>(block.values + k * block.stride, block.stride, from(i + k));
                 for (; k < samples; ++k)
-                    sums.add<1, scaled>(block.values + k * block.stride, block.stride, from(i + k));
+                    sums.add<1, read>(block.values + k * block.stride, block.stride, from(i + k));
             }
         std::copy_n(sums.sum, length, sum + c);
         *largest = std::max(*largest, *std::max_element(sums.largest, sums.largest + length));
@@ -146,7 +157,9 @@ void add_features(const MatrixView& view, RowFactors factors, index first_row, i
 inline void feature_statistics(const MatrixView& view, RowFactors factors, index first_row, index rows,
                                index first_column, index columns, const double* origin, double* sum,
                                double* largest) {
-    const auto add = factors.scale != nullptr ? add_features<true> : add_features<false>;
+    const auto add = factors.scale == nullptr   ? add_features<Rows::as_given>
+                     : factors.shift == nullptr ? add_features<Rows::unit>
+                                                : add_features<Rows::standardised>;
     add(view, factors, first_row, rows, first_column, columns, origin, sum, largest);
 }
 
@@ -180,17 +193,21 @@ template <class Visit> inline void for_each_line(const MatrixView& view, index r
 }
 
 // Deviations from the first feature: exactly zero where all are equal, and nothing is lost to a large common offset.
-inline double row_mean(const MatrixView& view, index row) {
+inline double row_mean(const MatrixView& view, index row, double& low) {
     double origin = 0, sum = 0;
     widen_line(view.element, view.at(row, 0), view.column_stride, 1, &origin);
     for_each_line(view, row, [&](const auto& values) { sum += (values - origin).sum(); });
-    return origin + sum / static_cast<double>(view.columns);
+    const double deviation = sum / static_cast<double>(view.columns), mean = origin + deviation;
+    const double added = mean - origin;
+    low = (origin - (mean - added)) + (deviation - added);
+    return mean;
 }
 
 // See Operations::row_norms.
-inline void row_norms(const MatrixView& view, index first_row, index rows, double* mean, double* norm) {
+inline void row_norms(const MatrixView& view, index first_row, index rows, double* mean, double* mean_low,
+                      double* norm) {
     for (index i = 0; i < rows; ++i) {
-        const double shift = mean ? mean[i] = row_mean(view, first_row + i) : 0;
+        const double shift = mean ? mean[i] = row_mean(view, first_row + i, mean_low[i]) : 0;
         double largest = 0, sum = 0;  // sum of (x / largest)^2
         for_each_line(view, first_row + i, [&](const auto& values) {
             const double top = (values - shift).abs().maxCoeff();

@@ -164,7 +164,7 @@ PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addit
 }  // namespace
 
 LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Addition& added,
-                       const SampleRows& rows_apart, Precision precision, const Engine& engine) {
+                       const SampleRows& rows_apart, double share, const Engine& engine) {
     const Moments& m = added.moments;
     const LayerSet& set = m.set;
     const index layers = set.count();
@@ -198,17 +198,14 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
         pairs.squares - ordinary[diagonal] + 2 * pairs.mixed + apart.off_diagonal_products;
     const MatrixXd full_totals = total[row] * total[row].transpose();
     const MatrixXd squared_totals = total[off_diagonal] * total[off_diagonal].transpose();
-    // A layer has no unbiased CKA where its self-HSIC is less than 2^-40 of the magnitude of its terms about the mean of all
-    // samples, or of what is summed here; of that, where products are float32, less than 2^-20. As magnitudes of `products`
-    // alone, for measures/hsic adds those of its two other terms.
+    // The terms of the condition, about the mean of all samples, or those that are summed here.
     const double n = samples;
-    const MatrixXd other_terms = squared_totals / ((n - 1) * (n - 2)) + product[off_diagonal] * (2 / (n - 2));
-    const MatrixXd value =
-        products + squared_totals / ((n - 1) * (n - 2)) - product[off_diagonal] * (2 / (n - 2));
-    const MatrixXd about_mean = value.cwiseAbs() + product[centred_diagonal] * (4 / (n - 2));
+    const MatrixXd rows_part = product[off_diagonal] * (2 / (n - 2)),
+                   totals_part = squared_totals / ((n - 1) * (n - 2));
+    const MatrixXd about_mean =
+        (products + totals_part - rows_part).cwiseAbs() + product[centred_diagonal] * (4 / (n - 2));
     const MatrixXd summed = pairs.squares + ordinary[diagonal].cwiseAbs() + 2 * pairs.mixed.cwiseAbs();
-    const double part = precision == Precision::float32 ? 0x1p-20 : 1;
-    const MatrixXd magnitudes = (part * about_mean).cwiseMax(summed) - other_terms;
+    const MatrixXd magnitudes = (share * about_mean).cwiseMax(summed);
 
     const VectorXd traces = total[diagonal] - total[row] / samples;
     const MatrixXd squared_traces = traces * traces.transpose();

@@ -17,8 +17,9 @@ struct LinearSums {
 };
 
 // Of the samples in `added` moments and in the cross products `zz` (in the scale of `before`) together with the blocks that
-// they lack, and of the samples `apart`, which are in neither. `precision`: of the stream.
+// they lack, and of the samples `apart`, which are in neither. `share`: of the terms of the condition that counts as
+// magnitude; what is summed counts whole.
 LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Addition& added,
-                       const SampleRows& apart, Precision precision, const Engine& engine);
+                       const SampleRows& apart, double share, const Engine& engine);
 
 }  // namespace fastcka

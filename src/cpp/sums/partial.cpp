@@ -12,7 +12,7 @@ bool same(double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)
 
 bool same(const LayerNote& x, const LayerNote& y) {
     return x.status == y.status && same(x.unit, y.unit) && same(x.sigma, y.sigma) &&
-           same(x.rounding, y.rounding);
+           same(x.rounding, y.rounding) && same(x.left_out, y.left_out);
 }
 
 void check(bool condition, const char* message) {

@@ -16,7 +16,9 @@ struct PairSums {
     Eigen::ArrayXXd totals;     // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
     Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
     Eigen::ArrayXXd full_totals;
-    Eigen::ArrayXXd magnitudes;  // of the terms that `products` is a sum or a difference of
+    Eigen::ArrayXXd
+        magnitudes;  // of the terms that n (n - 3) HSIC_1 is the difference of; of a layer with itself
+                     // those of its condition (docs/numerics.md) where they are larger
     // Of k = diag(H K H) and l = diag(H L H):
     Eigen::ArrayXXd spreads;  // sum_i (k_i - mean k) (l_i - mean l)
     Eigen::ArrayXXd traces;   // (sum_i k_i) (sum_i l_i)
@@ -32,6 +34,8 @@ struct Sums {
 struct Margins {
     Eigen::MatrixXd diagonal;  // K_ii, samples x layers
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
+    // Of kernels of distances: a constant for each layer that all K_ij lack (LayerNote). Otherwise empty.
+    Eigen::VectorXd left_out = {};
 };
 
 // diag(H K H), samples x layers.
@@ -45,6 +49,7 @@ struct Terms {
     Eigen::MatrixXd full;                            // sum_j K_ij
     Eigen::MatrixXd spread;                          // diag(H K H) less its mean
     Eigen::RowVectorXd totals, full_totals, traces;  // sums of `row_sums` and `full`; tr(H K H)
+    Eigen::VectorXd left_out;                        // as in Margins
     bool centred;                                    // `full` is zero
 };
 
@@ -61,5 +66,6 @@ PairSums pair_sums(const Eigen::MatrixXd& products, const Terms& terms, LayerRan
 PairSums self_sums(const Eigen::VectorXd& products, const Terms& terms);
 // The same of products that include the diagonal, which is taken off: ||X'Y||^2 = <K, L>.
 PairSums without_diagonal(PairSums full);
+PairSums self_sums_without_diagonal(const Eigen::VectorXd& products, const Terms& terms);
 
 }  // namespace fastcka
