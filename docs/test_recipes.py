@@ -20,14 +20,18 @@ RNG = np.random.default_rng(4)
 RESNET = {"conv": RNG.normal(size=(700, 300)), "fc": RNG.normal(size=(700, 10))}
 VIT = {"block": RESNET["conv"][:, :40] + RNG.normal(size=(700, 40)), "head": RNG.normal(size=(700, 200))}
 
+RESNET, VIT = ({name: X.astype(np.float32) for name, X in layers.items()} for layers in (RESNET, VIT))
+
 # What SLURM does with a script: its array, one task after another. It takes the options that the page uses.
 SBATCH = """#!/bin/bash
-script="${@: -1}"
+while [[ "$1" == --* ]]; do shift; done
+script="$1"
+shift
 array=$(sed -n 's/^#SBATCH --array=0-//p' "$script")
 export SLURM_CPUS_PER_TASK=1
 for SLURM_ARRAY_TASK_ID in $(seq 0 "${array:-0}"); do
     export SLURM_ARRAY_TASK_ID
-    bash "$script" >&2 || exit 1
+    bash "$script" "$@" >&2 || exit 1
 done
 echo 123
 """
@@ -62,7 +66,8 @@ def test_slurm(folder):
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
     run("bash", "submit.sh")
-    assert len(list(folder.glob("products-*.partial"))) == 10
+    for stage in ("median-1", "median-2", "products"):
+        assert len(list(folder.glob(f"{stage}-*.partial"))) == 10
     expected = fastcka.cka_matrix(RESNET, VIT, kernel="rbf")
     assert fastcka.CKAMatrix.load("result.npz").equals(expected.with_models("resnet", "vit"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def layers(rng):
 @pytest.fixture
 def counted(monkeypatch):
     """The blocks that are made in this process, by stage."""
-    made = {"statistics": 0, "products": 0}
+    made = Counter()
     run = sweep.Sweep.run
 
     def counting(self, blocks, stage=None, **options):

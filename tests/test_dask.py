@@ -93,6 +93,34 @@ def test_stores(client, stores, kernel):
     assert "samples" in found.provenance
 
 
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [
+        ({"kernel": "rbf"}, None),
+        ({"kernel": "distance", "dtype": "float64"}, 30),
+        ({"kernel": "linear"}, None),
+        ({"kernel": "cosine"}, 7),
+    ],
+    ids=str,
+)
+def test_inference(client, stores, options, groups):
+    """Second passes are tasks; groups that do not lie side by side are sorted by each worker."""
+    labels = None if groups is None else np.arange(900) % groups
+    expected = fastcka.cka_matrix(A, B, inference=True, groups=labels, **options)
+    for source in (stores, (chunked(A), chunked(B))):
+        assert cka_matrix(*source, inference=True, groups=labels, client=client, **options).equals(expected)
+    with pytest.raises(ValueError, match="groups need inference=True"):
+        cka_matrix(*stores, groups=np.arange(900) % 7)
+
+
+def test_inference_of_features(client):
+    """Many samples and few features: sums of single samples come out of a sweep of their own."""
+    x = {f"l{p}": RNG.normal(size=(3000, p)).astype(np.float32) for p in (30, 50)}
+    assert fastcka.plan(x).route == "feature"
+    found = cka_matrix({name: da.from_array(X, chunks=(1000, 50)) for name, X in x.items()}, inference=True)
+    assert found.equals(fastcka.cka_matrix(x, inference=True))
+
+
 def test_a_store_and_dask_arrays_and_one_network(client, stores):
     assert cka_matrix(stores[0], chunked(B)).equals(fastcka.cka_matrix(A, B))
     assert cka_matrix(str(stores[0])).equals(fastcka.cka_matrix(A))

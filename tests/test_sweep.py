@@ -213,9 +213,11 @@ def test_stages_do_not_mix(sweep):
         statistics | products
     with pytest.raises(ValueError, match="the result needs the products"):
         sweep.result(statistics)
-    with pytest.raises(ValueError, match="given: the products need the statistics"):
+    with pytest.raises(ValueError, match="given: the stage 'products' needs the partial of an earlier one"):
         sweep.run(0, given=products)
-    with pytest.raises(ValueError, match="given: blocks 1 to 4 of the 5 statistics are missing"):
+    with pytest.raises(
+        ValueError, match="given: blocks 1 to 4 of the 5 of the stage 'statistics' are missing"
+    ):
         sweep.run(0, given=statistics)
     with pytest.raises(TypeError):
         statistics | 3

@@ -294,11 +294,13 @@ def check_measure(measure: object, estimator: object) -> tuple[Measure, Canonica
     return known, None
 
 
-def check_nan_policy(nan_policy: object) -> NanPolicy:
-    """Return the name of what NaN and infinity do, checked."""
+def check_nan_policy(nan_policy: object, checkpoint: object = None) -> NanPolicy:
+    """Return the name of what NaN and infinity do, checked; a run with a `checkpoint` raises for them."""
     if nan_policy == "raise":
         return "raise"
     if nan_policy == "propagate":
+        if checkpoint is not None:
+            raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
         return "propagate"
     raise unknown("nan_policy", nan_policy, ("raise", "propagate"))
 

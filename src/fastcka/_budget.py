@@ -18,7 +18,9 @@ INSTEAD = (
 )
 
 
-def within_memory(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings) -> _core.Settings:
+def within_memory(
+    a: Sequence[Layer], b: Sequence[Layer] | None, settings: Settings, route: str = "auto"
+) -> _core.Settings:
     """Return the settings of the core for a call, or raise MemoryError.
 
     Without `max_bytes`, the limit is what this process may still use. It leaves out threads where they do not
@@ -32,13 +34,13 @@ def within_memory(a: Sequence[Layer], b: Sequence[Layer] | None, settings: Setti
         return _core.plan(len(arrays[0]), *widths, limited, row_bytes(arrays))
 
     if settings.max_bytes:
-        limited = settings.core(arrays, max_bytes=settings.max_bytes)
+        limited = settings.core(arrays, max_bytes=settings.max_bytes, route=route)
         try:
             ask(limited)
         except MemoryError as error:
             raise MemoryError(f"{error}; {INSTEAD}") from None
         return limited
-    unlimited = settings.core(arrays)
+    unlimited = settings.core(arrays, route=route)
     plan = ask(unlimited)
     if plan.bytes <= SMALL or plan.bytes <= available_bytes():
         return unlimited

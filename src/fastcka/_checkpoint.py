@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A comparison that survives a kill: its sums so far are in a file, and it resumes with the same bits.
 
-The file holds the partials of both stages of a `Sweep`. It is written atomically, after each block or every
-30 seconds, whichever takes longer. Before a run resumes, the means and scales of all layers are made again
-and compared with those in the file: one pass over the data, where the work takes many.
+The file holds the partials of the statistics, of the stage of a `Sweep` that is under way, and of the one
+before. It is written atomically, after each block or every 30 seconds, whichever takes longer. Before a run
+resumes, the means and scales of all layers are made again and compared with those in the file: one pass over
+the data, where the work takes many.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +22,14 @@ from ._arrays import Array
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks
 from ._pairwise import Pairs
-from ._partial import Partial, Stage, contents, restored
+from ._partial import Partial, contents, restored
 from ._progress import Report
 from ._provenance import digest as digest_of_ids
 from ._settings import Settings
-from .kernels import without_median
+from ._stages import ORDER, Stage
 from .sweep import Sweep
 
-FORMAT_VERSION = 3  # as partials have
+FORMAT_VERSION = 4  # as partials have
 SECONDS = 30.0  # between two writes, where blocks are short
 
 Stages = dict[Stage, Partial]
@@ -50,21 +50,28 @@ def pairs_with_checkpoint(
         done = _read(path, samples)
         with _resuming(path):
             _check_data(networks, settings, done)
-    for stage in sweep.stages:
-        _finish(sweep, stage, done, path, samples, report)
-    return sweep._pairs(done["products"])
+    *before, last = sorted(done, key=ORDER.index) or sweep.stages[:1]
+    given = before[-1] if before else None
+    while True:
+        done = {stage: part for stage, part in done.items() if stage in ("statistics", given, last)}
+        _finish(sweep, last, None if given is None else done[given], done, path, samples, report)
+        more = sweep.next_stage(done[last])
+        if more is None:
+            break
+        given, last = last, more
+    return sweep._pieces.pairs(done[last])
 
 
 def _finish(
     sweep: Sweep,
     stage: Stage,
+    given: Partial | None,
     done: Stages,
     path: str | os.PathLike[str],
     samples: str | None,
     report: Report | None,
 ) -> None:
     """Make the blocks of a stage that are not done, a share of about SECONDS at a time."""
-    given = done.get("statistics") if stage == "products" else None
     part, count = done.get(stage), 1
     missing = part.missing if part else (sweep.blocks(stage, given=given),)
     for gap in missing:
@@ -79,7 +86,7 @@ def _finish(
             seconds = max(time.monotonic() - start, 1e-6)
             count = max(1, min(4 * count, int(SECONDS / seconds * len(blocks))))
             first = blocks.stop
-            if report is not None and stage == "products":
+            if report is not None and stage in ORDER[-2:]:
                 report(part.n_blocks - sum(map(len, part.missing)), part.n_blocks)
 
 
@@ -87,12 +94,10 @@ def _check_data(networks: Networks, settings: Settings, done: Stages) -> None:
     """Refuse a checkpoint of other layers, settings or values."""
     sweep = Sweep._of(networks, settings)
     for stage, part in done.items():
-        sweep._check(part, stage)
-    # Means and scales do not depend on the bandwidth, whose search is what takes long.
-    kernel, known = without_median(settings.kernel), done["statistics"]._state()
-    again = Sweep._of(networks, replace(settings, kernel=kernel))
+        sweep._pieces.check(part, stage)
+    known = done["statistics"]._state()
     for i, layer in enumerate(known["layers"]):
-        found = again.run(int(layer), "statistics", progress=False)._state()
+        found = sweep.run(int(layer), "statistics", progress=False)._state()
         width, before = known["widths"][i], int(known["widths"][:i].sum())
         same = np.array_equal(found["means"], known["means"][before : before + width])
         if not (same and found["scales"][0] == known["scales"][i]):

@@ -58,11 +58,25 @@ class Statistics:
     def covered(self) -> list[tuple[int, int]]: ...
     @property
     def needs_float64(self) -> bool: ...
+    def rounds(self, kernel: Kernel, double_precision: bool) -> int: ...  # that find the open medians
     def state(self) -> dict[str, Any]: ...
     @staticmethod
     def from_state(
         widths_a: Sequence[int], widths_b: Sequence[int] | None, state: dict[str, Any]
     ) -> Statistics: ...
+
+class MedianRound:
+    """Counts of the next bits of distances, in some blocks of the grid of each layer."""
+
+    def merge(self, other: MedianRound) -> None: ...
+    def copy(self) -> MedianRound: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    def narrowed(self, kernel: Kernel) -> Statistics: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        n: int, widths_a: Sequence[int], widths_b: Sequence[int] | None, state: dict[str, Any]
+    ) -> MedianRound: ...
 
 class Partial:
     """The sums of some blocks."""
@@ -79,6 +93,22 @@ class Partial:
         widths_b: Sequence[int] | None,
         state: dict[str, Any],
     ) -> Partial: ...
+
+class SecondPass:
+    """The sums of some blocks of the pass over Gram matrices that inference needs."""
+
+    def merge(self, other: SecondPass) -> None: ...
+    def copy(self) -> SecondPass: ...
+    def covered(self) -> list[tuple[int, int]]: ...
+    def state(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_state(
+        blocks: int,
+        n: int,
+        widths_a: Sequence[int],
+        widths_b: Sequence[int] | None,
+        state: dict[str, Any],
+    ) -> SecondPass: ...
 
 class Alignment:
     @property
@@ -197,6 +227,8 @@ def infer(
     permutations: bool,
     groups: Sequence[int] = ...,
     partial: Partial | None = None,  # the sums of all blocks
+    rows: Partial | None = None,  # those of a sweep that makes sums of single samples
+    second_pass: SecondPass | None = None,  # those of the second pass
     progress: _Progress | None = None,
 ) -> Inference: ...
 def inference_bytes(
@@ -231,6 +263,23 @@ def statistics(
     settings: Settings,
     first: int,
     last: int,
+    medians: bool,  # False: left to rounds
+    progress: _Progress | None = None,
+) -> Statistics: ...
+def median_round(
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
+    settings: Settings,
+    statistics: Statistics,
+    first: int,
+    last: int,
+    progress: _Progress | None = None,
+) -> MedianRound: ...
+def with_medians(
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
+    settings: Settings,
+    statistics: Statistics,
     progress: _Progress | None = None,
 ) -> Statistics: ...
 def partial(
@@ -249,6 +298,27 @@ def finish(
     settings: Settings,
     partial: Partial,
 ) -> Pairwise: ...
+def further_work(
+    n: int,
+    widths_a: Sequence[int],
+    widths_b: Sequence[int] | None,
+    settings: Settings,
+    *,
+    permutations: bool,
+    groups: Sequence[int],
+) -> tuple[str, int]: ...  # after the products: "nothing", a "sweep", or a "pass" and its blocks
+def second_pass(
+    layers_a: Sequence[_Layer],
+    layers_b: Sequence[_Layer] | None,
+    settings: Settings,
+    partial: Partial,
+    *,
+    permutations: bool,
+    groups: Sequence[int],
+    first: int,
+    last: int,
+    progress: _Progress | None = None,
+) -> SecondPass: ...
 def kernel_names() -> list[str]: ...
 def gram(X: _Array, kernel: Kernel, *, double_precision: bool, n_threads: int) -> _Array: ...
 def center(K: _Array, n_threads: int) -> _Array: ...

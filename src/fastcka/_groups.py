@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import Array, unknown
+from ._arrays import unknown
 from ._sources import Layer
 from .kernels import Correlation, Cosine, Kernel, Linear, Precomputed
 
@@ -58,7 +58,10 @@ class Groups:
         """Return copies with the samples of each group side by side, or the arrays where they are."""
         if np.array_equal(self.order, np.arange(len(self.order))):
             return arrays
-        copies: list[Array] = [array[self.order] for array in arrays]
+        # Rows that are one row in memory have no order.
+        copies: list[Any] = [
+            array[self.order] if getattr(array, "strides", (1,))[0] else array for array in arrays
+        ]
         if isinstance(kernel, Precomputed):
             copies = [copy[:, self.order] for copy in copies]
         return cast("list[L]", copies)

@@ -79,7 +79,8 @@ class Networks:
 
     def label(self, network: int, layer: int) -> str:
         """Return the words for a layer, as the arguments are called."""
-        return layer_label(self.arguments[network], self.names[network][layer])
+        argument, name = self.arguments[network], self.names[network][layer]
+        return layer_label(argument, name) if argument else name
 
     def sides(self, sigma: Iterable[Sequence[float]]) -> list[Side]:
         """Return what is known of each network; `sigma` are the bandwidths of its layers."""
@@ -96,8 +97,8 @@ class Networks:
         return self.label(0, layer) if layer < first else self.label(1, layer - first)
 
     def joined(self, names: tuple[str, ...]) -> Networks:
-        """Return all layers, under these names, as those of one network."""
-        return replace(self, arguments=("models",), given=(None,), names=(names,), arrays=(self.all,))
+        """Return all layers as those of one network, under these names, which say whose they are."""
+        return replace(self, arguments=("",), given=(None,), names=(names,), arrays=(self.all,))
 
     def grouped(self, groups: Groups, kernel: Kernel) -> Networks:
         """Return the same with the samples of each group side by side."""
@@ -136,15 +137,27 @@ def with_inference(
     networks: Networks, settings: Settings, inference: Inference, groups: ArrayLike | None
 ) -> tuple[Networks, Settings]:
     """Return the same with what `inference` and `groups` ask for: samples of a group lie side by side."""
+    settings = asking(networks, settings, inference, groups)
+    return side_by_side(networks, settings), settings
+
+
+def asking(
+    networks: Networks, settings: Settings, inference: Inference, groups: ArrayLike | None
+) -> Settings:
+    """Return the settings with what `inference` and `groups` ask for."""
     wanted = Wanted.of(inference, groups, settings.kernel, networks.n_samples)
-    if wanted is None:
-        return networks, settings
-    if settings.measure != "cka":
+    if wanted is not None and settings.measure != "cka":
         raise ValueError(f"inference={inference!r} is for measure='cka', got measure={settings.measure!r}")
-    if wanted.groups is not None:
-        same_samples(networks.all, networks.label_of)
-        networks = networks.grouped(wanted.groups, settings.kernel)
-    return networks, replace(settings, inference=wanted)
+    return replace(settings, inference=wanted)
+
+
+def side_by_side(networks: Networks, settings: Settings) -> Networks:
+    """Return the networks with the samples of each group side by side."""
+    wanted = settings.inference
+    if wanted is None or wanted.groups is None:
+        return networks
+    same_samples(networks.all, networks.label_of)
+    return networks.grouped(wanted.groups, settings.kernel)
 
 
 def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:

@@ -148,7 +148,7 @@ def _checked(
     chosen = within_memory(a, b, settings)
     if settings.inference is None:
         return lambda a, b: _core.pairwise(a, b, chosen, progress)
-    return inferring(a, b, settings, chosen, None, progress)
+    return inferring(a, b, settings, chosen, None, progress=progress)
 
 
 def inferring(
@@ -157,11 +157,16 @@ def inferring(
     settings: Settings,
     chosen: _core.Settings,
     sums: _core.Partial | None,
+    further: object = None,
     progress: Report | None = None,
 ) -> Callable[[Sequence[Layer], Sequence[Layer] | None], _core.Inference]:
-    """Return the call of the core for all pairs and how sure they are; `sums`: of all blocks, if known."""
+    """Return the call of the core for all pairs and how sure they are.
+
+    `sums`: of all blocks, if known; `further`: of the stage after them, if it has been made.
+    """
     wanted = cast(Wanted, settings.inference)
-    check_room(work(a, b, settings, wanted).bytes, settings, wanted)
+    if not isinstance(further, _core.SecondPass) or wanted.pvalue_method == "moments":
+        check_room(work(a, b, settings, wanted).bytes, settings, wanted)
 
     def call(a: Sequence[Layer], b: Sequence[Layer] | None) -> _core.Inference:
         return _core.infer(
@@ -173,6 +178,8 @@ def inferring(
             permutations=wanted.pvalue_method == "moments",
             groups=wanted.bounds,
             partial=sums,
+            rows=further if isinstance(further, _core.Partial) else None,
+            second_pass=further if isinstance(further, _core.SecondPass) else None,
             progress=progress,
         )
 

@@ -8,18 +8,18 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise as neighbours
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from . import _archive, _core
 from ._arrays import Array
 from ._headers import Refused, checked_settings, digest, new_header, refusing
+from ._stages import MEDIANS, Stage
 
-Stage: TypeAlias = Literal["statistics", "products"]
+Sums: TypeAlias = _core.Statistics | _core.MedianRound | _core.Partial | _core.SecondPass
 
-FORMAT_VERSION = 3  # 1, 2: other arrays
-STAGES: tuple[Stage, Stage] = ("statistics", "products")
+FORMAT_VERSION = 4  # 1 to 3: other arrays
 
 
 class Partial:
@@ -27,9 +27,12 @@ class Partial:
 
     Attributes
     ----------
-    stage : {"statistics", "products"}
+    stage : str
+        One of :attr:`Sweep.stages`.
     covered : tuple of range
         The blocks whose sums are in it, as ranges in order.
+    given : Partial or None
+        Of the inference: the complete products, which the result needs, too.
 
     Examples
     --------
@@ -48,17 +51,22 @@ class Partial:
     -----
     Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
     Two partials with a block in common, of other layers, settings or data, or made at different SIMD levels,
-    are refused with a ValueError that says what differs. Pickled or saved, a partial takes 8 bytes for each
-    sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers and, unless the
-    kernel is linear, for each sample of each layer.
+    are refused with a ValueError that says what differs. Pickled or saved, a partial of the products takes
+    8 bytes for each sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers
+    and, unless the kernel is linear, for each sample of each layer. Other stages take about 16 bytes for each
+    feature, and rounds of the medians up to 1.5 MB for each layer of which some blocks are in and others are
+    not. A partial of the inference holds all products and 24 bytes for each pair of layers and run of
+    blocks; or 8 bytes for each sample of each pair, where it is a sweep of its own.
     """
 
     stage: Stage
     covered: tuple[range, ...]
+    given: Partial | None
 
-    def __init__(self, settings: Mapping[str, Any], sums: _core.Statistics | _core.Partial) -> None:
+    def __init__(self, settings: Mapping[str, Any], sums: Sums, given: Partial | None = None) -> None:
         self._settings = dict(settings)
         self._sums = sums
+        self.given = given
         self.stage = settings["stage"]
         self.covered = tuple(range(first, last) for first, last in sums.covered())
 
@@ -97,7 +105,7 @@ class Partial:
                     )
         sums = self._sums.copy()
         sums.merge(cast(Any, other._sums))  # of the same stage, as checked
-        return Partial(self._settings, sums)
+        return Partial(self._settings, sums, self.given)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -106,7 +114,8 @@ class Partial:
 
     def _state(self) -> dict[str, Array]:
         """Return the sums as plain arrays."""
-        return self._sums.state()
+        of_given = {} if self.given is None else self.given._state()
+        return self._sums.state() | {f"{_GIVEN}{name}": x for name, x in of_given.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restored, (self._settings, self._state())
@@ -172,6 +181,8 @@ _DIFFERENCES = {
     "double_precision": "another dtype",
     "groups": "other groups",
     "statistics": "statistics of other data",
+    "products": "products of other data",
+    "pvalues": "other p-values",
 }
 
 
@@ -200,14 +211,32 @@ def restored(settings: Mapping[str, Any], state: Mapping[str, Array]) -> Partial
     if settings["stage"] == "statistics":
         return Partial(settings, _core.Statistics.from_state(*sides, dict(state)))
     n, blocks = settings["n_samples"], settings["blocks"]
-    if state["diagonals"].shape != (n, len(widths)):
+    if settings["stage"] in MEDIANS:
+        return Partial(settings, _core.MedianRound.from_state(n, *sides, dict(state)))
+    if "diagonals" in state and state["diagonals"].shape != (n, len(widths)):
         raise Refused(f"damaged: diagonals of shape {state['diagonals'].shape}")
-    return Partial(settings, _core.Partial.from_state(blocks, n, *sides, dict(state)))
+    own = {name: x for name, x in state.items() if not name.startswith(_GIVEN)}
+    kind = _core.SecondPass if "nodes" in own else _core.Partial
+    sums = kind.from_state(blocks, n, *sides, own)
+    if settings["stage"] == "products":
+        return Partial(settings, sums)
+    of_products = {name: x for name, x in settings.items() if name not in _OF_INFERENCE}
+    of_products |= {"stage": "products", "blocks": settings["product_blocks"]}
+    products = restored(
+        of_products, {name.removeprefix(_GIVEN): x for name, x in state.items() if name.startswith(_GIVEN)}
+    )
+    if products.digest != settings["products"] or products.missing:
+        raise Refused("damaged: other products than it was made from")
+    return Partial(settings, sums, products)
 
 
 def contents(state: Mapping[str, Array]) -> list[bytes]:
     """Return the bytes of a state, for a checksum."""
     return [name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state)]
+
+
+_GIVEN = "given."  # before the names of what it was made from
+_OF_INFERENCE = ("pvalues", "products", "product_blocks")  # settings that the products do not have
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> None:

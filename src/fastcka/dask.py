@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One comparison on the workers of a Dask cluster, with the bits of one call; needs ``fastcka[dask]``.
 
-The tasks are those of a :class:`~fastcka.Sweep`: the statistics of each layer, ranges of blocks of the
-products, and merges of two partials at a time.
+The tasks are those of a :class:`~fastcka.Sweep`: the statistics of each layer, ranges of blocks of the later
+stages, and merges of two partials at a time.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ._arrays import Array, Estimator, layer_label, named_layers
-from ._networks import Networks, warned
-from ._pairwise import Pairs, all_pairs
-from ._partial import Partial, Stage
+from ._arrays import Array, ArrayLike, Estimator, layer_label, named_layers
+from ._groups import Inference
+from ._networks import Networks, asking, side_by_side, warned
+from ._pairwise import Pairs
+from ._partial import Partial
 from ._settings import Settings
+from ._stages import Stage
 from .kernels import KernelLike
 from .layers import StoredLayer, open_layers
 from .results import CKAMatrix
@@ -81,6 +83,8 @@ def cka_matrix(
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
+    inference: Inference = False,
+    groups: ArrayLike | None = None,
     client: distributed.Client | None = None,
 ) -> CKAMatrix:
     """Compare all pairs of layers on the workers of a Dask cluster.
@@ -100,6 +104,9 @@ def cka_matrix(
     max_bytes : int or str, optional
         Most memory that a task may use beside its inputs, as for :func:`fastcka.cka_matrix`. None: what the
         process of the worker may use; Dask's own limit for a worker is not looked at.
+    inference, groups
+        As for :func:`fastcka.cka_matrix`. Groups whose samples do not lie side by side cost a sorted copy of
+        all layers on each worker.
     client : distributed.Client, optional
         None: the default client.
 
@@ -128,6 +135,9 @@ def cka_matrix(
     :func:`fastcka.plan` tells, and Dask arrays are also held as they are, each whole on each worker. A store
     is mapped and holds nothing beside the packed copy. The statistics of a layer need that layer alone.
 
+    With ``inference=True``, a kernel that is not linear takes a pass of its own over the Gram matrices, as
+    tasks like those of the products, whose sums all tasks are sent.
+
     A worker that is lost is replaced by the others: its tasks are run again.
 
     Examples
@@ -145,31 +155,39 @@ def cka_matrix(
     if n_threads is None:
         settings = replace(settings, n_threads=0)  # each worker knows its own
     client = distributed.default_client() if client is None else client
-    given = {"layers_a": _opened(layers_a)}
+    opened = {"layers_a": _opened(layers_a)}
     if layers_b is not None and layers_b is not layers_a:
-        given["layers_b"] = _opened(layers_b)
-    sources = {argument: _source(layers, argument) for argument, layers in given.items()}
+        opened["layers_b"] = _opened(layers_b)
+    sources = {argument: _source(layers, argument) for argument, layers in opened.items()}
     networks = Networks.called(
         {
-            argument: given[argument] if isinstance(source, _Stored) else _arrays(source, {})
+            argument: opened[argument] if isinstance(source, _Stored) else _arrays(source, {})
             for argument, source in sources.items()
         }
     )
-    here = Sweep._of(networks, replace(settings, n_threads=1))
+    settings = asking(networks, settings, inference, groups)
+    here = Sweep._of(networks, replace(settings, n_threads=1))  # knows shapes, but no values of Dask arrays
 
     work = _Work(client, settings, sources)
     for argument, source in sources.items():
         if not isinstance(source, _Stored):
             work.gather(
-                argument, dict(zip(source, named_layers(given[argument], argument).values(), strict=True))
+                argument, dict(zip(source, named_layers(opened[argument], argument).values(), strict=True))
             )
-    known = work.merged(work.statistics(networks.names))
-    statistics: Partial = known.result()
-    blocks = here.blocks(given=statistics)
-    tasks = min(len(blocks), TASKS_PER_WORKER * max(1, len(client.scheduler_info()["workers"])))
-    shares = [here.share(task, tasks, given=statistics) for task in range(tasks)]
-    products: Partial = work.merged(work.products(shares, known)).result()
-    return warned(*networks.matrix(here._pairs(products, work.one_call), settings))
+    most = TASKS_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
+    stage: Stage | None = here.stages[0]
+    merged: Any = None
+    given: Partial | None = None
+    while stage is not None:
+        count = len(here.blocks(stage, given=given))
+        tasks = count if stage == here.stages[0] else min(count, most)
+        shares = [here.share(task, tasks, stage, given=given) for task in range(tasks)]
+        read = [here._pieces.layers_read(stage, blocks) for blocks in shares]
+        merged = work.merged([work.run(stage, *each, merged) for each in zip(shares, read, strict=True)])
+        given = merged.result()
+        stage = here.next_stage(given)
+    # Moments under permutation, and sums that are too coarse, need the values once more.
+    return warned(*networks.matrix(work.pairs(merged).result(), settings))
 
 
 def _opened(layers: Any) -> Any:
@@ -197,6 +215,10 @@ def _outline(X: Any, label: str) -> _Outline:
     return _Outline(X.shape, X.dtype)
 
 
+def _names(source: _Source) -> tuple[str, ...]:
+    return source.names if isinstance(source, _Stored) else tuple(source)
+
+
 def _arrays(source: _Source, values: Mapping[str, Array]) -> Mapping[str, Array | StoredLayer]:
     """Return the layers of a network; those without values as outlines."""
     if isinstance(source, _Stored):
@@ -218,22 +240,6 @@ class _Work:
         """Have the chunks of each Dask array put together, on a worker."""
         self._values[argument] = {name: self._client.compute(X) for name, X in layers.items()}
 
-    def statistics(self, names: Sequence[Sequence[str]]) -> list[Any]:
-        """Return the statistics of each layer, made from that layer alone."""
-        layers = [
-            (argument, name) for argument, own in zip(self._sources, names, strict=True) for name in own
-        ]
-        return [self._run("statistics", range(i, i + 1), None, layer) for i, layer in enumerate(layers)]
-
-    def products(self, shares: Sequence[range], given: Any) -> list[Any]:
-        """Return the products of ranges of blocks."""
-        return [self._run("products", blocks, given) for blocks in shares]
-
-    def one_call(self) -> Pairs:
-        """Return what one worker makes of all layers in one call."""
-        task = self._submit("pairs", _compare, self._sources, self._values, self._settings)
-        return cast(Pairs, task.result())
-
     def merged(self, parts: list[Any]) -> Any:
         """Merge neighbours, two at a time."""
         while len(parts) > 1:
@@ -241,14 +247,21 @@ class _Work:
             parts = [self._submit("merge", _merge, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return parts[0]
 
-    def _run(self, stage: Stage, blocks: range, given: Any, only: tuple[str, str] | None = None) -> Any:
+    def run(self, stage: Stage, blocks: range, layers: range, given: Any) -> Any:
+        """Make some blocks of a stage, from these layers alone."""
+        names = [(argument, name) for argument, source in self._sources.items() for name in _names(source)]
+        read = set(names[layers.start : layers.stop])
         values = {
-            argument: {name: X for name, X in own.items() if only in (None, (argument, name))}
+            argument: {name: X for name, X in own.items() if (argument, name) in read}
             for argument, own in self._values.items()
         }
         return self._submit(stage, _run, stage, blocks, self._sources, values, self._settings, given)
 
-    def _submit(self, what: str, function: Callable[..., Partial | Pairs], *arguments: Any) -> Any:
+    def pairs(self, given: Any) -> Any:
+        """Finish the last stage where the values are."""
+        return self._submit("result", _pairs, self._sources, self._values, self._settings, given)
+
+    def _submit(self, what: str, function: Callable[..., object], *arguments: Any) -> Any:
         key = (f"fastcka-{what}-{self._token}", next(self._numbers))  # the dashboard shows it up to the token
         return self._client.submit(function, *arguments, key=key)
 
@@ -265,25 +278,26 @@ def _run(
     given: Partial | None,
 ) -> Partial:
     with _TURN:
-        return Sweep._of(*_opened_here(sources, values, settings)).run(
-            blocks, stage, given=given, progress=False
-        )
+        return _sweep(sources, values, settings).run(blocks, stage, given=given, progress=False)
 
 
-def _compare(
-    sources: Mapping[str, _Source], values: Mapping[str, Mapping[str, Array]], settings: Settings
+def _pairs(
+    sources: Mapping[str, _Source],
+    values: Mapping[str, Mapping[str, Array]],
+    settings: Settings,
+    given: Partial,
 ) -> Pairs:
     with _TURN:
-        networks, here = _opened_here(sources, values, settings)
-        return all_pairs(networks.a, networks.b, networks.label, here)
+        return _sweep(sources, values, settings)._pieces.pairs(given)
 
 
-def _opened_here(
+def _sweep(
     sources: Mapping[str, _Source], values: Mapping[str, Mapping[str, Array]], settings: Settings
-) -> tuple[Networks, Settings]:
+) -> Sweep:
     layers = {argument: _arrays(source, values[argument]) for argument, source in sources.items()}
     n_threads = settings.n_threads or distributed.get_worker().state.nthreads
-    return Networks.called(layers), replace(settings, n_threads=n_threads)
+    networks = side_by_side(Networks.called(layers), settings)
+    return Sweep._of(networks, replace(settings, n_threads=n_threads))
 
 
 def _merge(a: Partial, b: Partial) -> Partial:

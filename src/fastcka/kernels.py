@@ -366,9 +366,9 @@ def option_names(kernel: Kernel) -> list[str]:
     return [field.name for field in fields(kernel)]  # type: ignore[arg-type]
 
 
-def without_median(kernel: Kernel) -> Kernel:
-    """Return a kernel with the same means and scales of layers, and no search for a median."""
-    return type(kernel)(sigma=1.0) if isinstance(kernel, _Bandwidth) else kernel
+def follows_median(kernel: Kernel) -> bool:
+    """Whether the bandwidth of each representation follows the median of its distances."""
+    return isinstance(kernel, _Bandwidth) and kernel.sigma is None
 
 
 def resolve_kernel(kernel: object) -> Kernel:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -39,6 +40,7 @@ def cka_models(
     nan_policy: NanPolicy = "raise",
     inference: Inference = False,
     groups: ArrayLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAModels:
     """Compare every layer of every model with every layer of every model, in one sweep.
@@ -51,7 +53,8 @@ def cka_models(
         At least two models. The layers of each are what :func:`cka_matrix` takes: a mapping of names to
         (n, p) array_like, a sequence of them, or an opened store. Models may have different numbers of layers
         and different layer names. All saw the same n samples, in the same order.
-    measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups, progress
+    measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups, checkpoint,
+    progress
         As for :func:`cka_matrix`. `dtype` None makes one choice for all layers of all models.
 
     Returns
@@ -97,7 +100,7 @@ def cka_models(
     'conv'
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
-    compare = all_pairs if check_nan_policy(nan_policy) == "raise" else propagating
+    compare = all_pairs if check_nan_policy(nan_policy, checkpoint) == "raise" else propagating
     names = _checked(models)
     called = {model_label(name): layers for name, layers in zip(names, models.values(), strict=True)}
     networks = Networks.called(called)
@@ -106,7 +109,12 @@ def cka_models(
 
     joined, settings = with_inference(networks.joined(labels), settings, inference, groups)
     with progress_report(progress, "cka_models") as report:
-        pairs = compare(joined.a, None, lambda _, layer: labels[layer], settings, report)
+        if checkpoint is None:
+            pairs = compare(joined.a, None, joined.label, settings, report)
+        else:
+            from ._checkpoint import pairs_with_checkpoint  # few calls have one
+
+            pairs = pairs_with_checkpoint(joined, settings, checkpoint, report)
     ((reasons,), (sigma,)) = pairs.reasons, pairs.sigma
     degenerate = tuple(f"{label}: {why}" for label, why in zip(labels, reasons, strict=True) if why)
     if degenerate:

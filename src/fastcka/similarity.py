@@ -355,8 +355,7 @@ def cka_matrix(
         A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block if
         one takes longer. Repeat a killed call with the same arguments to resume from it; the result is the
         same bit for bit. A file of other layers, values or settings is rejected.
-        A second pass of ``inference=True``, where there is one, is not in it: a call that is killed there
-        begins that pass again.
+        The second pass of ``inference=True``, where there is one, resumes in the same way.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, if installed) after two seconds, if that is a terminal.
         True: at once, on any output. False: none. A function is called with (done, total) periodically.
@@ -387,8 +386,7 @@ def cka_matrix(
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     if checkpoint is None:
         return warned(*compare_layers(layers_a, layers_b, settings, nan_policy, progress, inference, groups))
-    if check_nan_policy(nan_policy) != "raise":
-        raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
+    check_nan_policy(nan_policy, checkpoint)
     from ._checkpoint import pairs_with_checkpoint  # few calls have one
 
     networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)

@@ -99,6 +99,8 @@ void bind_pairwise(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_streams(py::module_& m);
 void bind_inference(py::module_& m);
+void bind_statistics(py::module_& m);
 void bind_sweeps(py::module_& m);
+void bind_second_pass(py::module_& m);
 
 }  // namespace fastcka

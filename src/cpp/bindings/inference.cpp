@@ -5,6 +5,7 @@
 #include "bindings/common.hpp"
 #include "inference/cubes.hpp"
 #include "inference/permutations.hpp"
+#include "inference/second_pass.hpp"
 #include "simd/dispatch.hpp"
 
 namespace fastcka {
@@ -91,18 +92,20 @@ void bind_inference(py::module_& m) {
         "infer",
         [](const Sources& layers_a, const OptionalSources& layers_b, const Settings& settings, bool unbiased,
            bool standard_errors, bool permutations, const std::vector<index>& groups, const Partial* partial,
-           const std::optional<py::function>& progress) {
+           const Partial* rows, const SumTree<PassSums>* pass, const std::optional<py::function>& progress) {
             const Layers layers = layers_of(layers_a, layers_b);
             const Questions questions{estimator_of(unbiased), standard_errors, groups, permutations};
             const Observer observer = observer_of(progress);
             const WithoutGil without_gil;
             if (partial == nullptr) return infer(layers, settings, questions, observer);
             const Problem problem = problem_of(layers, settings);
-            return infer(layers, settings, Swept{problem, plan_of(problem), *partial}, questions, observer);
+            return infer(layers, settings, Swept{problem, plan_of(problem), *partial}, questions,
+                         {rows, pass}, observer);
         },
         py::arg("layers_a"), py::arg("layers_b"), py::arg("settings"), py::kw_only(), py::arg("unbiased"),
         py::arg("standard_errors"), py::arg("permutations"), py::arg("groups") = std::vector<index>{},
-        py::arg("partial") = py::none(), py::arg("progress") = std::nullopt);
+        py::arg("partial") = py::none(), py::arg("rows") = py::none(), py::arg("second_pass") = py::none(),
+        py::arg("progress") = std::nullopt);
 
     m.def(
         "inference_bytes",

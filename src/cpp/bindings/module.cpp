@@ -60,7 +60,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     bind_matrices(m);
     bind_streams(m);
     bind_inference(m);
+    bind_statistics(m);
     bind_sweeps(m);
+    bind_second_pass(m);
     m.def("config", &config);
     m.def("omp_max_threads", &default_threads);
     m.def("release_buffers", [] { release_buffers(); });

@@ -225,32 +225,88 @@ Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& 
             }
         } catch (const NeedsDouble&) {
         }
-        known = statistics(layers, settings, 0, layers.count(), observer);
+        known = statistics(layers, settings, 0, layers.count(), Medians::searched, observer);
         now.precision = Precision::float64;
     }
 }
 
+namespace {
+
+// What is found out about one layer, in float64 where float32 would lose digits.
+LayerStatistics statistics_of(const Sweep& sweep, index layer, const LayerStatistics* known,
+                              Medians medians) {
+    const bool gram = sweep.plan.route == Route::gram, wide = sweep.plan.precision == Precision::float64;
+    try {
+        if (!wide && (known == nullptr || !known->needs_float64))
+            return gram ? gram_statistics<float>(sweep, layer, known, medians)
+                        : feature_statistics<float>(sweep, layer);
+    } catch (const NeedsDouble&) {
+    }
+    LayerStatistics found = gram ? gram_statistics<double>(sweep, layer, known, medians)
+                                 : feature_statistics<double>(sweep, layer);
+    found.needs_float64 = !wide;
+    return found;
+}
+
+void check_known(const Layers& layers, const Statistics& statistics) {
+    check(statistics.layers.size() == layers.sources.size(), "statistics of another number of layers");
+    for (std::size_t l = 0; l < layers.sources.size(); ++l) {
+        const auto& known = statistics.layers[l];
+        check(known.has_value(), "statistics of some layers are missing");
+        check(static_cast<index>(known->centring.mean.size()) == layers.sources[l].columns(),
+              "statistics of another number of features");
+    }
+}
+
+}  // namespace
+
 Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
-                      const Observer& observer) {
-    const Problem problem = problem_of(layers, settings);
+                      Medians medians, const Observer& observer) {
+    const Plan plan = plan_of(problem_of(layers, settings));
     check(0 <= first && first <= last && last <= layers.count(), "no such layers");
-    const Plan plan = plan_of(problem);
-    const bool gram = plan.route == Route::gram, wide = plan.precision == Precision::float64;
-    const auto in_float64 = gram ? gram_statistics<double> : feature_statistics<double>;
-    const auto in_float32 = gram ? gram_statistics<float> : feature_statistics<float>;
     Statistics statistics(layers.count());
     sweep(layers, settings, plan, observer, [&](const Sweep& sweep) {
-        for (index layer = first; layer < last; ++layer) {
-            auto& found = statistics.layers[static_cast<std::size_t>(layer)];
-            try {
-                found = (wide ? in_float64 : in_float32)(sweep, layer);
-            } catch (const NeedsDouble&) {
-                found = in_float64(sweep, layer);
-                found->needs_float64 = true;
-            }
-        }
+        for (index layer = first; layer < last; ++layer)
+            statistics.layers[static_cast<std::size_t>(layer)] =
+                statistics_of(sweep, layer, nullptr, medians);
     });
     return statistics;
+}
+
+Statistics with_medians(const Layers& layers, const Settings& settings, const Statistics& known,
+                        const Observer& observer) {
+    check_known(layers, known);
+    Statistics all = known;
+    const Plan plan = plan_of(problem_of(layers, settings));
+    sweep(layers, settings, plan, observer, [&](const Sweep& sweep) {
+        for (index layer = 0; layer < layers.count(); ++layer)
+            if (auto& each = all.layers[static_cast<std::size_t>(layer)]; each->is_open(settings.kernel))
+                each = statistics_of(sweep, layer, &*each, Medians::searched);
+    });
+    return all;
+}
+
+MedianRound median_round(const Layers& layers, const Settings& settings, const Statistics& known, index first,
+                         index last, const Observer& observer) {
+    const Plan plan = plan_of(problem_of(layers, settings));
+    check_known(layers, known);
+    check(settings.kernel.needs_median(), "no bandwidth follows the median");
+    check(0 <= first && first <= last && last <= plan.blocks * layers.count(), "no such blocks");
+    MedianRound round(layers.samples(), settings.kernel.bandwidth()->offdiagonal,
+                      plan.precision == Precision::float64, plan.blocks, known);
+    sweep(layers, settings, plan, observer, [&](const Sweep& sweep) {
+        for (index block = first; block < last;) {
+            const index layer = block / plan.blocks, from = block - layer * plan.blocks;
+            const index to = std::min(from + last - block, plan.blocks);
+            const auto count = round.in_float64(layer) ? gram_counts<double> : gram_counts<float>;
+            DigitCounts counts;
+            if (round.counts(layer))
+                counts = count(sweep, layer, *known.layers[static_cast<std::size_t>(layer)], {from, to});
+            round.add(layer, {{from, to}}, std::move(counts));
+            block += to - from;
+        }
+    });
+    return round;
 }
 
 Partial partial(const Layers& layers, const Settings& settings, index first, index last,
@@ -258,14 +314,8 @@ Partial partial(const Layers& layers, const Settings& settings, index first, ind
     const Problem problem = problem_of(layers, settings);
     const Plan plan = plan_of(problem);
     check(0 <= first && first <= last && last <= plan.blocks, "no such blocks");
-    check(statistics.layers.size() == layers.sources.size(), "statistics of another number of layers");
-    for (index l = 0; l < layers.count(); ++l) {
-        const auto& known = statistics.layers[static_cast<std::size_t>(l)];
-        check(known.has_value(), "statistics of some layers are missing");
-        check(!known->needs_float64 || plan.precision == Precision::float64, "these layers need float64");
-        check(static_cast<index>(known->centring.mean.size()) == problem.layers.width(l),
-              "statistics of another number of features");
-    }
+    check_known(layers, statistics);
+    check(!statistics.needs_float64() || plan.precision == Precision::float64, "these layers need float64");
     std::optional<Partial> sums;
     sweep(layers, settings, plan, observer,
           [&](const Sweep& sweep) { sums.emplace(sum_blocks(sweep, first, last, &statistics)); });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "measures/cka.hpp"
+#include "sums/median_round.hpp"
 #include "sums/sweep.hpp"
 
 namespace fastcka {
@@ -31,10 +32,15 @@ Margins margins_of(const Problem& problem, const Partial& partial);
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
 
-// The same in pieces: what is found out about layers [first, last), the sums of blocks [first, last), and the result of
-// all of them.
+// The same in pieces: what is found out about layers [first, last), rounds of the search for their medians, the sums of
+// blocks [first, last), and the result of all of them.
 Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
-                      const Observer& observer = {});
+                      Medians medians, const Observer& observer = {});
+MedianRound median_round(const Layers& layers, const Settings& settings, const Statistics& known, index first,
+                         index last, const Observer& observer = {});
+// All that is known then, the searches that are open finished here.
+Statistics with_medians(const Layers& layers, const Settings& settings, const Statistics& known,
+                        const Observer& observer = {});
 Partial partial(const Layers& layers, const Settings& settings, index first, index last,
                 const Statistics& statistics, const Observer& observer = {});
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial);

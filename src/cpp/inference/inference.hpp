@@ -27,9 +27,25 @@ struct Inference : Pairwise {
 
 Inference infer(const Layers& layers, const Settings& settings, const Questions& questions,
                 const Observer& observer = {});
-// The same after the sums of all blocks.
+
+// What is asked after the sums of all blocks is answered by them alone; by one more sweep, which makes sums of single
+// samples; or by one more pass, over whole rows.
+struct PassSums;
+enum class Further { nothing, sweep, pass };
+Further further_work(const Problem& problem, const Questions& questions);
+
+// The same after the sums of all blocks, and after that work where it is done.
+struct Done {
+    const Partial* rows = nullptr;            // the sums of all blocks of that sweep, by the Gram route
+    const SumTree<PassSums>* pass = nullptr;  // those of all blocks of that pass
+};
 Inference infer(const Layers& layers, const Settings& settings, const Swept& swept,
-                const Questions& questions, const Observer& observer = {});
+                const Questions& questions, const Done& done = {}, const Observer& observer = {});
+
+// That pass in pieces: how many blocks it has, and the sums of blocks [first, last).
+index pass_blocks(const Problem& problem, const Questions& questions);
+SumTree<PassSums> pass_over(const Layers& layers, const Swept& swept, const Questions& questions, index first,
+                            index last, const Observer& observer = {});
 
 // Ku of one layer, up to a factor, row by row, and its diagonal of Kc.
 template <class T>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 namespace fastcka {
 namespace {
@@ -26,27 +27,38 @@ double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) :
 
 }  // namespace
 
-Deviations::Deviations(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves)
-    : set_(set), pairs_(pairs), selves_(selves), roots_(selves.unaryExpr(&inverse_root)),
-      sums_(Eigen::MatrixXd::Zero(set.rows(), set.columns())), squares_(sums_), weighted_sums_(sums_) {}
+void Deviations::merge(const Deviations& other) {
+    if (sums.rows() != other.sums.rows() || sums.cols() != other.sums.cols())
+        throw std::invalid_argument("sums of another shape");
+    sums += other.sums;
+    squares += other.squares;
+    weighted_sums += other.weighted_sums;
+    weights += other.weights;
+}
 
-void Deviations::add(index i, index j, double product, double root_i, double root_j, double factor) {
+FullProducts::FullProducts(const LayerSet& set, Eigen::MatrixXd pairs, Eigen::VectorXd selves)
+    : set_(set), pairs_(std::move(pairs)), selves_(std::move(selves)),
+      roots_(selves_.unaryExpr(&inverse_root)) {}
+
+void FullProducts::add(Deviations& to, index i, index j, double product, double root_i, double root_j,
+                       double factor) const {
     const index column = j - set_.first_column();
     const double deviation = product * root_i * root_j - pairs_(i, column) * roots_(i) * roots_(j);
-    sums_(i, column) += deviation;
-    squares_(i, column) += (factor - 1) * deviation * deviation;
-    weighted_sums_(i, column) += (1 - 1 / factor) * deviation;
+    to.sums(i, column) += deviation;
+    to.squares(i, column) += (factor - 1) * deviation * deviation;
+    to.weighted_sums(i, column) += (1 - 1 / factor) * deviation;
 }
 
 // Busing et al. 1999: with h = n / (samples of a group), deviations d of the values without it, and D = sum (1 - 1/h) d,
 // the variance is the mean over groups of (h - 1) d^2 - 2 d D + D^2 / (h - 1). For groups of one sample it is the usual
 // (n - 1) / n sum (d - mean d)^2.
-Eigen::MatrixXd Deviations::standard_errors(index groups) const {
+Eigen::MatrixXd FullProducts::standard_errors(const Deviations& deviations, index groups) const {
     const auto root = [](double variance) {  // of nan: nan; a difference of equal terms may be below zero
         return variance < 0 ? 0.0 : std::sqrt(variance);
     };
-    const Eigen::ArrayXXd total = squares_.array() - 2 * sums_.array() * weighted_sums_.array() +
-                                  weights_ * weighted_sums_.array().square();
+    const auto weighted = deviations.weighted_sums.array();
+    const Eigen::ArrayXXd total = deviations.squares.array() - 2 * deviations.sums.array() * weighted +
+                                  deviations.weights * weighted.square();
     Eigen::MatrixXd errors = (total / static_cast<double>(groups)).unaryExpr(root).matrix();
     if (!set_.one_network()) return errors;
     errors = Eigen::MatrixXd(errors.selfadjointView<Eigen::Upper>());
@@ -55,8 +67,9 @@ Eigen::MatrixXd Deviations::standard_errors(index groups) const {
     return errors;
 }
 
-Eigen::MatrixXd standard_errors(const LayerSet& set, Deviations deviations, const Eigen::MatrixXd& rows,
+Eigen::MatrixXd standard_errors(const LayerSet& set, const FullProducts& full, const Eigen::MatrixXd& rows,
                                 const Engine& engine) {
+    Deviations deviations(set);
     const RowEntries entries(set);
     const index n = rows.cols();
     const double factor = static_cast<double>(n);
@@ -65,24 +78,24 @@ Eigen::MatrixXd standard_errors(const LayerSet& set, Deviations deviations, cons
     Eigen::MatrixXd roots(n, set.count());
     engine.team.for_each(set.count(), [&](index l, int) {
         for (index i = 0; i < n; ++i)
-            roots(i, l) = inverse_root(without(deviations.self(l), rows(entries.pair(l, l), i)));
+            roots(i, l) = inverse_root(without(full.self(l), rows(entries.pair(l, l), i)));
     });
     engine.team.for_each(set.rows(), [&](index a, int) {
         for (index i = 0; i < n; ++i)
             for (index b = set.one_network() ? a : set.first_column(); b < set.count(); ++b)
-                deviations.add(a, b, without(deviations.pair(a, b), rows(entries.pair(a, b), i)), roots(i, a),
-                               roots(i, b), factor);
+                full.add(deviations, a, b, without(full.pair(a, b), rows(entries.pair(a, b), i)), roots(i, a),
+                         roots(i, b), factor);
     });
-    for (index i = 0; i < n; ++i) deviations.add_group(factor);
-    return deviations.standard_errors(n);
+    for (index i = 0; i < n; ++i) FullProducts::add_group(deviations, factor);
+    return full.standard_errors(deviations, n);
 }
 
 template <class T>
-Jackknife<T>::Jackknife(const LayerSet& set, Deviations deviations, const GramRows<T>& rows, Centred centred,
-                        Deletions deletions, const Engine& engine)
-    : set_(set), deviations_(std::move(deviations)), engine_(engine), deletions_(std::move(deletions)),
+Jackknife<T>::Jackknife(const LayerSet& set, const FullProducts& full, const GramRows<T>& rows,
+                        Centred centred, const Deletions& deletions, index group, const Engine& engine)
+    : set_(set), full_(full), deviations_(set), engine_(engine), deletions_(deletions),
       n_(static_cast<double>(rows.samples())), centred_(centred), stride_(rows.stride()),
-      height_(rows.height()) {
+      height_(rows.height()), group_(group) {
     for (index i = 0; i < set.rows(); i += layers_in_task) {
         const index other = set.one_network() ? i : set.first_column();
         tasks_.push_back({i, std::min(i + layers_in_task, set.rows()), other, set.count() - other});
@@ -113,11 +126,10 @@ void multiply(const std::vector<const Value*>& vectors, index first, index last,
 
 }  // namespace
 
-template <class T> void Jackknife<T>::add(index first, const std::vector<const T*>& strips) {
-    const index rows = std::min(height_, static_cast<index>(n_) - first);
-    if (deletions_.single()) return add_singles(first, rows, strips);
-    for (index begin = first; begin < first + rows;) {
-        const index end = std::min(first + rows, deletions_.first(group_ + 1));
+template <class T> void Jackknife<T>::add(Span rows, index first, const std::vector<const T*>& strips) {
+    if (deletions_.single()) return add_singles(rows, first, strips);
+    for (index begin = rows.first; begin < rows.last;) {
+        const index end = std::min(rows.last, deletions_.first(group_ + 1));
         add_group_rows(first, begin, end, strips);
         if (end == deletions_.first(group_ + 1)) finish_group();
         begin = end;
@@ -125,7 +137,7 @@ template <class T> void Jackknife<T>::add(index first, const std::vector<const T
 }
 
 template <class T>
-void Jackknife<T>::add_singles(index first, index rows, const std::vector<const T*>& strips) {
+void Jackknife<T>::add_singles(Span rows, index first, const std::vector<const T*>& strips) {
     const Recentring centre(n_ - 1, centred_);
     const auto remaining = [&](double all, double product, double within) {
         return centre(all - 2 * product + within, product - within, within);
@@ -133,18 +145,19 @@ void Jackknife<T>::add_singles(index first, index rows, const std::vector<const 
     const auto diagonal = [&](index l, index i) {
         return static_cast<double>(strips[static_cast<std::size_t>(l)][i * stride_ + first + i]);
     };
-    Eigen::MatrixXd roots(rows, set_.count());
+    const index begin = rows.first - first, end = rows.last - first;
+    Eigen::MatrixXd roots(end, set_.count());
     engine_.team.for_each(set_.count(), [&](index l, int) {
-        for (index i = 0; i < rows; ++i) {
+        for (index i = begin; i < end; ++i) {
             const double square = engine_.operations<T>().sum_of_squares(
                 strips[static_cast<std::size_t>(l)] + i * stride_, stride_);
-            roots(i, l) = inverse_root(remaining(deviations_.self(l), square, std::pow(diagonal(l, i), 2)));
+            roots(i, l) = inverse_root(remaining(full_.self(l), square, std::pow(diagonal(l, i), 2)));
         }
     });
     for_each_task([&](const Task& task) {
         std::vector<double> products;
         std::vector<const T*> vectors(strips.size());
-        for (index i = 0; i < rows; ++i) {
+        for (index i = begin; i < end; ++i) {
             for (std::size_t l = 0; l < strips.size(); ++l) vectors[l] = strips[l] + i * stride_;
             multiply<T>(vectors, task.first, task.last, task.first_other, task.columns, stride_, engine_,
                         products);
@@ -154,13 +167,13 @@ void Jackknife<T>::add_singles(index first, index rows, const std::vector<const 
                     if (b < a && set_.one_network()) continue;
                     const double product =
                         products[static_cast<std::size_t>((a - task.first) * task.columns + k)];
-                    deviations_.add(
-                        a, b, remaining(deviations_.pair(a, b), product, diagonal(a, i) * diagonal(b, i)),
-                        roots(i, a), roots(i, b), n_);
+                    full_.add(deviations_, a, b,
+                              remaining(full_.pair(a, b), product, diagonal(a, i) * diagonal(b, i)),
+                              roots(i, a), roots(i, b), n_);
                 }
         }
     });
-    for (index i = 0; i < rows; ++i) deviations_.add_group(n_);
+    for (index i = begin; i < end; ++i) FullProducts::add_group(deviations_, n_);
 }
 
 // Rows [begin, end) of one group, of a strip that begins at `first`.
@@ -219,7 +232,7 @@ template <class T> void Jackknife<T>::finish_group() {
     };
     Eigen::VectorXd roots(set_.count());
     for (index l = 0; l < set_.count(); ++l)
-        roots(l) = inverse_root(remaining(deviations_.self(l), self_products_(l), self_within_(l),
+        roots(l) = inverse_root(remaining(full_.self(l), self_products_(l), self_within_(l),
                                           columns.col(l).squaredNorm(), totals(l) * totals(l)));
     std::vector<const double*> vectors;
     for (index l = 0; l < set_.count(); ++l) vectors.push_back(columns.col(l).data());
@@ -233,13 +246,13 @@ template <class T> void Jackknife<T>::finish_group() {
                 const index b = task.first_other + k, column = b - set_.first_column();
                 if (b < a && set_.one_network()) continue;
                 const double left =
-                    remaining(deviations_.pair(a, b), products_(a, column), within_(a, column),
+                    remaining(full_.pair(a, b), products_(a, column), within_(a, column),
                               rows[static_cast<std::size_t>((a - task.first) * task.columns + k)],
                               totals(a) * totals(b));
-                deviations_.add(a, b, left, roots(a), roots(b), factor);
+                full_.add(deviations_, a, b, left, roots(a), roots(b), factor);
             }
     });
-    deviations_.add_group(factor);
+    FullProducts::add_group(deviations_, factor);
     products_.setZero();
     within_.setZero();
     self_products_.setZero();

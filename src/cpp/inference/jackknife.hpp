@@ -24,46 +24,60 @@ class Deletions {
     std::vector<index> bounds_;
 };
 
-// How far CKA without each group is from that of all samples, summed over groups.
-class Deviations {
+// How far CKA without a group is from that of all samples, summed over some groups.
+struct Deviations {
+    Eigen::MatrixXd sums, squares, weighted_sums;  // of deviations, rows x columns
+    double weights = 0;                            // sum of 1 / (h - 1)
+
+    Deviations() = default;
+    explicit Deviations(const LayerSet& set)
+        : sums(Eigen::MatrixXd::Zero(set.rows(), set.columns())), squares(sums), weighted_sums(sums) {}
+    static index bytes(const LayerSet& set) { return 3 * 8 * set.rows() * set.columns(); }
+
+    // Throws std::invalid_argument where shapes differ.
+    void merge(const Deviations& other);
+};
+
+// <W, V> over all samples of the wanted pairs and of each layer with itself, which deviations are from.
+class FullProducts {
   public:
-    // `pairs` and `selves`: <W, V> over all samples of the wanted pairs and of each layer with itself.
-    Deviations(const LayerSet& set, const Eigen::MatrixXd& pairs, const Eigen::VectorXd& selves);
+    FullProducts(const LayerSet& set, Eigen::MatrixXd pairs, Eigen::VectorXd selves);
 
     double pair(index i, index j) const { return pairs_(i, j - set_.first_column()); }
     double self(index layer) const { return selves_(layer); }
 
     // <W, V> of a pair and 1 / |W|, 1 / |V| without a group; `factor`: all samples / those of the group. Any thread may add
     // to any pair, one at a time.
-    void add(index i, index j, double product, double root_i, double root_j, double factor);
+    void add(Deviations& to, index i, index j, double product, double root_i, double root_j,
+             double factor) const;
     // Once for each group.
-    void add_group(double factor) { weights_ += 1 / (factor - 1); }
+    static void add_group(Deviations& to, double factor) { to.weights += 1 / (factor - 1); }
 
     // Rows x columns, of <W, V> / (|W| |V|).
-    Eigen::MatrixXd standard_errors(index groups) const;
+    Eigen::MatrixXd standard_errors(const Deviations& deviations, index groups) const;
 
   private:
     const LayerSet& set_;
-    const Eigen::MatrixXd& pairs_;
-    const Eigen::VectorXd& selves_;
-    Eigen::VectorXd roots_;                           // 1 / |W| of each layer
-    Eigen::MatrixXd sums_, squares_, weighted_sums_;  // of deviations, rows x columns
-    double weights_ = 0;                              // sum of 1 / (h - 1)
+    Eigen::MatrixXd pairs_;
+    Eigen::VectorXd selves_;
+    Eigen::VectorXd roots_;  // 1 / |W| of each layer
 };
 
 // Each sample deleted, of Ku, from the sums of its row: entries x samples.
-Eigen::MatrixXd standard_errors(const LayerSet& set, Deviations deviations, const Eigen::MatrixXd& rows,
+Eigen::MatrixXd standard_errors(const LayerSet& set, const FullProducts& full, const Eigen::MatrixXd& rows,
                                 const Engine& engine);
 
 template <class T> class Jackknife {
   public:
-    Jackknife(const LayerSet& set, Deviations deviations, const GramRows<T>& rows, Centred centred,
-              Deletions deletions, const Engine& engine);
+    // `group`: the first deletion whose rows will come.
+    Jackknife(const LayerSet& set, const FullProducts& full, const GramRows<T>& rows, Centred centred,
+              const Deletions& deletions, index group, const Engine& engine);
 
-    // A strip of rows of all layers, from sample `first` on; strips come in order.
-    void add(index first, const std::vector<const T*>& strips);
+    // Some rows of all layers out of strips that begin with sample `first`; rows come in order.
+    void add(Span rows, index first, const std::vector<const T*>& strips);
 
-    Eigen::MatrixXd standard_errors() const { return deviations_.standard_errors(deletions_.count()); }
+    // Of the deletions all of whose rows have come.
+    Deviations deviations() && { return std::move(deviations_); }
 
   private:
     struct Task {
@@ -72,21 +86,22 @@ template <class T> class Jackknife {
     };
 
     template <class Use> void for_each_task(Use&& use);
-    void add_singles(index first, index rows, const std::vector<const T*>& strips);
+    void add_singles(Span rows, index first, const std::vector<const T*>& strips);
     void add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips);
     void finish_group();
     Eigen::Map<Eigen::MatrixXd> columns() const { return {columns_.data(), stride_, set_.count()}; }
 
     const LayerSet& set_;
+    const FullProducts& full_;
     Deviations deviations_;
     const Engine& engine_;
-    Deletions deletions_;
+    const Deletions& deletions_;
     double n_;
     Centred centred_;
     index stride_, height_;
     std::vector<Task> tasks_;
     // Of the group whose rows are coming:
-    index group_ = 0;
+    index group_;
     Eigen::MatrixXd products_,
         within_;  // sum over its rows of W.V, and of what lies within the group; rows x columns
     Eigen::VectorXd self_products_, self_within_;

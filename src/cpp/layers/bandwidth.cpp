@@ -8,22 +8,11 @@
 namespace fastcka {
 namespace {
 
-constexpr int digit_bits = 16;
-constexpr index bins = index{1} << digit_bits;
-static_assert(bins * static_cast<index>(sizeof(index)) == median_histogram_bytes);
-
-// Numbers that are not negative are ordered like their bits, which makes selection a search by digits.
-template <class T> struct KeyOf;
-template <> struct KeyOf<float> {
-    using type = std::uint32_t;
-};
-template <> struct KeyOf<double> {
-    using type = std::uint64_t;
-};
+static_assert(digit_values * static_cast<index>(sizeof(index)) == median_histogram_bytes);
 
 template <class T> class DistanceSelection {
   public:
-    using Key = typename KeyOf<T>::type;
+    using Key = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 
     DistanceSelection(PanelTiles<T>& tiles, const TileGrid& grid, const Engine& engine)
         : tiles_(tiles), grid_(grid), engine_(engine),
@@ -39,39 +28,41 @@ template <class T> class DistanceSelection {
         tiles_.keep_distances(std::move(kept));
     }
 
-    // The distances of ranks `rank` and `next` (rank or rank + 1) among the n (n - 1) / 2 of pairs i < j.
-    std::pair<double, double> of_ranks(index rank, index next) {
-        Key lowest = 0;
-        int shift = 8 * static_cast<int>(sizeof(Key)) - digit_bits;
-        index below = 0;  // distances with a key under `lowest`
-        for (;;) {
-            const std::vector<index> histogram = histogram_from(lowest, shift);
-            index bin = 0, before = below;
-            while (before + histogram[static_cast<std::size_t>(bin)] <= rank)
-                before += histogram[static_cast<std::size_t>(bin++)];
-            below = before;
-            lowest += static_cast<Key>(bin) << shift;
-            const index inside = histogram[static_cast<std::size_t>(bin)];
-            const Key highest = lowest + ((Key{1} << shift) - 1);
-            if (shift == 0)
-                return {value(lowest),
-                        next < below + inside ? value(lowest) : value(smallest_above(highest))};
+    double median(const MedianRanks& ranks) {
+        for (MedianSearch search;;) {
+            const index inside = search.advance<T>(counts(search, {0, grid_.tiles()}), ranks);
+            if (search.found()) return search.median;
             // Another histogram of kept distances costs less than sorting many; without them it costs their products.
             const index collectable = tiles_.kept_distances() != nullptr
-                                          ? bins
+                                          ? digit_values
                                           : median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
-            if (inside <= collectable) {
-                std::vector<Key> keys = keys_between(lowest, highest);
-                const auto at = [&](index r) {
-                    const auto place = keys.begin() + (r - below);
-                    std::nth_element(keys.begin(), place, keys.end());
-                    return *place;
-                };
-                const Key first = at(rank);
-                return {value(first), value(next < below + inside ? at(next) : smallest_above(highest))};
-            }
-            shift -= digit_bits;
+            if (inside <= collectable) return among(search, inside, ranks);
         }
+    }
+
+    DigitCounts counts(const MedianSearch& search, Span numbers) {
+        const int shift = search.shift<T>();
+        const auto lowest = static_cast<Key>(search.lowest);
+        for (Scratch& worker : workers_) {
+            worker.histogram.assign(static_cast<std::size_t>(digit_values), 0);
+            worker.above = largest_key;
+        }
+        for_each_key(numbers, [&](Scratch& mine, Key key) {
+            const Key bin = (key - lowest) >> shift;  // wraps to a large number below `lowest`
+            if (bin < static_cast<Key>(digit_values))
+                ++mine.histogram[static_cast<std::size_t>(bin)];
+            else if (shift == 0 && key > lowest)
+                mine.above = std::min(mine.above, key);
+        });
+        DigitCounts total{std::vector<index>(static_cast<std::size_t>(digit_values), 0)};
+        Key above = largest_key;
+        for (const Scratch& worker : workers_) {
+            for (std::size_t bin = 0; bin < total.bins.size(); ++bin)
+                total.bins[bin] += worker.histogram[bin];
+            above = std::min(above, worker.above);
+        }
+        if (above != largest_key) total.above = above;
+        return total;
     }
 
   private:
@@ -92,16 +83,34 @@ template <class T> class DistanceSelection {
         return mine;
     }
 
-    static double value(Key key) { return static_cast<double>(std::bit_cast<T>(key)); }
+    static constexpr Key largest_key = std::numeric_limits<Key>::max();
 
-    // look(scratch, key) for every pair of samples i < j.
-    template <class Look> void for_each_key(Look&& look) {
+    // From all distances with the digits that are known, which are few.
+    double among(const MedianSearch& search, index inside, const MedianRanks& ranks) {
+        const auto lowest = static_cast<Key>(search.lowest);
+        const Key highest = lowest + ((Key{1} << (search.shift<T>() + digit_bits)) - 1);
+        std::vector<Key> keys = keys_between(lowest, highest);
+        const auto at = [&](index rank) {
+            const auto place = keys.begin() + (rank - search.below);
+            std::nth_element(keys.begin(), place, keys.end());
+            return *place;
+        };
+        const Key first = at(ranks.first());
+        const Key second =
+            ranks.second() < search.below + inside ? at(ranks.second()) : smallest_above(highest);
+        return ranks.median(distance_of<T>(first), distance_of<T>(second));
+    }
+
+    // look(scratch, key) for every pair of samples i < j of some tiles.
+    template <class Look> void for_each_key(Span wanted, Look&& look) {
         walk(grid_.across(), tiles_.held_alone(), [&](Span rows, Span columns) {
-            tiles_.hold(rows, columns, engine_);
             std::vector<index> numbers;
             for (index row = rows.first; row < rows.last; ++row)
                 for (index column = std::max(row, columns.first); column < columns.last; ++column)
-                    numbers.push_back(grid_.number(row, column));
+                    if (const index number = grid_.number(row, column); wanted.has(number))
+                        numbers.push_back(number);
+            if (numbers.empty()) return;
+            tiles_.hold(rows, columns, engine_);
             for_each_key_of(numbers, look);
         });
     }
@@ -126,21 +135,9 @@ template <class T> class DistanceSelection {
         });
     }
 
-    std::vector<index> histogram_from(Key lowest, int shift) {
-        for (Scratch& worker : workers_) worker.histogram.assign(static_cast<std::size_t>(bins), 0);
-        for_each_key([&](Scratch& mine, Key key) {
-            const Key bin = (key - lowest) >> shift;  // wraps to a large number below `lowest`
-            if (bin < static_cast<Key>(bins)) ++mine.histogram[static_cast<std::size_t>(bin)];
-        });
-        std::vector<index> total(static_cast<std::size_t>(bins), 0);
-        for (const Scratch& worker : workers_)
-            for (std::size_t bin = 0; bin < total.size(); ++bin) total[bin] += worker.histogram[bin];
-        return total;
-    }
-
     std::vector<Key> keys_between(Key lowest, Key highest) {
         for (Scratch& worker : workers_) worker.keys.clear();
-        for_each_key([&](Scratch& mine, Key key) {
+        for_each_key({0, grid_.tiles()}, [&](Scratch& mine, Key key) {
             if (key >= lowest && key <= highest) mine.keys.push_back(key);
         });
         std::size_t count = 0;
@@ -152,11 +149,11 @@ template <class T> class DistanceSelection {
     }
 
     Key smallest_above(Key highest) {
-        for (Scratch& worker : workers_) worker.above = std::numeric_limits<Key>::max();
-        for_each_key([&](Scratch& mine, Key key) {
+        for (Scratch& worker : workers_) worker.above = largest_key;
+        for_each_key({0, grid_.tiles()}, [&](Scratch& mine, Key key) {
             if (key > highest) mine.above = std::min(mine.above, key);
         });
-        Key smallest = std::numeric_limits<Key>::max();
+        Key smallest = largest_key;
         for (const Scratch& worker : workers_) smallest = std::min(smallest, worker.above);
         return smallest;
     }
@@ -173,23 +170,23 @@ template <class T> class DistanceSelection {
 template <class T>
 double median_squared_distance(PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine) {
-    const index n = tiles.samples();
-    if (n < 2) return 0;  // no pair of samples
-    const index zeros =
-        offdiagonal ? 0 : n;  // distances of samples to themselves; every other one comes twice
-    const index count = n * n - n + zeros;
-    const index lower = (count - 1) / 2, upper = count / 2;
-
+    if (tiles.samples() < 2) return 0;  // no pair of samples
     DistanceSelection<T> selection(tiles, grid, engine);
     if (keep) selection.keep_distances();
-    if (upper < zeros) return 0;
-    const index next = (upper - zeros) / 2;
-    if (lower < zeros) return selection.of_ranks(next, next).first / 2;  // the mean of zero and the smallest
-    const auto [first, second] = selection.of_ranks((lower - zeros) / 2, next);
-    return (first + second) / 2;
+    return selection.median(MedianRanks(tiles.samples(), offdiagonal));
+}
+
+template <class T>
+DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span numbers,
+                            const MedianSearch& search, const Engine& engine) {
+    return DistanceSelection<T>(tiles, grid, engine).counts(search, numbers);
 }
 
 template double median_squared_distance(PanelTiles<float>&, const TileGrid&, bool, bool, const Engine&);
 template double median_squared_distance(PanelTiles<double>&, const TileGrid&, bool, bool, const Engine&);
+template DigitCounts count_distances(PanelTiles<float>&, const TileGrid&, Span, const MedianSearch&,
+                                     const Engine&);
+template DigitCounts count_distances(PanelTiles<double>&, const TileGrid&, Span, const MedianSearch&,
+                                     const Engine&);
 
 }  // namespace fastcka

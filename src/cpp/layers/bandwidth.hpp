@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layers/gram_layer.hpp"
+#include "layers/median.hpp"
 
 #include <cmath>
 
@@ -14,13 +15,22 @@ template <class T>
 double median_squared_distance(PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine);
 
+// The next digit of those distances whose leading digits are known, over some tiles of the grid.
+template <class T>
+DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span numbers,
+                            const MedianSearch& search, const Engine& engine);
+
+inline double sigma_of(const Bandwidth& bandwidth, double median, const Centring& centring) {
+    return bandwidth.relative * std::sqrt(median) / centring.scale;
+}
+
 // The sigma of a kernel whose bandwidth is relative to that median, in the units of the data.
 template <class T>
 double relative_sigma(GramLayer<T>& layer, const Bandwidth& bandwidth, const TileGrid& grid, bool keep,
                       const Engine& engine) {
     const double median =
         median_squared_distance(layer.panel_tiles(), grid, bandwidth.offdiagonal, keep, engine);
-    return bandwidth.relative * std::sqrt(median) / layer.centring().scale;
+    return sigma_of(bandwidth, median, layer.centring());
 }
 
 }  // namespace fastcka

@@ -27,6 +27,7 @@ template <class T> class GramLayer {
     const std::vector<double>& squared_norms() const {
         return squared_norms_;
     }  // packed; of a given one: none
+    double mean_distance() const { return facts_.mean_distance; }  // of two samples, squared and packed
     PanelTiles<T>& panel_tiles() { return std::get<PanelTiles<T>>(tiles_); }
 
     // See PanelTiles and GivenTiles.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "layers/bandwidth.hpp"
+#include "sums/gram_layers.hpp"
 #include "sums/pair_products.hpp"
 #include "sums/row_products.hpp"
 #include "sums/sweep.hpp"
@@ -13,35 +13,6 @@
 
 namespace fastcka {
 namespace {
-
-// How a layer is packed while no other one is.
-template <class T> Strips strips_of(const Plan& plan, const Source& source) {
-    if (plan.held.rows == 0) return {};
-    const index each = acquired_bytes(plan.tile * source.columns() * static_cast<index>(sizeof(T)));
-    return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
-}
-
-// `known`: what is known of it already; null otherwise. `keep`: its squared distances, for its tiles.
-template <class T>
-GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known, bool keep,
-                        const Plan& plan, const Engine& engine) {
-    const TileGrid grid(source.rows(), plan.tile);
-    GramLayer<T> layer(source, kernel, false, known != nullptr ? &known->centring : nullptr, engine,
-                       strips_of<T>(plan, source));
-    if (!kernel.needs_median()) return layer;
-    if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
-        layer.set_sigma(1.0);
-        layer.note.sigma = not_given;
-        return layer;
-    }
-    const double sigma =
-        known != nullptr ? known->sigma : relative_sigma(layer, *kernel.bandwidth(), grid, keep, engine);
-    layer.set_sigma(sigma > 0 ? sigma : 1.0);
-    if (sigma > 0) return layer;
-    layer.note.status = Status::zero_bandwidth;
-    layer.note.sigma = 0;
-    return layer;
-}
 
 // A worker's memory: one tile of every layer, unless the team shares a block of them, and row sums of one.
 template <class T> struct Workspace {
@@ -395,22 +366,10 @@ template <class T> class GramBlocks {
 
 }  // namespace
 
-template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer) {
-    LayerStatistics statistics;
-    sweep.layers.at(layer, [&](index, const Source& source) {
-        GramLayer<T> made = make_layer<T>(source, sweep.kernel, nullptr, false, sweep.plan, sweep.engine);
-        statistics = {made.centring(), sweep.kernel.needs_median() ? made.note.sigma : not_given, false};
-        source.forget();
-    });
-    return statistics;
-}
-
 template <class T> Partial gram_blocks(const Sweep& sweep, index first, index last, const Statistics* known) {
     return GramBlocks<T>(sweep, first, last, known).run();
 }
 
-template LayerStatistics gram_statistics<float>(const Sweep&, index);
-template LayerStatistics gram_statistics<double>(const Sweep&, index);
 template Partial gram_blocks<float>(const Sweep&, index, index, const Statistics*);
 template Partial gram_blocks<double>(const Sweep&, index, index, const Statistics*);
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "layers/layer_note.hpp"
+#include "layers/median.hpp"
 #include "sums/block_sums.hpp"
 #include "sums/row_products.hpp"
 #include "sums/sum_tree.hpp"
@@ -15,8 +16,15 @@ namespace fastcka {
 
 struct LayerStatistics {
     Centring centring;
-    double sigma = not_given;    // where the bandwidth follows the median distance; 0: that is zero
-    bool needs_float64 = false;  // float32 would lose digits
+    double sigma = not_given;          // where the bandwidth follows the median distance; 0: that is zero
+    bool needs_float64 = false;        // float32 would lose digits
+    double mean_distance = not_given;  // where there is a bandwidth: of two samples, squared and packed
+    MedianSearch search = {};          // as far as it was made in rounds
+
+    // Whether the bandwidth is still to be found.
+    bool is_open(const Kernel& kernel) const {
+        return kernel.needs_median() && centring.largest > 0 && !(sigma == sigma);
+    }
 };
 
 // Of some layers or all.

@@ -17,9 +17,17 @@ struct Sweep {
     const Engine& engine;
 };
 
-// What is found out about one layer. Both throw NeedsDouble from float32.
-template <class T> LayerStatistics gram_statistics(const Sweep& sweep, index layer);
+// What is found out about one layer. Both throw NeedsDouble from float32. `known`: what was found already, or null.
+// Medians that bandwidths follow are searched, unless that is left to rounds.
+enum class Medians { searched, left_to_rounds };
+template <class T>
+LayerStatistics gram_statistics(const Sweep& sweep, index layer, const LayerStatistics* known,
+                                Medians medians);
 template <class T> LayerStatistics feature_statistics(const Sweep& sweep, index layer);
+
+// The next digit of distances of one layer, in some blocks of the grid.
+template <class T>
+DigitCounts gram_counts(const Sweep& sweep, index layer, const LayerStatistics& known, Span blocks);
 
 // The sums of blocks [first, last). `known` null: statistics are made on the way; otherwise all must be there.
 template <class T> Partial gram_blocks(const Sweep& sweep, index first, index last, const Statistics* known);

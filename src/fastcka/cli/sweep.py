@@ -9,14 +9,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import _core
 from .._networks import Networks, with_inference
-from .._partial import Partial, Stage
+from .._partial import Partial
 from .._settings import Settings
+from .._stages import MEDIANS, ORDER, Stage
 from ..results import DegenerateWarning
 from ..sweep import Sweep
 from . import inputs, outputs
@@ -24,6 +23,8 @@ from .sampling import Opened
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
+
+_OF_A_LAYER = {"statistics": ", one for each layer"} | dict.fromkeys(MEDIANS, ", layer by layer")
 
 SUFFIX = ".partial"  # tells partials from layers, and from results
 
@@ -45,6 +46,7 @@ def add_parser(commands: Commands) -> None:
     )
     plan.set_defaults(run=_plan)
     _add_inputs(plan)
+    inputs.add_inference(plan)
 
     run = parts.add_parser(
         "run",
@@ -56,9 +58,12 @@ def add_parser(commands: Commands) -> None:
     inputs.add_machine(run)
     run.add_argument(
         "--stage",
-        choices=Sweep.stages,
-        default=Sweep.stages[-1],
-        help="statistics: a block is a layer; products: a part of the grid of samples (default: %(default)s)",
+        choices=ORDER,
+        metavar="STAGE",
+        help="one of those that `fastcka sweep plan` prints. statistics: a block is a layer; median-1 and "
+        "so on, for bandwidths that follow the median: a part of the grid of samples of a layer; products: "
+        "a part of the grid of samples of all layers; inference, with --inference: some rows of all layers "
+        "(default: the last one)",
     )
     share = run.add_mutually_exclusive_group(required=True)
     share.add_argument(
@@ -75,7 +80,7 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         type=Path,
         metavar="PART",
-        help="the statistics, complete, for the products (default: they are computed again)",
+        help="all partials of the stage before (default: earlier stages are computed again)",
     )
     inputs.add_inference(run)
     _add_out(run)
@@ -91,10 +96,10 @@ def add_parser(commands: Commands) -> None:
 
     result = parts.add_parser(
         "result",
-        help="turn the products into the result",
-        description="Merge partials of the products and print the result. Layers are opened, not read, but "
-        "for --inference: p-values by moments read each layer once more, and unless `run` had the option "
-        "and the kernel is a linear one, this process makes a second pass.",
+        help="turn the last stage into the result",
+        description="Merge partials of the last stage and print the result. Layers are opened, not read, but "
+        "for --inference: p-values by moments read each layer once more, and after the products alone this "
+        "process makes a second pass unless they tell all.",
     )
     result.set_defaults(run=_result)
     result.add_argument("a", metavar="A", type=Path, help="as in `fastcka sweep run`")
@@ -178,21 +183,16 @@ class _Inputs(NamedTuple):
 
 def _plan(arguments: argparse.Namespace) -> None:
     _, labels, _, networks, settings = _Inputs.of(arguments.a, arguments.b, arguments)
-    arithmetic = {settings.dtype, "float64"}  # what is taken where the values lose digits in float32
     with _naming(labels):
-        sweep = Sweep._of(networks, settings)
-        counts = {_products(networks, replace(settings, dtype=dtype)) for dtype in arithmetic}
-    print(f"statistics: blocks 0:{len(sweep.blocks('statistics'))}, one for each layer")
-    print(f"products: blocks {' or '.join(f'0:{count}' for count in sorted(counts))}")
-
-
-def _products(networks: Networks, settings: Settings) -> int:
-    return _core.plan(networks.n_samples, *networks.widths, settings.core(networks.all)).blocks
+        pieces = Sweep._of(networks, settings)._pieces
+    for stage in pieces.stages:
+        blocks = " or ".join(f"0:{count}" for count in pieces.counts(stage))
+        print(f"{stage}: blocks {blocks}{_OF_A_LAYER.get(stage, '')}")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     _check_out(arguments.out)
-    stage: Stage = arguments.stage
+    stage: Stage | None = arguments.stage
     if arguments.given is not None and stage == "statistics":
         raise ValueError("--given: the statistics need no other stage")
     given = None if arguments.given is None else _merged(arguments.given)
@@ -200,7 +200,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with _naming(labels):
         sweep = Sweep._of(networks, settings)
         if given is not None:
-            _check_given(sweep, given)
+            _check_given(sweep, given, stage)
         blocks = arguments.blocks
         if blocks is None:
             task, tasks = arguments.share
@@ -209,9 +209,9 @@ def _run(arguments: argparse.Namespace) -> None:
     _save(part, arguments.out)
 
 
-def _check_given(sweep: Sweep, given: Partial) -> None:
+def _check_given(sweep: Sweep, given: Partial, stage: Stage | None) -> None:
     try:
-        sweep.blocks(given=given)
+        sweep._pieces.check_given(given, stage or sweep.stages[-1])
     except ValueError as error:
         raise ValueError(f"--given: {str(error).removeprefix('given: ')}") from None
 

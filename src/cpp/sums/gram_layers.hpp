@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The layers of a sweep on the Gram route: packed as its plan says, their bandwidths found where they are not known.
+#pragma once
+
+#include "layers/bandwidth.hpp"
+#include "sums/sweep.hpp"
+
+namespace fastcka {
+
+// How a layer is packed while no other one is.
+template <class T> Strips strips_of(const Plan& plan, const Source& source) {
+    if (plan.held.rows == 0) return {};
+    const index each = acquired_bytes(plan.tile * source.columns() * static_cast<index>(sizeof(T)));
+    return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
+}
+
+// Without a bandwidth that is relative to the median. `known`: what is known of it already; null otherwise.
+template <class T>
+GramLayer<T> packed_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known,
+                          const Plan& plan, const Engine& engine) {
+    return GramLayer<T>(source, kernel, false, known != nullptr ? &known->centring : nullptr, engine,
+                        strips_of<T>(plan, source));
+}
+
+// `keep`: its squared distances, for its tiles.
+template <class T>
+GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known, bool keep,
+                        const Plan& plan, const Engine& engine) {
+    GramLayer<T> layer = packed_layer<T>(source, kernel, known, plan, engine);
+    if (!kernel.needs_median()) return layer;
+    if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
+        layer.set_sigma(1.0);
+        layer.note.sigma = not_given;
+        return layer;
+    }
+    const bool found = known != nullptr && !known->is_open(kernel);
+    const TileGrid grid(source.rows(), plan.tile);
+    const double sigma =
+        found ? known->sigma : relative_sigma(layer, *kernel.bandwidth(), grid, keep, engine);
+    layer.set_sigma(sigma > 0 ? sigma : 1.0);
+    if (sigma > 0) return layer;
+    layer.note.status = Status::zero_bandwidth;
+    layer.note.sigma = 0;
+    return layer;
+}
+
+}  // namespace fastcka
