@@ -81,7 +81,7 @@ BUGS = [
         "src/fastcka/_arrays.py",
         "array.dtype.isnative and bool(array.flags.aligned)",
         "bool(array.flags.aligned)",
-        "hostile",
+        "inputs",
     ),
     Bug(
         "src/fastcka/_files.py",
