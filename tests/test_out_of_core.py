@@ -104,6 +104,48 @@ def test_massive_samples_by_the_feature_route(rng):
     assert fastcka.cka_matrix(a, max_bytes=limit).equals(whole)
 
 
+def with_a_massive_sample(rng, n, widths):
+    layers = {str(p): rng.normal(size=(n, p)).astype(np.float32) for p in widths}
+    next(iter(layers.values()))[n // 2, 3] = 1e5
+    return layers
+
+
+ROUTES = {"gram": ("rbf", 1400, (2000, 1900)), "feature": ("linear", 8000, (420, 300))}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_float64_that_values_turn_out_to_need_goes_by_strips(rng, route):
+    """From the least memory of float64 on: the same bits. Below: an error that says how much is needed."""
+    kernel, n, widths = ROUTES[route]
+    layers = with_a_massive_sample(rng, n, widths)
+    whole = fastcka.cka_matrix(layers, kernel=kernel)
+    assert whole.provenance["dtype"] == "float64"
+    single, least = (least_bytes(layers, None, kernel=kernel, dtype=dtype) for dtype in (None, "float64"))
+    for limit in (least, fastcka.plan(layers, kernel=kernel).bytes):
+        assert fastcka.cka_matrix(layers, kernel=kernel, max_bytes=limit).equals(whole)
+    assert single < least - 1  # a plan of float32 fits, and the call begins
+    with pytest.raises(MemoryError, match=f"at least {least} bytes beside its inputs"):
+        fastcka.cka_matrix(layers, kernel=kernel, max_bytes=least - 1)
+
+
+def test_float64_stays_within_the_memory_that_there_is(rng, monkeypatch):
+    """Without max_bytes, too: all of float32 fits, float64 by strips, or not at all."""
+    from fastcka import _budget
+
+    layers = with_a_massive_sample(rng, *ROUTES["feature"][1:])
+    whole = fastcka.cka_matrix(layers)
+    needs = [fastcka.plan(layers, dtype=dtype).bytes for dtype in (None, "float64")]
+    least = least_bytes(layers, None, dtype="float64")
+    monkeypatch.setattr(_budget, "SMALL", 0)
+    for free in ((needs[0] + needs[1]) // 2, needs[0]):
+        monkeypatch.setattr(_budget, "available_bytes", lambda free=free: free)
+        assert least <= free < needs[1]
+        assert fastcka.cka_matrix(layers).equals(whole)
+    monkeypatch.setattr(_budget, "available_bytes", lambda: least - 1)
+    with pytest.raises(MemoryError, match=f"at least {least} bytes"):
+        fastcka.cka_matrix(layers)
+
+
 def test_blocks_of_the_feature_route_in_little_memory(rng):
     for widths, n in (([300, 170], 15_000), ([600, 700, 400], 5000)):
         layers = [rng.normal(size=(n, p)).astype(np.float32) for p in widths]

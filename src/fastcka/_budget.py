@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from . import _core
 from ._machine import available_bytes, size_in_words
@@ -42,7 +43,13 @@ def within_memory(
         return limited
     unlimited = settings.core(arrays, route=route)
     plan = ask(unlimited)
-    if plan.bytes <= SMALL or plan.bytes <= available_bytes():
+    if plan.bytes <= SMALL:
+        return unlimited
+    # The values may turn out to need float64.
+    exact = (
+        plan if plan.double_precision else ask(replace(settings, dtype="float64").core(arrays, route=route))
+    )
+    if exact.bytes <= available_bytes():
         return unlimited
     _core.release_buffers()
     limit = available_bytes()

@@ -53,9 +53,10 @@ def cka_models(
         At least two models. The layers of each are what :func:`cka_matrix` takes: a mapping of names to
         (n, p) array_like, a sequence of them, or an opened store. Models may have different numbers of layers
         and different layer names. All saw the same n samples, in the same order.
-    measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups, checkpoint,
-    progress
+    measure, kernel, estimator, dtype, n_threads, max_bytes, nan_policy, inference, groups
         As for :func:`cka_matrix`. `dtype` None makes one choice for all layers of all models.
+    checkpoint, progress
+        As for :func:`cka_matrix`.
 
     Returns
     -------

@@ -149,6 +149,13 @@ class Sweep:
         ------
         ValueError
             If `given` is not complete, or of another sweep.
+
+        Examples
+        --------
+        >>> import numpy as np, fastcka
+        >>> X = np.random.default_rng(0).normal(size=(600, 3000))
+        >>> fastcka.Sweep([X, X[:, :8]]).blocks("statistics")
+        range(0, 2)
         """
         return self._pieces.blocks(checked_stage(stage, self.stages), given)
 

@@ -120,6 +120,21 @@ TEST(median_of_many_distances_in_one_digit) {
     }
 }
 
+// More equal distances than are collected: no bracket around the median of a sample is narrow enough.
+TEST(median_of_millions_of_ties) {
+    Team team(2);
+    const Engine engine{current_level(), team};
+    Random random(55);
+    const Stored stored = store(random.integers(3000, 1, 0, 2), Element::f32);
+    GramLayer<float> layer = layer_of<float>(stored, engine);
+    const TileGrid grid(3000, 144);
+    for (bool offdiagonal : {false, true}) {
+        const double expected =
+            median_by_sorting(distances_of(layer.panel_tiles(), grid, offdiagonal, engine));
+        CHECK(median_squared_distance(layer.panel_tiles(), grid, offdiagonal, true, engine) == expected);
+    }
+}
+
 TEST(kept_distances_give_the_same_gram_values) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);

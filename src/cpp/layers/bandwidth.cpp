@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
+#include <optional>
 
 namespace fastcka {
 namespace {
@@ -29,14 +31,15 @@ template <class T> class DistanceSelection {
     }
 
     double median(const MedianRanks& ranks) {
+        if (tiles_.kept_distances() != nullptr)
+            if (const auto found = among(around_median_of_sample(ranks), ranks)) return *found;
         for (MedianSearch search;;) {
             const index inside = search.advance<T>(counts(search, {0, grid_.tiles()}), ranks);
             if (search.found()) return search.median;
-            // Another histogram of kept distances costs less than sorting many; without them it costs their products.
-            const index collectable = tiles_.kept_distances() != nullptr
-                                          ? digit_values
-                                          : median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
-            if (inside <= collectable) return among(search, inside, ranks);
+            if (inside > collectable) continue;
+            const auto lowest = static_cast<Key>(search.lowest);
+            const Bracket digits{lowest, lowest + ((Key{1} << (search.shift<T>() + digit_bits)) - 1)};
+            if (const auto found = among(digits, ranks)) return *found;
         }
     }
 
@@ -72,6 +75,8 @@ template <class T> class DistanceSelection {
         std::vector<index> histogram;
         std::vector<Key> keys;
         Key above = 0;
+        index below = 0;
+        bool left_out = false;  // keys, of which there were too many
     };
 
     Scratch& scratch(int worker) {
@@ -85,24 +90,99 @@ template <class T> class DistanceSelection {
 
     static constexpr Key largest_key = std::numeric_limits<Key>::max();
 
-    // From all distances with the digits that are known, which are few.
-    double among(const MedianSearch& search, index inside, const MedianRanks& ranks) {
-        const auto lowest = static_cast<Key>(search.lowest);
-        const Key highest = lowest + ((Key{1} << (search.shift<T>() + digit_bits)) - 1);
-        std::vector<Key> keys = keys_between(lowest, highest);
+    static constexpr index collectable = median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
+
+    struct Bracket {
+        Key lowest, highest;
+    };
+
+    // One row of some blocks of distances. They depend on each other within a row, so the standard error of the rank of a
+    // quantile is at most 1 / (2 sqrt(rows)); three of those on either side rarely miss that of all distances.
+    Bracket around_median_of_sample(const MedianRanks& ranks) {
+        constexpr index wanted_rows = 4096;
+        const index width = engine_.operations<T>().panel_width, blocks = values_ / (width * width);
+        const index step = std::max<index>(1, grid_.tiles() * blocks / wanted_rows);
+        for (Scratch& worker : workers_) worker.keys.clear(), worker.below = 0;
+        for_each_block({0, grid_.tiles()}, [&](Scratch& mine, index tile, const Block& block) {
+            const index number = tile * blocks + block.number;
+            if (number % step != 0) return;
+            const index i = number / step % block.rows;
+            for (index j = block.first_column(i); j < block.columns; ++j)
+                mine.keys.push_back(block.key(i, j));
+            ++mine.below;  // rows of the sample
+        });
+        std::vector<Key> sample = collected();
+        index rows = 0;
+        for (const Scratch& worker : workers_) rows += worker.below;
+        const double n = static_cast<double>(tiles_.samples()), count = static_cast<double>(sample.size());
+        const double middle = static_cast<double>(ranks.first()) / (n * (n - 1) / 2);
+        const double margin = 1.5 / std::sqrt(static_cast<double>(rows));
+        const auto at = [&](double part, Key beyond) {
+            if (!(part > 0 && part < 1)) return beyond;
+            const auto place = sample.begin() + static_cast<index>(part * count);
+            std::nth_element(sample.begin(), place, sample.end());
+            return *place;
+        };
+        return {at(middle - margin, 0), at(middle + margin, largest_key)};
+    }
+
+    // From the distances within the bracket; nothing where they are too many, or the median is not among them.
+    std::optional<double> among(const Bracket& bracket, const MedianRanks& ranks) {
+        const index most = collectable / static_cast<index>(workers_.size());
+        for (Scratch& worker : workers_) worker.keys.clear(), worker.below = 0, worker.left_out = false;
+        for_each_key({0, grid_.tiles()}, [&](Scratch& mine, Key key) {
+            mine.below += key < bracket.lowest;
+            if (key < bracket.lowest || key > bracket.highest) return;
+            if (static_cast<index>(mine.keys.size()) == most) mine.left_out = true;
+            if (!mine.left_out) mine.keys.push_back(key);
+        });
+        index below = 0;
+        for (const Scratch& worker : workers_) {
+            if (worker.left_out) return {};
+            below += worker.below;
+        }
+        std::vector<Key> keys = collected();
+        const index beyond = below + static_cast<index>(keys.size());
+        if (ranks.first() < below || ranks.first() >= beyond) return {};
         const auto at = [&](index rank) {
-            const auto place = keys.begin() + (rank - search.below);
+            const auto place = keys.begin() + (rank - below);
             std::nth_element(keys.begin(), place, keys.end());
             return *place;
         };
         const Key first = at(ranks.first());
-        const Key second =
-            ranks.second() < search.below + inside ? at(ranks.second()) : smallest_above(highest);
+        const Key second = ranks.second() < beyond ? at(ranks.second()) : smallest_above(bracket.highest);
         return ranks.median(distance_of<T>(first), distance_of<T>(second));
     }
 
+    std::vector<Key> collected() const {
+        std::size_t count = 0;
+        for (const Scratch& worker : workers_) count += worker.keys.size();
+        std::vector<Key> all;
+        all.reserve(count);
+        for (const Scratch& worker : workers_) all.insert(all.end(), worker.keys.begin(), worker.keys.end());
+        return all;
+    }
+
+    // Of a tile: distances of pairs i < j where it lies on the diagonal.
+    struct Block {
+        const T* values;
+        index number, width, rows, columns;
+        bool diagonal;
+
+        index first_column(index i) const { return diagonal ? i + 1 : 0; }
+        Key key(index i, index j) const { return std::bit_cast<Key>(values[i * width + j]); }
+    };
+
     // look(scratch, key) for every pair of samples i < j of some tiles.
     template <class Look> void for_each_key(Span wanted, Look&& look) {
+        for_each_block(wanted, [&](Scratch& mine, index, const Block& block) {
+            for (index i = 0; i < block.rows; ++i)
+                for (index j = block.first_column(i); j < block.columns; ++j) look(mine, block.key(i, j));
+        });
+    }
+
+    // visit(scratch, number of the tile, block)
+    template <class Visit> void for_each_block(Span wanted, Visit&& visit) {
         walk(grid_.across(), tiles_.held_alone(), [&](Span rows, Span columns) {
             std::vector<index> numbers;
             for (index row = rows.first; row < rows.last; ++row)
@@ -111,10 +191,10 @@ template <class T> class DistanceSelection {
                         numbers.push_back(number);
             if (numbers.empty()) return;
             tiles_.hold(rows, columns, engine_);
-            for_each_key_of(numbers, look);
+            for_each_block_of(numbers, visit);
         });
     }
-    template <class Look> void for_each_key_of(const std::vector<index>& numbers, Look&& look) {
+    template <class Visit> void for_each_block_of(const std::vector<index>& numbers, Visit&& visit) {
         const index width = engine_.operations<T>().panel_width, n = tiles_.samples();
         engine_.team.for_each(static_cast<index>(numbers.size()), [&](index task, int worker) {
             const index number = numbers[static_cast<std::size_t>(task)];
@@ -127,25 +207,11 @@ template <class T> class DistanceSelection {
                 tiles_.fill_distances(range, mine.tile.data(), mine.wide.data(), engine_, worker);
             }
             range.for_each_block(width, [&](index block, index row, index column) {
-                const T* values = tile + block * width * width;
-                for (index i = 0; i < std::min(width, n - row); ++i)
-                    for (index j = row == column ? i + 1 : 0; j < std::min(width, n - column); ++j)
-                        look(mine, std::bit_cast<Key>(values[i * width + j]));
+                visit(mine, number,
+                      Block{tile + block * width * width, block, width, std::min(width, n - row),
+                            std::min(width, n - column), row == column});
             });
         });
-    }
-
-    std::vector<Key> keys_between(Key lowest, Key highest) {
-        for (Scratch& worker : workers_) worker.keys.clear();
-        for_each_key({0, grid_.tiles()}, [&](Scratch& mine, Key key) {
-            if (key >= lowest && key <= highest) mine.keys.push_back(key);
-        });
-        std::size_t count = 0;
-        for (const Scratch& worker : workers_) count += worker.keys.size();
-        std::vector<Key> all;
-        all.reserve(count);
-        for (const Scratch& worker : workers_) all.insert(all.end(), worker.keys.begin(), worker.keys.end());
-        return all;
     }
 
     Key smallest_above(Key highest) {

@@ -53,6 +53,7 @@ template <class T> class PanelTiles {
 
     // Keeps all squared distances, tile after tile, for the tiles that are filled later.
     void keep_distances(Buffer<T> distances) { kept_ = std::move(distances); }
+    void forget_distances() { kept_ = {}; }
     // Null: none are kept.
     const T* kept_distances() const { return kept_.data(); }
 

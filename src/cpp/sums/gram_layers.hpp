@@ -36,7 +36,8 @@ GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerS
     const bool found = known != nullptr && !known->is_open(kernel);
     const TileGrid grid(source.rows(), plan.tile);
     const double sigma =
-        found ? known->sigma : relative_sigma(layer, *kernel.bandwidth(), grid, keep, engine);
+        found ? known->sigma : relative_sigma(layer, *kernel.bandwidth(), grid, plan.keeps_distances, engine);
+    if (!keep) layer.panel_tiles().forget_distances();
     layer.set_sigma(sigma > 0 ? sigma : 1.0);
     if (sigma > 0) return layer;
     layer.note.status = Status::zero_bandwidth;

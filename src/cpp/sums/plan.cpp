@@ -293,12 +293,15 @@ Plan plan_gram(const Problem& problem, const Sizes& s) {
         index room = kept_distance_bytes;
         if (max_bytes > 0) room = std::min(room, max_bytes - plan.bytes);
         const index kept = std::max<index>(static_cast<index>(static_cast<double>(room) / one), 0);
-        // Layer by layer, each thread keeps those of one.
-        plan.kept_layers =
-            plan.layer_by_layer ? (kept >= plan.threads ? s.layers : 0) : std::min(kept, s.layers);
-        const index at_a_time =
-            plan.layer_by_layer ? std::min<index>(plan.threads, plan.kept_layers) : plan.kept_layers;
-        plan.bytes += static_cast<index>(static_cast<double>(at_a_time) * one);
+        // Layer by layer, each thread searches one. Otherwise the team does, and those of the first layers stay.
+        const index searched = plan.layer_by_layer ? plan.threads : 1;
+        plan.keeps_distances = kept >= searched;
+        if (plan.keeps_distances) {
+            const bool all = plan.layer_by_layer || kept >= s.layers;
+            plan.kept_layers = all ? s.layers : kept - 1;
+            const index at_a_time = plan.layer_by_layer ? searched : std::min(kept, s.layers);
+            plan.bytes += static_cast<index>(static_cast<double>(at_a_time) * one);
+        }
     }
     return plan;
 }

@@ -16,23 +16,24 @@ struct Problem {
 
 struct Plan {
     Route route;
-    double flops;       // of the products, symmetric halves counted once
-    index bytes;        // allocated by the core at the peak, inputs not counted
-    index tile;         // vectors on a side
-    index tiles;        // tiles to compute, per layer by the Gram route and in all by the feature route
-    index segments;     // feature route: parts of the samples that are summed apart and added in order
-    index blocks;       // of tiles, or tiles and segments: what sums are made of apart and added along a tree
-    index run;          // Gram route: tiles in a block, at most
-    bool joint;         // products of all layers with all, although only pairs of two networks are wanted
-    index kept_layers;  // Gram route: layers whose squared distances are kept from the search for the median
-    bool shared_block;  // Gram route: all threads work on one block of tiles of all layers
-    bool layer_by_layer;  // ... and all blocks fit: a layer's panels are forgotten once its tiles are made
-    bool row_products;    // Gram route: sums of single samples are made, too
-    Held held;            // rows and columns of tiles whose samples, or features, are packed at a time
-    index held_bytes;     // Gram route: what their panels take
-    index held_samples;   // feature route: how many samples of them
-    index read_bytes;     // of a layer that is not in memory, at a time
-    double reads;         // of all values, about: how often each is read
+    double flops;    // of the products, symmetric halves counted once
+    index bytes;     // allocated by the core at the peak, inputs not counted
+    index tile;      // vectors on a side
+    index tiles;     // tiles to compute, per layer by the Gram route and in all by the feature route
+    index segments;  // feature route: parts of the samples that are summed apart and added in order
+    index blocks;    // of tiles, or tiles and segments: what sums are made of apart and added along a tree
+    index run;       // Gram route: tiles in a block, at most
+    bool joint;      // products of all layers with all, although only pairs of two networks are wanted
+    bool keeps_distances;  // Gram route: squared distances of a layer are kept while their median is searched
+    index kept_layers;     // and those of so many layers for their tiles
+    bool shared_block;     // Gram route: all threads work on one block of tiles of all layers
+    bool layer_by_layer;   // ... and all blocks fit: a layer's panels are forgotten once its tiles are made
+    bool row_products;     // Gram route: sums of single samples are made, too
+    Held held;             // rows and columns of tiles whose samples, or features, are packed at a time
+    index held_bytes;      // Gram route: what their panels take
+    index held_samples;    // feature route: how many samples of them
+    index read_bytes;      // of a layer that is not in memory, at a time
+    double reads;          // of all values, about: how often each is read
     int threads;
     index panel_width;
     Precision precision;
