@@ -245,7 +245,7 @@ class Pieces:
             call = inferring(networks.a, networks.b, settings, core, sums, further)
             with naming(networks.a, networks.b, networks.label):
                 result = call(networks.a, networks.b)
-        if "too_coarse" in (*result.status_a, *result.status_b):  # by other sums then, as one call does
+        if result.too_coarse:  # by other sums then, as one call does
             return all_pairs(networks.a, networks.b, networks.label, self.settings)
         return pairs_of(result, self.settings, two=networks.b is not None)
 

@@ -93,6 +93,7 @@ void bind_pairwise(py::module_& m) {
         .def_property_readonly("sigma_b", [](const Alignment& a) { return sigmas(a, true); });
 
     py::class_<Pairwise, Alignment>(m, "Pairwise")
+        .def_readonly("too_coarse", &Pairwise::too_coarse)
         .def_property_readonly("route", [](const Pairwise& p) { return text_of(p.plan.route); })
         .def_property_readonly("double_precision",
                                [](const Pairwise& p) { return p.plan.precision == Precision::float64; });

@@ -123,15 +123,29 @@ namespace {
 // The largest condition at which |X'X|^2 - sum |x|^4 keeps enough digits of float64.
 constexpr double largest_condition_of_features = 0x1p16;
 
-double known_up_to(const Problem& problem, const Plan& plan) {
+double known_up_to(const Settings& settings, double samples, const Plan& plan) {
     // Every other measure has unbiased HSIC in it.
-    const Estimator estimator =
-        problem.settings.measure == Measure::cka ? problem.settings.estimator : Estimator::unbiased;
+    const Estimator estimator = settings.measure == Measure::cka ? settings.estimator : Estimator::unbiased;
     if (plan.precision == Precision::float32)
-        return largest_condition_in_float32(estimator, problem.settings.kernel.is_centred(),
-                                            static_cast<double>(problem.samples));
+        return largest_condition_in_float32(estimator, settings.kernel.is_centred(), samples);
     const bool exact = plan.route == Route::gram || estimator == Estimator::biased;
     return exact ? largest_condition : largest_condition_of_features;
+}
+
+// See Pairwise.
+bool too_coarse(const Problem& problem, const Plan& plan, const PairSums& selves,
+                std::vector<LayerNote> notes) {
+    Settings settings = problem.settings;
+    const double samples = static_cast<double>(problem.samples);
+    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
+    if (plan.precision == Precision::float32 && settings.measure == Measure::cka &&
+        settings.kernel.is_centred())
+        settings.estimator = Estimator::unbiased;
+    const double limit = known_up_to(settings, samples, plan);
+    if (limit >= largest_condition) return false;
+    const Formula& formula = formula_of(settings.measure, settings.estimator);
+    mark_degenerate(formula.inner_product(selves, samples), formula, limit, notes);
+    return has_too_coarse(notes);
 }
 
 }  // namespace
@@ -143,8 +157,10 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
     const LayerSet& set = problem.layers;
     const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
     const PairwiseSums sums(problem, plan, partial);
-    AlignmentBuilder builder(sums.selves(), static_cast<double>(problem.samples), set, partial.layers,
-                             formula, known_up_to(problem, plan));
+    const PairSums selves = sums.selves();
+    const double samples = static_cast<double>(problem.samples);
+    AlignmentBuilder builder(selves, samples, set, partial.layers, formula,
+                             known_up_to(problem.settings, samples, plan));
     const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
     const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
     Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
@@ -154,24 +170,7 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
         const index rows = set.one_network() ? last : set.rows();
         builder.set_columns(first, sums.columns(rows, first, last - first, spreads));
     });
-    return {std::move(builder).finish(), plan};
-}
-
-bool too_coarse(const Swept& swept) {
-    const auto& [problem, plan, partial] = swept;
-    Problem judged = problem;
-    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
-    if (plan.precision == Precision::float32 && problem.settings.measure == Measure::cka &&
-        problem.settings.kernel.is_centred())
-        judged.settings.estimator = Estimator::unbiased;
-    const double limit = known_up_to(judged, plan);
-    if (limit >= largest_condition) return false;
-    const Formula& formula = formula_of(judged.settings.measure, judged.settings.estimator);
-    std::vector<LayerNote> notes = partial.layers;
-    mark_degenerate(formula.inner_product(PairwiseSums(problem, plan, partial).selves(),
-                                          static_cast<double>(problem.samples)),
-                    formula, limit, notes);
-    return has_too_coarse(notes);
+    return {std::move(builder).finish(), plan, too_coarse(problem, plan, selves, partial.layers)};
 }
 
 namespace {
@@ -205,21 +204,19 @@ Swept of_precision(const Layers& layers, const Settings& settings, const Statist
     return {problem, plan, *std::move(all)};
 }
 
-}  // namespace
-
-Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
-    const Swept swept = sweep_all(layers, settings, observer);
-    return finish(swept.problem, swept.plan, swept.partial);
-}
-
-Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
+// result_of(sums), of sums of which it has one: float64 where float32 loses digits, and where the sums are too coarse float64,
+// then the Gram route.
+template <class Result>
+Result of_exact_sums(const Layers& layers, const Settings& settings, const Observer& observer,
+                     std::optional<Result> (*result_of)(Swept&&)) {
     Settings now = settings;
     std::optional<Statistics> known;
     for (;;) {
         try {
             Swept swept = of_precision(layers, now, known ? &*known : nullptr, observer);
-            if (!too_coarse(swept)) return swept;
-            if (swept.plan.precision == Precision::float64) {
+            const Precision precision = swept.plan.precision;
+            if (std::optional<Result> result = result_of(std::move(swept))) return *std::move(result);
+            if (precision == Precision::float64) {
                 now.route = Route::gram;
                 continue;
             }
@@ -228,6 +225,24 @@ Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& 
         known = statistics(layers, settings, 0, layers.count(), Medians::searched, observer);
         now.precision = Precision::float64;
     }
+}
+
+}  // namespace
+
+Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer) {
+    return of_exact_sums<Pairwise>(layers, settings, observer, [](Swept&& swept) -> std::optional<Pairwise> {
+        Pairwise result = finish(swept.problem, swept.plan, swept.partial);
+        if (result.too_coarse) return {};
+        return result;
+    });
+}
+
+Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
+    return of_exact_sums<Swept>(layers, settings, observer, [](Swept&& swept) -> std::optional<Swept> {
+        const PairSums selves = PairwiseSums(swept.problem, swept.plan, swept.partial).selves();
+        if (too_coarse(swept.problem, swept.plan, selves, swept.partial.layers)) return {};
+        return std::move(swept);
+    });
 }
 
 namespace {

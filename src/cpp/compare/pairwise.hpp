@@ -10,6 +10,9 @@ namespace fastcka {
 
 struct Pairwise : Alignment {
     Plan plan;
+    // Whether the self-HSIC of a layer is so small a part of its terms that their rounding counts, which that of float64 on
+    // the Gram route never does.
+    bool too_coarse;
 };
 
 // What is asked of the planner. Throws std::invalid_argument where shapes do not fit.
@@ -17,16 +20,13 @@ Problem problem_of(index samples, LayerSet layers, Settings settings);
 Problem problem_of(const Layers& layers, const Settings& settings);
 Plan plan_of(const Problem& problem);
 
-// The sums of all blocks, of the precision that the values ask for, and what they say about pairs and single samples.
+// The sums of all blocks, as exact as the values ask for, and what they say about pairs and single samples.
 struct Swept {
     Problem problem;
     Plan plan;
     Partial partial;
 };
 Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer = {});
-// Whether the self-HSIC of a layer is so small a part of its terms that their rounding counts, which that of float64 on the
-// Gram route never does.
-bool too_coarse(const Swept& swept);
 Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial);
 Margins margins_of(const Problem& problem, const Partial& partial);
 
