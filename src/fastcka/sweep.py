@@ -68,12 +68,11 @@ class Sweep:
     >>> import numpy as np, fastcka
     >>> X = np.random.default_rng(0).normal(size=(600, 3000))
     >>> sweep = fastcka.Sweep([X, X[:, :8]], kernel="rbf")
-    >>> given, stage = None, sweep.stages[0]
-    >>> while stage is not None:
+    >>> given = sweep.run(sweep.blocks("statistics"), "statistics")
+    >>> while stage := sweep.next_stage(given):
     ...     shares = [sweep.share(task, 2, stage, given=given) for task in (0, 1)]
     ...     parts = [sweep.run(share, stage, given=given) for share in shares]
     ...     given = parts[1] | parts[0]
-    ...     stage = sweep.next_stage(given)
     >>> matrix = sweep.result(given)
     >>> matrix.equals(fastcka.cka_matrix([X, X[:, :8]], kernel="rbf"))
     True
