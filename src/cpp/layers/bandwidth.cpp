@@ -130,11 +130,21 @@ template <class T> class DistanceSelection {
     std::optional<double> among(const Bracket& bracket, const MedianRanks& ranks) {
         const index most = collectable / static_cast<index>(workers_.size());
         for (Scratch& worker : workers_) worker.keys.clear(), worker.below = 0, worker.left_out = false;
-        for_each_key({0, grid_.tiles()}, [&](Scratch& mine, Key key) {
-            mine.below += key < bracket.lowest;
-            if (key < bracket.lowest || key > bracket.highest) return;
-            if (static_cast<index>(mine.keys.size()) == most) mine.left_out = true;
-            if (!mine.left_out) mine.keys.push_back(key);
+        const Key span = bracket.highest - bracket.lowest;
+        for_each_block({0, grid_.tiles()}, [&](Scratch& mine, index, const Block& block) {
+            Key found[most_panel_width];
+            for (index i = 0; i < block.rows; ++i) {
+                index below = 0, count = 0;  // without branches, which would be taken at random
+                for (index j = block.first_column(i); j < block.columns; ++j) {
+                    const Key key = block.key(i, j);
+                    found[count] = key;
+                    below += key < bracket.lowest;
+                    count += key - bracket.lowest <= span;  // wraps to a large number below `lowest`
+                }
+                mine.below += below;
+                mine.left_out |= static_cast<index>(mine.keys.size()) + count > most;
+                if (!mine.left_out) mine.keys.insert(mine.keys.end(), found, found + count);
+            }
         });
         index below = 0;
         for (const Scratch& worker : workers_) {
