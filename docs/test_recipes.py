@@ -37,6 +37,16 @@ echo 123
 """
 
 
+# The same of jobs that run until they are cancelled.
+SBATCH_OF_WORKERS = """#!/bin/bash
+setsid bash "$1" >worker-$$.log 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/bash
+kill -- "-$1"
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with two stores and all scripts of the page."""
@@ -50,6 +60,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def put_into_path(**scripts):
+    os.mkdir("bin")
+    for name, text in scripts.items():
+        script = Path("bin", name)
+        script.write_text(text)
+        script.chmod(0o755)
+
+
 def run(*command):
     environment = {**os.environ, "PATH": f"{os.getcwd()}/bin:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -58,13 +76,7 @@ def run(*command):
 
 
 def test_slurm(folder):
-    (folder / "bin").mkdir()
-    for name, text in (
-        ("sbatch", SBATCH),
-        ("fastcka", f'#!/bin/bash\nexec {sys.executable} -m fastcka "$@"\n'),
-    ):
-        (folder / "bin" / name).write_text(text)
-        (folder / "bin" / name).chmod(0o755)
+    put_into_path(sbatch=SBATCH, fastcka=f'#!/bin/bash\nexec {sys.executable} -m fastcka "$@"\n')
     run("bash", "submit.sh")
     for stage in ("median-1", "median-2", "products"):
         assert len(list(folder.glob(f"{stage}-*.partial"))) == 10
@@ -81,6 +93,13 @@ def test_dask(folder):
     run(sys.executable, "on_dask.py")
     assert fastcka.CKAMatrix.load("stores.npz").equals(fastcka.cka_matrix(RESNET, VIT, kernel="rbf"))
     assert fastcka.CKAMatrix.load("arrays.npz").rows == ("x", "squares")
+
+
+def test_dask_on_slurm(folder):
+    put_into_path(sbatch=SBATCH_OF_WORKERS, scancel=SCANCEL)
+    run(sys.executable, "on_slurm.py")
+    expected = fastcka.cka_matrix(RESNET, VIT, kernel="rbf")
+    assert fastcka.CKAMatrix.load("on-slurm.npz").equals(expected)
 
 
 def test_mpi(folder):

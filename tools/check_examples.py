@@ -107,13 +107,15 @@ def module(lines: dict[int, str], home: Path | None = None) -> str:
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     stored = {node.id for node in names if isinstance(node.ctx, ast.Store)} | _bound(tree)
     missing = {node.id for node in names} - stored - set(dir(builtins))
-    imported = {_local(alias): alias.lineno for alias in ast.walk(tree) if isinstance(alias, ast.alias)}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.alias)]
+    imports.sort(key=lambda alias: alias.lineno, reverse=True)  # of several imports, the first counts
+    imported = {_local(alias): alias.lineno for alias in imports}
     missing |= {node.id for node in names if node.lineno < imported.get(node.id, 0)}  # used first
     known = missing & _bound(ast.parse(home.read_text(encoding="utf-8"))) if home else set()
-    imports = {"given": missing - known}
+    origins = {"given": missing - known}
     if home and known:
-        imports[".".join(home.relative_to(ROOT / "src").with_suffix("").parts)] = known
-    first = (f"from {origin} import {', '.join(sorted(of))}" for origin, of in imports.items() if of)
+        origins[".".join(home.relative_to(ROOT / "src").with_suffix("").parts)] = known
+    first = (f"from {origin} import {', '.join(sorted(of))}" for origin, of in origins.items() if of)
     return "; ".join(first) + text + "\n"
 
 
