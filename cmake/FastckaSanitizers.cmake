@@ -6,7 +6,7 @@ function(fastcka_set_sanitizers target)
     target_compile_options(
       ${target}
       PRIVATE -fsanitize=${FASTCKA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
-              -Wno-maybe-uninitialized # GCC warns of what its own instrumentation hides from it
+              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> # its own instrumentation hides values from it
               -g1) # lines for the stack of a finding; names of variables would cost a quarter of the compilation
     target_link_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE})
   endif()
