@@ -120,14 +120,20 @@ TEST(median_of_many_distances_in_one_digit) {
     }
 }
 
-// More equal distances than are collected: no bracket around the median of a sample is narrow enough.
-TEST(median_of_millions_of_ties) {
+// Just above the median, more equal distances than are collected: no bracket around the median of a sample is narrow
+// enough. Three clusters of equal samples at one distance from each other, and few samples between them.
+TEST(median_beside_millions_of_ties) {
     Team team(2);
     const Engine engine{current_level(), team};
     Random random(55);
-    const Stored stored = store(random.integers(3000, 1, 0, 2), Element::f32);
+    const index n = 3000, between = 58, smallest = 51;
+    Matrix samples = Matrix::Zero(n, 3);
+    for (index i = 0; i < n - between; ++i) samples(i, i < smallest ? 2 : i % 2) = 1;
+    samples.bottomRows(between) =
+        0.05 * random.normal(between, 3).array() + 1.0 / 3;  // met when ties are many
+    const Stored stored = store(samples, Element::f32);
     GramLayer<float> layer = layer_of<float>(stored, engine);
-    const TileGrid grid(3000, 144);
+    const TileGrid grid(n, 144);
     for (bool offdiagonal : {false, true}) {
         const double expected =
             median_by_sorting(distances_of(layer.panel_tiles(), grid, offdiagonal, engine));
