@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
@@ -60,3 +61,18 @@ def pytest_sessionfinish(session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if "FASTCKA_NO_SKIPS" in os.environ and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def made_blocks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The blocks of sweeps that are made in this process, by stage."""
+    made: Counter[str] = Counter()
+    run = fastcka.Sweep.run
+
+    def counting(self, blocks, stage=None, **options):
+        part = run(self, blocks, stage, **options)
+        made[part.stage] += sum(map(len, part.covered))
+        return part
+
+    monkeypatch.setattr(fastcka.Sweep, "run", counting)
+    return made

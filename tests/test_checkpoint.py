@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
 
 import fastcka
-from fastcka import _checkpoint, sweep
+from fastcka import _checkpoint
 
 KILLED = """
 import os, signal, sys
@@ -35,23 +34,8 @@ def layers(rng):
     return {f"l{p}": shared @ rng.normal(size=(6, p)) + rng.normal(size=(700, p)) for p in (30, 8, 300)}
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """The blocks that are made in this process, by stage."""
-    made = Counter()
-    run = sweep.Sweep.run
-
-    def counting(self, blocks, stage=None, **options):
-        part = run(self, blocks, stage, **options)
-        made[part.stage] += sum(map(len, part.covered))
-        return part
-
-    monkeypatch.setattr(sweep.Sweep, "run", counting)
-    return made
-
-
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "distance"])
-def test_a_killed_run_resumes_with_the_same_bits(tmp_path, layers, kernel, counted):
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path, layers, kernel, made_blocks):
     np.savez(tmp_path / "layers.npz", **layers)
     path = tmp_path / "sums.npz"
     arguments = [str(tmp_path / "layers.npz"), "3", kernel, str(path)]
@@ -59,13 +43,13 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path, layers, kernel, count
     assert killed.returncode == -signal.SIGKILL
     whole = fastcka.cka_matrix(layers, kernel=kernel)
     blocks = len(fastcka.Sweep(layers, kernel=kernel).blocks())
-    counted.update(statistics=0, products=0)
+    made_blocks.update(statistics=0, products=0)
     resumed = fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path)
     assert resumed.equals(whole)
-    assert counted["products"] == blocks - 3
-    counted["products"] = 0
+    assert made_blocks["products"] == blocks - 3
+    made_blocks["products"] = 0
     assert fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path).equals(whole)
-    assert counted["products"] == 0  # all of it is in the file
+    assert made_blocks["products"] == 0  # all of it is in the file
 
 
 def test_a_run_from_the_start_has_the_bits_of_the_plain_call(tmp_path, layers):
@@ -141,17 +125,17 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, layers):
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_inference_after_a_kill_has_the_same_bits(tmp_path, layers, kernel, counted):
+def test_inference_after_a_kill_has_the_same_bits(tmp_path, layers, kernel, made_blocks):
     np.savez(tmp_path / "layers.npz", **layers)
     path = tmp_path / "sums.npz"
     arguments = [str(tmp_path / "layers.npz"), "3", kernel, str(path)]
     assert subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False).returncode != 0
     whole = fastcka.cka_matrix(layers, kernel=kernel, inference=True)
     blocks = len(fastcka.Sweep(layers, kernel=kernel).blocks())
-    counted["products"] = 0
+    made_blocks["products"] = 0
     resumed = fastcka.cka_matrix(layers, kernel=kernel, inference=True, checkpoint=path)
     assert resumed.equals(whole)
-    assert counted["products"] < blocks
+    assert made_blocks["products"] < blocks
 
 
 def test_a_checkpoint_of_other_groups_is_refused(tmp_path, layers):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from test_sweep import networks
 
 import fastcka
-from fastcka import _checkpoint, sweep
+from fastcka import _checkpoint
 
 OPTIONS = {"kernel": "rbf", "dtype": "float64", "inference": True}
 
@@ -37,38 +35,24 @@ def stopping(monkeypatch):
     return stop
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """The blocks that are made, by stage."""
-    made, run = Counter(), sweep.Sweep.run
-
-    def counting(self, blocks, stage=None, **options):
-        part = run(self, blocks, stage, **options)
-        made[part.stage] += sum(map(len, part.covered))
-        return part
-
-    monkeypatch.setattr(sweep.Sweep, "run", counting)
-    return made
-
-
 @pytest.mark.parametrize("stage", ["median-1", "median-3", "products", "inference"])
-def test_a_run_that_is_stopped_resumes_in_that_stage(tmp_path, stopping, made, stage):
+def test_a_run_that_is_stopped_resumes_in_that_stage(tmp_path, stopping, made_blocks, stage):
     a, b = networks(True, "float64")
     path, whole = tmp_path / "sums.npz", fastcka.cka_matrix(a, b, **OPTIONS)
     stopping(stage, lambda: fastcka.cka_matrix(a, b, checkpoint=path, **OPTIONS))
-    all_made, done = dict(made), _checkpoint._read(path, None)
+    all_made, done = dict(made_blocks), _checkpoint._read(path, None)
     assert list(done)[-1] == stage
-    made.clear()
+    made_blocks.clear()
     assert fastcka.cka_matrix(a, b, checkpoint=path, **OPTIONS).equals(whole)
-    assert made[stage] == sum(map(len, done[stage].missing))
+    assert made_blocks[stage] == sum(map(len, done[stage].missing))
     earlier = [name for name in all_made if name not in ("statistics", stage)]
-    assert not any(made[name] for name in earlier)
-    made.clear()
+    assert not any(made_blocks[name] for name in earlier)
+    made_blocks.clear()
     assert fastcka.cka_matrix(a, b, checkpoint=path, **OPTIONS).equals(whole)
-    assert set(made) == {"statistics"}  # which tell that the data is the same
+    assert set(made_blocks) == {"statistics"}  # which tell that the data is the same
 
 
-def test_the_inference_of_a_finished_run_can_be_left_out_and_added(tmp_path, made):
+def test_the_inference_of_a_finished_run_can_be_left_out_and_added(tmp_path, made_blocks):
     a, b = networks(True, "float32")
     path = tmp_path / "sums.npz"
     for inference in (False, True, False):
@@ -76,7 +60,7 @@ def test_the_inference_of_a_finished_run_can_be_left_out_and_added(tmp_path, mad
         assert fastcka.cka_matrix(a, b, checkpoint=path, **options).equals(
             fastcka.cka_matrix(a, b, **options)
         )
-    assert made["products"] == len(fastcka.Sweep(a, b, kernel="distance").blocks())
+    assert made_blocks["products"] == len(fastcka.Sweep(a, b, kernel="distance").blocks())
 
 
 @pytest.mark.parametrize(

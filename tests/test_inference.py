@@ -13,7 +13,7 @@ import scipy.stats
 from implementations import as_input, each_estimator, kernel_id, related
 
 import fastcka
-from fastcka import reference
+from fastcka import _permutation_moments, reference
 from fastcka._tails import chi2_sf, pearson3_sf, t_quantile
 from fastcka.kernels import resolve_kernel
 
@@ -101,6 +101,31 @@ def test_skewness_by_either_way_to_the_trace_of_the_cube(rng, kernel, shape, dty
     expected = third / (2 / (n * (n - 3))) ** 1.5
     got = fastcka.cka_test(X, Y, kernel=kernel).null_skewness
     assert got == pytest.approx(expected, rel=1e-9 if dtype == "float64" else 1e-4)
+
+
+def sums_of_samples(X, kernel):
+    """Return what moments are made of, from whole matrices; a test above holds the formulas that follow."""
+    K, k = centred(X, kernel, "unbiased"), np.diag(centred(X, kernel, "biased")).copy()
+    deviations = k - k.mean()
+    return _permutation_moments.Invariants.of(
+        k[:, None],
+        (K**2).sum(axis=1)[:, None],
+        np.array([(K**3).sum()]),
+        np.array([deviations @ K @ deviations]),
+        np.array([np.trace(K @ K @ K)]),
+    )
+
+
+@each_estimator
+@pytest.mark.parametrize("kernel", [fastcka.Cosine(), fastcka.RBF(0.7), fastcka.Polynomial(3)], ids=kernel_id)
+def test_moments_of_many_samples(rng, kernel, estimator):
+    """Enough of them for several blocks of rows, whose sums are added."""
+    X, Y = (np.exp(rng.normal(size=(700, width))) for width in (9, 30))
+    of = _permutation_moments.biased if estimator == "biased" else _permutation_moments.unbiased
+    expected = of(sums_of_samples(X, kernel), sums_of_samples(Y, kernel))
+    test = fastcka.cka_test(X, Y, kernel=kernel, estimator=estimator)
+    found = (test.null_mean, test.null_std, test.null_skewness)
+    np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-9, atol=1e-12)
 
 
 # ---- tails
