@@ -198,7 +198,7 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
         pairs.squares - ordinary[diagonal] + 2 * pairs.mixed + apart.off_diagonal_products;
     const MatrixXd full_totals = total[row] * total[row].transpose();
     const MatrixXd squared_totals = total[off_diagonal] * total[off_diagonal].transpose();
-    // The terms of the condition, about the mean of all samples, or those that are summed here.
+    // The magnitude is that of the terms of the condition, about the mean of all samples, or of the terms of this sum.
     const double n = samples;
     const MatrixXd rows_part = product[off_diagonal] * (2 / (n - 2)),
                    totals_part = squared_totals / ((n - 1) * (n - 2));

@@ -17,7 +17,7 @@ class MedianRound {
         DigitCounts counts = {};          // empty where nothing is to be counted, or everything is
     };
 
-    // `known`: after the rounds before. `wide`: all layers in float64, and not only those that need it.
+    // `known`: after the rounds before. `wide`: every layer is searched in float64; otherwise a layer is only where it needs it.
     MedianRound(index samples, bool offdiagonal, bool wide, index blocks, Statistics known);
 
     index samples() const { return samples_; }

@@ -60,7 +60,7 @@ def add_parser(commands: Commands) -> None:
         "--stage",
         choices=ORDER,
         metavar="STAGE",
-        help="one of those that `fastcka sweep plan` prints. statistics: a block is a layer; median-1 and "
+        help="a stage that `fastcka sweep plan` prints. statistics: a block is a layer; median-1 and "
         "so on, for bandwidths that follow the median: a part of the grid of samples of a layer; products: "
         "a part of the grid of samples of all layers; inference, with --inference: some rows of all layers "
         "(default: the last one)",
