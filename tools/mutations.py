@@ -41,17 +41,15 @@ BUGS = [
         "terms.centred ? diagonals : product(terms.full)",
         "hsic",
     ),
+    Bug("src/cpp/compare/finish.cpp", "if (gram_) products_ *= 2;", "if (gram_) products_ *= 1;", "pairwise"),
     Bug(
-        "src/cpp/compare/pairwise.cpp", "if (gram_) products_ *= 2;", "if (gram_) products_ *= 1;", "pairwise"
-    ),
-    Bug(
-        "src/cpp/compare/pairwise.cpp",
+        "src/cpp/compare/finish.cpp",
         "products_(set_.rows() * set_.columns() + l)",
         "products_(set_.rows() * set_.columns() + l % set_.rows())",
         "feature_route",
     ),
     Bug(
-        "src/cpp/sums/gram_sweep.cpp",
+        "src/cpp/sums/gram_blocks.hpp",
         "if (centred_ && !of.squared_norms().empty())",
         "if (false)",
         "diagonals",

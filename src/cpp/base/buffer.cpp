@@ -87,11 +87,18 @@ void allow([[maybe_unused]] Header* header, [[maybe_unused]] std::size_t bytes) 
 
 std::size_t rounded_up(std::size_t bytes, std::size_t grain) { return (bytes + grain - 1) / grain * grain; }
 
+// Of a new block for so many bytes, with its header.
+std::size_t block_size(std::size_t bytes) {
+    [[maybe_unused]] constexpr std::size_t page = 1 << 16;  // as large as pages get, huge ones apart
 #ifdef FASTCKA_MAPS_LARGE_BLOCKS
-constexpr std::size_t page = 1 << 16;  // as large as pages get, huge ones apart
+    if (bytes >= huge_page) return rounded_up(bytes + sizeof(Header), page);
+#endif
+    return rounded_up(bytes + sizeof(Header), alignment);
+}
 
-Header* map_block(std::size_t bytes) {
-    const std::size_t total = rounded_up(bytes + sizeof(Header), page), room = total + huge_page;
+#ifdef FASTCKA_MAPS_LARGE_BLOCKS
+Header* map_block(std::size_t total) {
+    const std::size_t room = total + huge_page;
     void* const memory = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     char* const first = static_cast<char*>(memory);
@@ -106,10 +113,10 @@ Header* map_block(std::size_t bytes) {
 #endif
 
 Header* allocate(std::size_t bytes) {
+    const std::size_t total = block_size(bytes);
 #ifdef FASTCKA_MAPS_LARGE_BLOCKS
-    if (bytes >= huge_page) return map_block(bytes);
+    if (bytes >= huge_page) return map_block(total);
 #endif
-    const std::size_t total = rounded_up(bytes + sizeof(Header), alignment);
     void* memory = nullptr;
     if (posix_memalign(&memory, alignment, total) != 0) throw std::bad_alloc();
     return new (memory) Header{total - sizeof(Header)};
@@ -154,9 +161,8 @@ void* acquire_memory(index bytes) {
 }
 
 index acquired_bytes(index bytes) {
-    const auto grain =
-        static_cast<index>(static_cast<std::size_t>(bytes) >= huge_page ? huge_page : alignment);
-    return (bytes + static_cast<index>(sizeof(Header)) + grain - 1) / grain * grain;
+    if (bytes < 0) return index{1} << 60;
+    return static_cast<index>(block_size(static_cast<std::size_t>(bytes)));
 }
 
 void return_memory(void* memory) noexcept {

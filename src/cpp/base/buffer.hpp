@@ -11,7 +11,8 @@ namespace fastcka {
 // At least `bytes` bytes, aligned for every SIMD level, uninitialised. Throws std::bad_alloc.
 void* acquire_memory(index bytes);
 void return_memory(void* memory) noexcept;
-// What that many bytes take up when they are new, with what they are rounded up to.
+// What that many bytes take up when they are new, with what they are rounded up to; of a size that overflowed, more than
+// there is.
 index acquired_bytes(index bytes);
 // Gives memory that no call is using back to the system, all but `kept` bytes of it.
 void release_buffers(index kept = 0) noexcept;
@@ -21,6 +22,17 @@ inline index size_product(index a, index b) {
     index product = 0;
     return __builtin_mul_overflow(a, b, &product) ? -1 : product;
 }
+
+// Bytes that a computation takes up: those that its threads share, and those that each thread adds.
+struct Bytes {
+    index shared = 0, per_thread = 0;
+
+    Bytes& operator+=(const Bytes& more) {
+        shared += more.shared, per_thread += more.per_thread;
+        return *this;
+    }
+    index with(index threads) const { return shared + threads * per_thread; }
+};
 
 template <class T> class Buffer {
   public:
@@ -34,6 +46,9 @@ template <class T> class Buffer {
     ~Buffer() { return_memory(values_); }
 
     T* data() const { return values_; }
+
+    // What so many values take up.
+    static index bytes(index size) { return acquired_bytes(bytes_of(size)); }
 
   private:
     static index bytes_of(index size) { return size_product(size, static_cast<index>(sizeof(T))); }

@@ -31,7 +31,8 @@ Problem problem_of(index samples, LayerSet layers, Settings settings) {
           "the feature route is for linear kernels");
     // Few samples cost nothing in float64, and given Gram matrices have no panels whose width would count.
     if (samples <= few_samples || settings.kernel.is_given()) settings.precision = Precision::float64;
-    return {samples, std::move(layers), settings};
+    const Bytes result = result_bytes(layers, samples);
+    return {samples, std::move(layers), settings, result};
 }
 
 Problem problem_of(const Layers& layers, const Settings& settings) {
@@ -43,134 +44,6 @@ Problem problem_of(const Layers& layers, const Settings& settings) {
 
 Plan plan_of(const Problem& problem) {
     return make_plan(problem, panel_width_of(current_level(), problem.settings.precision));
-}
-
-Margins margins_of(const Problem& problem, const Partial& partial) {
-    if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals, {}};
-    const BlockSums& root = partial.sums.root();
-    for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
-        check(sums->first == 0 && sums->values.rows() == problem.samples &&
-                  sums->values.cols() == problem.layers.count(),
-              "sums of another shape");
-    Margins margins{partial.diagonals, root.row_sums.values + root.column_sums.values, {}};
-    if (problem.settings.kernel.of_distances()) {
-        margins.left_out.resize(problem.layers.count());
-        for (index l = 0; l < problem.layers.count(); ++l)
-            margins.left_out(l) = partial.layers[static_cast<std::size_t>(l)].left_out;
-    }
-    return margins;
-}
-
-namespace {
-
-// The sums of all pairs, out of those of all blocks.
-class PairwiseSums {
-  public:
-    PairwiseSums(const Problem& problem, const Plan& plan, const Partial& partial)
-        : set_(problem.layers), gram_(plan.route == Route::gram), joint_(plan.joint),
-          terms_(margins_of(problem, partial)) {
-        const index all = set_.count();
-        const BlockSums& root = partial.sums.root();
-        const index entries = joint_ ? all * all : set_.rows() * set_.columns() + all;
-        check(static_cast<index>(root.products.size()) + root.first <= entries && !root.open,
-              "sums of another shape");
-        products_ = Eigen::VectorXd::Zero(entries);
-        std::copy(root.products.begin(), root.products.end(), products_.data() + root.first);
-        if (gram_) products_ *= 2;  // tiles hold what is above the diagonal
-    }
-
-    // The first `rows` layers with columns [first, first + count) of the result.
-    PairSums columns(index rows, index first, index count, Spreads spreads) const {
-        const index from = set_.first_column() + first;
-        Eigen::MatrixXd products(rows, count);
-        for (index i = 0; i < rows; ++i)
-            for (index j = 0; j < count; ++j) products(i, j) = product(i, from + j);
-        PairSums sums = pair_sums(products, terms_, {0, rows}, {from, count}, spreads);
-        return gram_ ? sums : without_diagonal(std::move(sums));
-    }
-
-    PairSums selves() const {
-        Eigen::VectorXd products(set_.count());
-        for (index l = 0; l < set_.count(); ++l)
-            products(l) = joint_ ? product(l, l) : products_(set_.rows() * set_.columns() + l);
-        return gram_ ? self_sums(products, terms_) : self_sums_without_diagonal(products, terms_);
-    }
-
-  private:
-    // Row by row: of all layers the upper half, or the rows of the result.
-    double product(index i, index j) const {
-        if (!joint_) return products_(i * set_.columns() + j - set_.first_column());
-        return products_(std::min(i, j) * set_.count() + std::max(i, j));
-    }
-
-    const LayerSet& set_;
-    bool gram_, joint_;
-    Terms terms_;
-    Eigen::VectorXd products_;
-};
-
-}  // namespace
-
-Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
-    const PairwiseSums sums(problem, plan, partial);
-    const LayerSet& set = problem.layers;
-    return {static_cast<double>(problem.samples), sums.columns(set.rows(), 0, set.columns(), Spreads::made),
-            sums.selves()};
-}
-
-namespace {
-
-// The largest condition at which |X'X|^2 - sum |x|^4 keeps enough digits of float64.
-constexpr double largest_condition_of_features = 0x1p16;
-
-double known_up_to(const Settings& settings, double samples, const Plan& plan) {
-    // Every other measure has unbiased HSIC in it.
-    const Estimator estimator = settings.measure == Measure::cka ? settings.estimator : Estimator::unbiased;
-    if (plan.precision == Precision::float32)
-        return largest_condition_in_float32(estimator, settings.kernel.is_centred(), samples);
-    const bool exact = plan.route == Route::gram || estimator == Estimator::biased;
-    return exact ? largest_condition : largest_condition_of_features;
-}
-
-// See Pairwise.
-bool too_coarse(const Problem& problem, const Plan& plan, const PairSums& selves,
-                std::vector<LayerNote> notes) {
-    Settings settings = problem.settings;
-    const double samples = static_cast<double>(problem.samples);
-    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
-    if (plan.precision == Precision::float32 && settings.measure == Measure::cka &&
-        settings.kernel.is_centred())
-        settings.estimator = Estimator::unbiased;
-    const double limit = known_up_to(settings, samples, plan);
-    if (limit >= largest_condition) return false;
-    const Formula& formula = formula_of(settings.measure, settings.estimator);
-    mark_degenerate(formula.inner_product(selves, samples), formula, limit, notes);
-    return has_too_coarse(notes);
-}
-
-}  // namespace
-
-Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
-    check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
-    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
-          "sums of another shape");
-    const LayerSet& set = problem.layers;
-    const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
-    const PairwiseSums sums(problem, plan, partial);
-    const PairSums selves = sums.selves();
-    const double samples = static_cast<double>(problem.samples);
-    AlignmentBuilder builder(selves, samples, set, partial.layers, formula,
-                             known_up_to(problem.settings, samples, plan));
-    const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
-    const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
-    Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
-    team.for_each(tasks, [&](index task, int) {
-        const index first = task * finished_columns;
-        const index last = std::min(set.columns(), first + finished_columns);
-        const index rows = set.one_network() ? last : set.rows();
-        builder.set_columns(first, sums.columns(rows, first, last - first, spreads));
-    });
-    return {std::move(builder).finish(), plan, too_coarse(problem, plan, selves, partial.layers)};
 }
 
 namespace {
@@ -239,8 +112,7 @@ Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer
 
 Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer) {
     return of_exact_sums<Swept>(layers, settings, observer, [](Swept&& swept) -> std::optional<Swept> {
-        const PairSums selves = PairwiseSums(swept.problem, swept.plan, swept.partial).selves();
-        if (too_coarse(swept.problem, swept.plan, selves, swept.partial.layers)) return {};
+        if (too_coarse(swept.problem, swept.plan, swept.partial)) return {};
         return std::move(swept);
     });
 }

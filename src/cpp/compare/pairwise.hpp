@@ -2,18 +2,11 @@
 // The whole method in one function: all pairs of layers of one network or two. Start reading here.
 #pragma once
 
-#include "measures/cka.hpp"
+#include "compare/finish.hpp"
 #include "sums/median_round.hpp"
 #include "sums/sweep.hpp"
 
 namespace fastcka {
-
-struct Pairwise : Alignment {
-    Plan plan;
-    // Whether the self-HSIC of a layer is so small a part of its terms that their rounding counts, which that of float64 on
-    // the Gram route never does.
-    bool too_coarse;
-};
 
 // What is asked of the planner. Throws std::invalid_argument where shapes do not fit.
 Problem problem_of(index samples, LayerSet layers, Settings settings);
@@ -27,13 +20,11 @@ struct Swept {
     Partial partial;
 };
 Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& observer = {});
-Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial);
-Margins margins_of(const Problem& problem, const Partial& partial);
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
 
-// The same in pieces: what is found out about layers [first, last), rounds of the search for their medians, the sums of
-// blocks [first, last), and the result of all of them.
+// The same in pieces, for finish(): what is found out about layers [first, last), rounds of the search for their medians,
+// and the sums of blocks [first, last).
 Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
                       Medians medians, const Observer& observer = {});
 MedianRound median_round(const Layers& layers, const Settings& settings, const Statistics& known, index first,
@@ -43,6 +34,5 @@ Statistics with_medians(const Layers& layers, const Settings& settings, const St
                         const Observer& observer = {});
 Partial partial(const Layers& layers, const Settings& settings, index first, index last,
                 const Statistics& statistics, const Observer& observer = {});
-Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial);
 
 }  // namespace fastcka

@@ -15,17 +15,17 @@ template <class T, class Visit>
 void for_each_product(const Panels<T>& panels, const TileGrid& grid, const Engine& engine, Visit&& visit) {
     const index width = panels.width(), values = grid.tile_values(width);
     engine.team.for_each(grid.tiles(), [&](index number, int worker) {
-        const Buffer<T> tile(values);
-        const Buffer<double> wide(sizeof(T) == 4 ? values : 1);
+        const TileScratch<T> scratch(values);
         const TileRange range = grid[number];
-        const bool carried = tile_products(panels, panels, range, 0, panels.coordinates(), tile.data(),
-                                           wide.data(), engine, worker);
+        const bool carried = tile_products(panels, panels, range, 0, panels.coordinates(),
+                                           scratch.tile.data(), scratch.wide.data(), engine, worker);
         range.for_each_block(width, [&](index block, index row, index column) {
             for (index i = row; i < std::min(row + width, range.first_row + range.rows); ++i)
                 for (index j = std::max(i, column);
                      j < std::min(column + width, range.first_column + range.columns); ++j) {
                     const index at = (block * width + i - row) * width + j - column;
-                    visit(number, i, j, carried ? wide.data()[at] : static_cast<double>(tile.data()[at]));
+                    visit(number, i, j,
+                          carried ? scratch.wide.data()[at] : static_cast<double>(scratch.tile.data()[at]));
                 }
         });
     });

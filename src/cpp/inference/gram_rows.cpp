@@ -38,7 +38,7 @@ GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins&
 }
 
 template <class T>
-void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const Scratch& scratch,
+void GramRows<T>::fill(index layer, index first, index chunk, T* strip, const TileScratch<T>& scratch,
                        int worker) const {
     const GramLayer<T>& from = layers_[static_cast<std::size_t>(layer)];
     const CentringTerms<T>& terms = terms_[static_cast<std::size_t>(layer)];

@@ -26,15 +26,12 @@ template <class T> class GramRows {
         return std::min((chunk + 1) * chunk_, samples_);
     }  // its last column + 1
 
-    struct Scratch {
-        Buffer<T> tile;
-        Buffer<double> wide;
-    };
-    Scratch scratch() const { return {Buffer<T>(height_ * chunk_), Buffer<double>(height_ * chunk_)}; }
+    TileScratch<T> scratch() const { return TileScratch<T>(height_ * chunk_); }
 
     // One chunk of the columns of W in rows [first, first + height) of a layer, as many as there are; zeros in columns
     // beyond the last sample.
-    void fill(index layer, index first, index chunk, T* strip, const Scratch& scratch, int worker) const;
+    void fill(index layer, index first, index chunk, T* strip, const TileScratch<T>& scratch,
+              int worker) const;
 
   private:
     const Engine& engine_;

@@ -220,7 +220,7 @@ index inference_bytes(const Problem& problem, const Questions& questions) {
     const index cubes = questions.permutations ? trace_bytes(problem) : 0;
     index bytes = 0;
     if (asked.rows.any()) {
-        const index of_samples = row_products_size(problem.layers, n);
+        const index of_samples = RowProducts::bytes(problem.layers, n);
         bytes = 2 * of_samples + cubes + layers * 12 * 8 * n;
         if (!plan_of(problem).row_products) bytes = std::max(bytes, plan_of(*asked.sweep).bytes);
     }

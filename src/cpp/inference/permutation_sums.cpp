@@ -59,7 +59,7 @@ void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<La
 template <class T> double trace_by_samples(const GramRows<T>& rows, index layer, const Engine& engine) {
     const index n = rows.samples(), stride = rows.stride(), height = rows.height();
     const Buffer<T> matrix(size_product(stride, stride));
-    std::vector<typename GramRows<T>::Scratch> scratch;
+    std::vector<TileScratch<T>> scratch;
     for (int worker = 0; worker < engine.team.threads(); ++worker) scratch.push_back(rows.scratch());
     const index strips = (n + height - 1) / height;
     engine.team.for_each(strips * rows.chunks(), [&](index task, int worker) {

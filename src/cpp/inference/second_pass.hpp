@@ -58,8 +58,8 @@ template <class T> class SecondPass {
     GramRows<T> rows_;
     PassBlocks blocks_;
     index n_, count_;
-    std::vector<typename GramRows<T>::Scratch> scratch_;  // per thread
-    Buffer<T> memory_;                                    // a strip of rows of all layers
+    std::vector<TileScratch<T>> scratch_;  // per thread
+    Buffer<T> memory_;                     // a strip of rows of all layers
     std::vector<const T*> strips_;
     Buffer<T> weights_;  // k - mean k of each layer, `stride` apart
 };

@@ -10,7 +10,9 @@
 namespace fastcka {
 namespace {
 
-static_assert(digit_values * static_cast<index>(sizeof(index)) == median_histogram_bytes);
+index all_values(const TileGrid& grid, index width) {
+    return size_product(grid.tiles(), grid.tile_values(width));
+}
 
 template <class T> class DistanceSelection {
   public:
@@ -22,10 +24,10 @@ template <class T> class DistanceSelection {
           workers_(static_cast<std::size_t>(engine.team.threads())) {}
 
     void keep_distances() {
-        Buffer<T> kept(grid_.tiles() * values_);
+        Buffer<T> kept(all_values(grid_, engine_.operations<T>().panel_width));
         engine_.team.for_each(grid_.tiles(), [&](index number, int worker) {
-            tiles_.fill_distances(grid_[number], kept.data() + number * values_, scratch(worker).wide.data(),
-                                  engine_, worker);
+            tiles_.fill_distances(grid_[number], kept.data() + number * values_,
+                                  scratch(worker).memory.wide.data(), engine_, worker);
         });
         tiles_.keep_distances(std::move(kept));
     }
@@ -70,8 +72,7 @@ template <class T> class DistanceSelection {
 
   private:
     struct Scratch {
-        Buffer<T> tile;
-        Buffer<double> wide;
+        TileScratch<T> memory;
         std::vector<index> histogram;
         std::vector<Key> keys;
         Key above = 0;
@@ -81,15 +82,13 @@ template <class T> class DistanceSelection {
 
     Scratch& scratch(int worker) {
         Scratch& mine = workers_[static_cast<std::size_t>(worker)];
-        if (mine.wide.data() == nullptr) {
-            mine.tile = Buffer<T>(values_);
-            mine.wide = Buffer<double>(sizeof(T) == 4 ? values_ : 1);
-        }
+        if (mine.memory.tile.data() == nullptr) mine.memory = TileScratch<T>(values_);
         return mine;
     }
 
     static constexpr Key largest_key = std::numeric_limits<Key>::max();
 
+    // A growing vector may take twice what is in it, and a copy once more.
     static constexpr index collectable = median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
 
     struct Bracket {
@@ -210,11 +209,12 @@ template <class T> class DistanceSelection {
             const index number = numbers[static_cast<std::size_t>(task)];
             Scratch& mine = scratch(worker);
             const TileRange range = grid_[number];
-            const T* tile = mine.tile.data();
+            const T* tile = mine.memory.tile.data();
             if (tiles_.kept_distances() != nullptr) {
                 tile = tiles_.kept_distances() + number * values_;
             } else {
-                tiles_.fill_distances(range, mine.tile.data(), mine.wide.data(), engine_, worker);
+                tiles_.fill_distances(range, mine.memory.tile.data(), mine.memory.wide.data(), engine_,
+                                      worker);
             }
             range.for_each_block(width, [&](index block, index row, index column) {
                 visit(mine, number,
@@ -258,6 +258,21 @@ DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span num
     return DistanceSelection<T>(tiles, grid, engine).counts(search, numbers);
 }
 
+template <class T> Bytes median_search_bytes(const TileGrid& grid, index width) {
+    constexpr index histogram = digit_values * static_cast<index>(sizeof(index));
+    const double all = static_cast<double>(grid.tiles()) * static_cast<double>(grid.tile_values(width));
+    const double collected = std::min(static_cast<double>(median_collected_bytes), 3 * sizeof(T) * all);
+    return {histogram + static_cast<index>(collected), histogram};
+}
+
+template <class T> index kept_distances_bytes(const TileGrid& grid, index width) {
+    return Buffer<T>::bytes(all_values(grid, width));
+}
+
+template Bytes median_search_bytes<float>(const TileGrid&, index);
+template Bytes median_search_bytes<double>(const TileGrid&, index);
+template index kept_distances_bytes<float>(const TileGrid&, index);
+template index kept_distances_bytes<double>(const TileGrid&, index);
 template double median_squared_distance(PanelTiles<float>&, const TileGrid&, bool, bool, const Engine&);
 template double median_squared_distance(PanelTiles<double>&, const TileGrid&, bool, bool, const Engine&);
 template DigitCounts count_distances(PanelTiles<float>&, const TileGrid&, Span, const MedianSearch&,

@@ -20,6 +20,10 @@ template <class T>
 DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span numbers,
                             const MedianSearch& search, const Engine& engine);
 
+// What a search takes up besides a tile for each thread, and the distances that are kept.
+template <class T> Bytes median_search_bytes(const TileGrid& grid, index width);
+template <class T> index kept_distances_bytes(const TileGrid& grid, index width);
+
 inline double sigma_of(const Bandwidth& bandwidth, double median, const Centring& centring) {
     return bandwidth.relative * std::sqrt(median) / centring.scale;
 }

@@ -11,6 +11,8 @@ class GivenTiles {
     GivenTiles() = default;
     // `columns`: the means of its columns, and the scale. `strip`: rows in a strip; 0: all of them.
     GivenTiles(const Source& gram, const Centring& columns, index strip);
+    // What it takes up besides rows that were read.
+    static index bytes(index samples) { return 3 * 8 * samples; }
 
     // Brings the rows of these strips into memory, where it is not there as a whole: tiles are filled out of them.
     void hold(Span strips);

@@ -31,11 +31,10 @@ void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& en
     const index values = grid.tile_values(width);
     std::vector<double> diagonal(static_cast<std::size_t>(n));
     engine.team.for_each_observed(grid.tiles(), [&](index number, int worker) {
-        const Buffer<T> tile(values);
-        const Buffer<double> wide(sizeof(T) == 4 ? values : 1);
-        layer.fill(grid, number, tile.data(), wide.data(), diagonal.data(), engine, worker);
+        const TileScratch<T> scratch(values);
+        layer.fill(grid, number, scratch.tile.data(), scratch.wide.data(), diagonal.data(), engine, worker);
         grid[number].for_each_block(width, [&](index block, index row, index column) {
-            const T* products = tile.data() + block * width * width;
+            const T* products = scratch.tile.data() + block * width * width;
             for (index i = row; i < std::min(row + width, n); ++i)
                 for (index j = std::max(i, column); j < std::min(column + width, n); ++j) {
                     const double value = i == j

@@ -102,7 +102,7 @@ template <class T> void GramLayer<T>::resolve() {
 
 template <class T> void GramLayer<T>::forget_values() {
     tiles_ = GivenTiles{};
-    centring_.mean = {};
+    centring_ = {};
 }
 
 template <class T>

@@ -5,6 +5,7 @@
 #include "kernels/kernel.hpp"
 #include "layers/given_tiles.hpp"
 #include "layers/layer_note.hpp"
+#include "layers/layer_set.hpp"
 #include "layers/panel_tiles.hpp"
 
 #include <variant>
@@ -18,6 +19,22 @@ template <class T> class GramLayer {
     // kernel itself, for gram(), and not up to what centring removes. `known`: means and scale, or null.
     GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
               const Engine& engine, const Strips& strips = {});
+
+    // What one takes up besides samples, and what is left of it after forget_values().
+    static index bytes(const Kernel& kernel, index samples, index features, index width) {
+        const auto [form, rows] = kernel.traits();
+        return Centring::bytes(features) + RowScaling::bytes(rows, samples) +
+               SampleSums::bytes(samples, form == Form::about_the_origin) +
+               (kernel.is_given() ? GivenTiles::bytes(samples)
+                                  : PanelTiles<T>::bytes(form, samples, features, width));
+    }
+    static index bytes_left(index samples) { return SampleSums::bytes(samples, false); }
+    // So many samples of a layer: packed, or of a given Gram matrix its rows, where they are read.
+    static index samples_bytes(const Kernel& kernel, const LayerSet& set, index layer, index samples,
+                               index width) {
+        return kernel.is_given() ? samples * set.row_bytes(layer)
+                                 : Panels<T>::bytes(samples, set.width(layer), width);
+    }
 
     LayerNote note;
 

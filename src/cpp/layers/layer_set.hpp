@@ -25,6 +25,7 @@ class LayerSet {
 
     const std::vector<index>& widths() const { return widths_; }  // features of each layer
     index width(index layer) const { return widths_[static_cast<std::size_t>(layer)]; }
+    index most_features() const { return *std::max_element(widths_.begin(), widths_.end()); }
     index row_bytes(index layer) const { return row_bytes_[static_cast<std::size_t>(layer)]; }
     index most_row_bytes() const {
         return row_bytes_.empty() ? 0 : *std::max_element(row_bytes_.begin(), row_bytes_.end());

@@ -13,7 +13,7 @@ class SomeSamples {
   public:
     SomeSamples(const Source& source, index count) {
         const index p = source.columns(), element = size_of(source.element());
-        values_.resize(static_cast<std::size_t>(count * p * element));
+        values_.resize(static_cast<std::size_t>(origin_bytes(source.rows(), p * element)));
         for (index i = 0; i < count; ++i) {
             const index row = i * source.rows() / count;
             const MatrixView there = source.read(row, row + 1);

@@ -48,8 +48,8 @@ PanelTiles<T>::PanelTiles(SampleSource source, Form form, const Strips& strips, 
     sums.squared.assign(static_cast<std::size_t>(samples_), 0.0);
     sums.projections.assign(projects ? static_cast<std::size_t>(samples_) : 0, 0.0);
     source_.direction.resize(static_cast<std::size_t>(projects ? source_.source.columns() + width_ : 0), 0.0);
-    if (form == Form::distances || form == Form::about_the_origin) {
-        const index padded = (samples_ + width_ - 1) / width_ * width_;
+    if (has_terms(form)) {
+        const index padded = whole_panels(samples_, width_);
         terms_ = Buffer<T>(padded);
         std::fill_n(terms_.data(), padded, T(0));
     }

@@ -26,6 +26,13 @@ template <class T> class PanelTiles {
     // Packs all samples once, to learn their `sums`; in strips, nothing stays in memory for certain.
     PanelTiles(SampleSource source, Form form, const Strips& strips, SampleSums& sums, const Engine& engine);
 
+    // What it takes up besides panels and kept distances.
+    static index bytes(Form form, index samples, index features, index width) {
+        return Centring::bytes(features) +
+               (has_terms(form) ? Buffer<T>::bytes(whole_panels(samples, width)) : 0) +
+               (form == Form::about_the_origin ? 8 * (features + width) : 0);
+    }
+
     index samples() const { return samples_; }
     void set_map(const KernelMap& map) { map_ = map; }
 
@@ -58,6 +65,8 @@ template <class T> class PanelTiles {
     const T* kept_distances() const { return kept_.data(); }
 
   private:
+    static bool has_terms(Form form) { return form == Form::distances || form == Form::about_the_origin; }
+    static index whole_panels(index samples, index width) { return (samples + width - 1) / width * width; }
     void hold(Span rows, Span columns, SampleSums* sums, const Engine& engine);
     void pack(Span strips, SampleSums* sums, const Engine& engine);
     void add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine);

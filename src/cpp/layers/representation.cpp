@@ -10,7 +10,15 @@
 namespace fastcka {
 namespace {
 
-constexpr index columns_per_chunk = 1024;
+// A fixed grid of chunks, whose sums are added up in order: the same bits for any number of threads.
+struct Chunks {
+    static constexpr index columns = 1024;  // in a chunk
+    index rows, down, across;               // rows in a chunk; chunks
+
+    Chunks(index samples, index features)
+        : rows(std::max(least_rows_per_chunk, (samples + most_row_chunks - 1) / most_row_chunks)),
+          down((samples + rows - 1) / rows), across((features + columns - 1) / columns) {}
+};
 
 [[noreturn]] void report_non_finite(const Source& source, const Engine& engine) {
     const auto& operations = engine.operations<double>();
@@ -75,36 +83,32 @@ Centring centring_of(const Source& source, const RowScaling* rows, const Engine&
     const auto& operations = engine.operations<double>();
     const RowFactors factors = rows != nullptr ? rows->factors() : RowFactors{};
     const index n = source.rows(), p = source.columns();
-    const index row_chunk = std::max(least_rows_per_chunk, (n + most_row_chunks - 1) / most_row_chunks);
-    const index row_chunks = (n + row_chunk - 1) / row_chunk;
-    const index column_chunks = (p + columns_per_chunk - 1) / columns_per_chunk;
-
+    const Chunks chunks(n, p);
     std::vector<double> origin(static_cast<std::size_t>(p), 0.0);  // the first sample
     std::vector<double> none(static_cast<std::size_t>(p), 0.0);
 
-    // A fixed grid of chunks, added up in order: the same bits for any number of threads.
-    std::vector<double> sums(static_cast<std::size_t>(row_chunks * p), 0.0);
-    std::vector<double> largest(static_cast<std::size_t>(row_chunks * column_chunks), 0.0);
+    std::vector<double> sums(static_cast<std::size_t>(chunks.down * p), 0.0);
+    std::vector<double> largest(static_cast<std::size_t>(chunks.down * chunks.across), 0.0);
     source.for_each_piece(0, n, 1, [&](const MatrixView& view, index from, index to) {
         if (from == 0) {
             double ignored = 0;
             operations.feature_statistics(view, factors, 0, 1, 0, p, none.data(), origin.data(), &ignored);
         }
-        const index first_chunk = from / row_chunk, last_chunk = (to - 1) / row_chunk + 1;
-        engine.team.for_each((last_chunk - first_chunk) * column_chunks, [&](index task, int) {
-            const index r = first_chunk + task / column_chunks, c = task % column_chunks;
-            const index first_row = std::max(from, r * row_chunk), first_column = c * columns_per_chunk;
+        const index first_chunk = from / chunks.rows, last_chunk = (to - 1) / chunks.rows + 1;
+        engine.team.for_each((last_chunk - first_chunk) * chunks.across, [&](index task, int) {
+            const index r = first_chunk + task / chunks.across, c = task % chunks.across;
+            const index first_row = std::max(from, r * chunks.rows), first_column = c * chunks.columns;
             operations.feature_statistics(view, factors, first_row,
-                                          std::min(to, (r + 1) * row_chunk) - first_row, first_column,
-                                          std::min(columns_per_chunk, p - first_column),
+                                          std::min(to, (r + 1) * chunks.rows) - first_row, first_column,
+                                          std::min(chunks.columns, p - first_column),
                                           origin.data() + first_column, sums.data() + r * p + first_column,
-                                          &largest[static_cast<std::size_t>(r * column_chunks + c)]);
+                                          &largest[static_cast<std::size_t>(r * chunks.across + c)]);
         });
     });
 
     Centring centring;
     centring.mean = std::move(none);
-    for (index r = 0; r < row_chunks; ++r)
+    for (index r = 0; r < chunks.down; ++r)
         for (index j = 0; j < p; ++j)
             centring.mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(r * p + j)];
     centring.mean_low.resize(centring.mean.size());
@@ -125,6 +129,11 @@ Centring centring_of(const Source& source, const RowScaling* rows, const Engine&
         centring.scale = std::ldexp(1.0, -std::clamp(exponent, -1000, 1000));
     }
     return centring;
+}
+
+index centring_bytes(index samples, index features) {
+    const Chunks chunks(samples, features);
+    return 8 * (chunks.down * (features + chunks.across) + features);
 }
 
 bool has_repeated_sample(const SampleSums& norms) {

@@ -21,7 +21,11 @@ template <class T> class Panels {
     Panels() = default;
     Panels(index vectors, index coordinates, index width)
         : vectors_(vectors), coordinates_(coordinates), capacity_(coordinates), width_(width),
-          panels_((vectors + width - 1) / width), values_(size_product(panels_ * width, coordinates)) {}
+          panels_((vectors + width - 1) / width), values_(size(vectors, coordinates, width)) {}
+
+    static index bytes(index vectors, index coordinates, index width) {
+        return Buffer<T>::bytes(size(vectors, coordinates, width));
+    }
 
     index vectors() const { return vectors_; }
     index coordinates() const { return coordinates_; }
@@ -53,6 +57,10 @@ template <class T> class Panels {
     }
 
   private:
+    static index size(index vectors, index coordinates, index width) {
+        return size_product((vectors + width - 1) / width * width, coordinates);
+    }
+
     index vectors_ = 0, coordinates_ = 0, capacity_ = 0, width_ = 1, panels_ = 0;
     Buffer<T> values_;
 };
@@ -64,6 +72,8 @@ struct Centring {
     std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing
     double scale = 1;
     double largest = 0;  // largest deviation from the first sample; 0: all samples are equal
+
+    static index bytes(index features) { return 2 * 8 * features; }
 };
 
 struct Engine {
@@ -75,6 +85,10 @@ struct Engine {
 // How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
 struct RowScaling {
     std::vector<double> shift, shift_low, scale;  // shifts empty: 0
+
+    static index bytes(Rows rows, index samples) {
+        return (rows == Rows::standardised ? 3 : rows == Rows::unit ? 1 : 0) * 8 * samples;
+    }
     // Of the samples from `first` on.
     RowFactors factors(index first = 0) const {
         return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first,
@@ -91,11 +105,15 @@ std::vector<double> row_norms(const Source& source, const Engine& engine);
 
 // `rows` null: as they are. Throws NonFinite (network and layer 0) where an element is not a finite number.
 Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine);
+// What that takes up while it looks at the samples.
+index centring_bytes(index samples, index features);
 
 // What packing hands out besides the panels, per sample and in packed units.
 struct SampleSums {
     std::vector<double> squared;      // |x_i|^2 of the packed values
     std::vector<double> projections;  // <x_i, direction>; empty unless asked for
+
+    static index bytes(index samples, bool projects) { return (projects ? 2 : 1) * 8 * samples; }
 };
 
 // Whether one sample outweighs the others so much that float32 products with it drown theirs.

@@ -45,6 +45,21 @@ template <class T> void copy_values(const TileRange& range, index width, const T
     }
 }
 
+// A worker's memory for one tile. float32 products of many coordinates are carried over into `wide`.
+template <class T> struct TileScratch {
+    Buffer<T> tile;
+    Buffer<double> wide;
+
+    TileScratch() = default;
+    explicit TileScratch(index values) : tile(values), wide(wide_values(values)) {}
+    static index bytes(index values) {
+        return Buffer<T>::bytes(values) + Buffer<double>::bytes(wide_values(values));
+    }
+
+  private:
+    static index wide_values(index values) { return sizeof(T) == 4 ? values : 1; }
+};
+
 // The upper half of an n x n grid of tiles, row by row.
 class TileGrid {
   public:

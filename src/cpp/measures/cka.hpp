@@ -25,6 +25,8 @@ struct Alignment {
     Eigen::VectorXd self;    // HSIC of each layer with itself
     Eigen::VectorXd effective_dimensions;  // tr(Kc)^2 / |Kc|^2 of each layer, its participation ratio
     std::vector<LayerNote> layers;
+
+    static index bytes(const LayerSet& set) { return 3 * 8 * set.rows() * set.columns(); }
 };
 
 // Makes an Alignment of sums that come some columns at a time: those of thousands of layers are many times their result.

@@ -102,10 +102,8 @@ inline constexpr index samples_looked_at = 1024;
 inline constexpr double work_per_thread = 1.5e6;
 
 // Squared distances kept from the search for a median, so that their products are not computed again (bytes, all layers
-// together), and what that search needs: a histogram per thread and the values of one histogram bin,
-// a quarter of this, which a growing vector may take twice and a copy once more.
+// together), and those that the search collects for its last step.
 inline constexpr index kept_distance_bytes = 256 << 20;
-inline constexpr index median_histogram_bytes = 8 << 16;
 inline constexpr index median_collected_bytes = 32 << 20;
 
 }  // namespace fastcka

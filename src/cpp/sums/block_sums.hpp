@@ -26,6 +26,7 @@ class TileValues {
     ~TileValues() = default;
 
     index size() const { return size_; }
+    static index bytes(index size) { return Buffer<double>::bytes(size); }
     double* data() const { return values_.data(); }
 
   private:
@@ -51,6 +52,7 @@ struct SampleValues {
     Eigen::MatrixXd values;  // samples x layers
 
     index last() const { return first + values.rows(); }
+    static index bytes(index samples, index layers) { return 8 * samples * layers; }
     // Adds those of other samples or the same. Throws std::invalid_argument where the layers differ.
     void add(const SampleValues& other);
 };

@@ -28,6 +28,23 @@ FeatureStrips<T>::FeatureStrips(const LayerSet& layers, const Plan& plan, const 
     }
 }
 
+template <class T> index FeatureStrips<T>::bytes(const Problem& problem, const Plan& plan) {
+    const LayerSet& set = problem.layers;
+    const index n = problem.samples, side = plan.tile;
+    const bool whole = plan.held.rows == 0;
+    index bytes = centring_bytes(n, set.most_features());
+    if (!whole)
+        bytes += (plan.held.rows + plan.held.columns) *
+                 Panels<T>::bytes(side, plan.held_samples, plan.panel_width);
+    for (index p : set.widths()) {
+        bytes += Centring::bytes(p) + SampleSums::bytes(n, false) +
+                 RowScaling::bytes(problem.settings.kernel.traits().rows, n);
+        for (index first = 0; whole && first < p; first += side)
+            bytes += Panels<T>::bytes(std::min(side, p - first), n, plan.panel_width);
+    }
+    return bytes;
+}
+
 template <class T>
 const Centring& FeatureStrips<T>::add(index number, const Source& source, const Kernel& kernel,
                                       const Centring* known) {

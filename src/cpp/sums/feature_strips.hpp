@@ -31,10 +31,7 @@ template <class T> class FeatureStrips {
     // Of a strip that is held: coordinate 0 is the first of the samples.
     const Panels<T>& panels(index strip) const { return strips_[static_cast<std::size_t>(strip)].panels; }
 
-    static index bytes(index features, index samples, index panel_width) {
-        const index whole = (features + panel_width - 1) / panel_width * panel_width;
-        return acquired_bytes(size_product(whole * samples, static_cast<index>(sizeof(T))));
-    }
+    static index bytes(const Problem& problem, const Plan& plan);
 
   private:
     struct Layer {

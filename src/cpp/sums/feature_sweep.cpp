@@ -3,8 +3,6 @@
 #include "sums/feature_tiles.hpp"
 #include "sums/sweep.hpp"
 
-#include <memory>
-
 namespace fastcka {
 namespace {
 
@@ -15,7 +13,7 @@ template <class T> class FeatureBlocks {
           samples_(sweep.layers.samples()), layers_(sweep.layers.count()), first_(first), last_(last),
           tiles_(feature_tiles(sweep.layers.set(), plan_.tile)), squares_(tiles_.size(), 0.0),
           strips_(sweep.layers.set(), plan_, engine_), of_row_(static_cast<std::size_t>(strips_.count())),
-          workspaces_(static_cast<std::size_t>(engine_.team.threads())),
+          scratch_(static_cast<std::size_t>(engine_.team.threads())),
           partial_(plan_.blocks, samples_, layers_) {
         for (index t = 0; t < static_cast<index>(tiles_.size()); ++t)
             of_row_[static_cast<std::size_t>(row_of(tile(t)))].push_back(t);
@@ -23,6 +21,26 @@ template <class T> class FeatureBlocks {
             strips_.add(l, source, sweep.kernel,
                         known != nullptr ? &known->layers[static_cast<std::size_t>(l)]->centring : nullptr);
         });
+    }
+
+    static Bytes bytes(const Problem& problem, const Plan& plan) {
+        const index n = problem.samples, values = tile_values(plan), layers = problem.layers.count();
+        // Open tiles wait for the next segment, and each thread makes one more.
+        const index open = plan.segments > 1 ? TileValues::bytes(values) : 0;
+        const index waiting = most_waiting(plan.segments) * open;
+        const index of_a_tile = sizeof(FeatureTile) + sizeof(double) + sizeof(index);
+        const index products = 3 * 8 * layers * layers;  // that wait, come, and are merged
+        Bytes bytes{FeatureStrips<T>::bytes(problem, plan) + Partial::bytes(n, layers) + waiting +
+                        plan.tiles * of_a_tile + products,
+                    TileScratch<T>::bytes(values) + 2 * open};
+        if (plan.held.rows == 0) return bytes;
+        const auto [rows, columns] = plan.held;
+        const index of_a_round = std::max(rows * (rows + 1) / 2, rows * columns);
+        bytes.shared +=
+            of_a_round *
+            ((plan.held_samples < n ? waiting : 0) +
+             (plan.held_samples < longest_segment(n, plan.segments) ? Buffer<double>::bytes(values) : 0));
+        return bytes;
     }
 
     // A block is some tiles of all samples, or one tile of a segment of them.
@@ -53,11 +71,6 @@ template <class T> class FeatureBlocks {
     }
 
   private:
-    struct Workspace {
-        Buffer<T> tile;
-        Buffer<double> wide;
-        explicit Workspace(index values) : tile(values), wide(sizeof(T) == 4 ? values : 1) {}
-    };
     // Of a segment of the samples, a tile, or what some of its samples add to it.
     struct Part {
         index tile, segment;
@@ -73,10 +86,7 @@ template <class T> class FeatureBlocks {
     };
 
     const FeatureTile& tile(index number) const { return tiles_[static_cast<std::size_t>(number)]; }
-    index tile_values() const {
-        const index side = (plan_.tile + width_ - 1) / width_ * width_;
-        return side * side;
-    }
+    static index tile_values(const Plan& plan) { return plan.tile * plan.tile; }  // whole panels
     index first_tile(index block) const { return block * static_cast<index>(tiles_.size()) / plan_.blocks; }
     index row_of(const FeatureTile& tile) const { return strips_.number(tile.left, tile.range.first_row); }
     index column_of(const FeatureTile& tile) const {
@@ -84,8 +94,14 @@ template <class T> class FeatureBlocks {
     }
     index entry(const FeatureTile& tile) const { return tile.left * layers_ + tile.right; }
 
+    static index coordinate_blocks(index samples) {
+        return (samples + coordinate_block - 1) / coordinate_block;
+    }
+    static index longest_segment(index samples, index segments) {
+        return (coordinate_blocks(samples) + segments - 1) / segments * coordinate_block;
+    }
     Span segment(index number) const {
-        const index blocks = (samples_ + coordinate_block - 1) / coordinate_block;
+        const index blocks = coordinate_blocks(samples_);
         return {number * blocks / plan_.segments * coordinate_block,
                 std::min(samples_, (number + 1) * blocks / plan_.segments * coordinate_block)};
     }
@@ -149,13 +165,13 @@ template <class T> class FeatureBlocks {
 
     // Forms a tile, or adds what some samples have to it, and folds it when it is complete.
     void add(const Part& part, Span packed, int worker) {
-        auto& workspace = workspaces_[static_cast<std::size_t>(worker)];
-        if (!workspace) workspace = std::make_unique<Workspace>(tile_values());
-        T* values = workspace->tile.data();
-        double* wide = workspace->wide.data();
+        TileScratch<T>& scratch = scratch_[static_cast<std::size_t>(worker)];
+        if (scratch.tile.data() == nullptr) scratch = TileScratch<T>(tile_values(plan_));
+        T* values = scratch.tile.data();
+        double* wide = scratch.wide.data();
         Buffer<double>& unfinished = unfinished_[static_cast<std::size_t>(part.unfinished)];
         if (!part.whole) {
-            if (unfinished.data() == nullptr) unfinished = Buffer<double>(tile_values());
+            if (unfinished.data() == nullptr) unfinished = Buffer<double>(tile_values(plan_));
             if constexpr (sizeof(T) == 4)
                 wide = unfinished.data();
             else
@@ -207,9 +223,9 @@ template <class T> class FeatureBlocks {
     std::vector<FeatureTile> tiles_;
     std::vector<double> squares_;  // of tiles that are complete
     FeatureStrips<T> strips_;
-    std::vector<std::vector<index>> of_row_;              // the tiles in each row of strips
-    std::vector<std::unique_ptr<Workspace>> workspaces_;  // per thread
-    std::vector<Buffer<double>> unfinished_;              // tiles of a round whose samples are not all in
+    std::vector<std::vector<index>> of_row_;  // the tiles in each row of strips
+    std::vector<TileScratch<T>> scratch_;     // per thread
+    std::vector<Buffer<double>> unfinished_;  // tiles of a round whose samples are not all in
     Partial partial_;
 };
 
@@ -229,6 +245,12 @@ Partial feature_blocks(const Sweep& sweep, index first, index last, const Statis
     return FeatureBlocks<T>(sweep, first, last, known).run();
 }
 
+template <class T> Bytes feature_bytes(const Problem& problem, const Plan& plan) {
+    return FeatureBlocks<T>::bytes(problem, plan);
+}
+
+template Bytes feature_bytes<float>(const Problem&, const Plan&);
+template Bytes feature_bytes<double>(const Problem&, const Plan&);
 template LayerStatistics feature_statistics<float>(const Sweep&, index);
 template LayerStatistics feature_statistics<double>(const Sweep&, index);
 template Partial feature_blocks<float>(const Sweep&, index, index, const Statistics*);

@@ -10,7 +10,7 @@ namespace fastcka {
 // How a layer is packed while no other one is.
 template <class T> Strips strips_of(const Plan& plan, const Source& source) {
     if (plan.held.rows == 0) return {};
-    const index each = acquired_bytes(plan.tile * source.columns() * static_cast<index>(sizeof(T)));
+    const index each = Panels<T>::bytes(plan.tile, source.columns(), plan.panel_width);
     return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
 }
 

@@ -10,6 +10,9 @@ index ceil_divide(index a, index b) { return (a + b - 1) / b; }
 struct Shape {
     index side, tiles, parts, slab;
 
+    index tile() const { return side * side; }
+    index sums() const { return parts * tiles * tile(); }
+
     Shape(const LayerBlock& pairs, index values, index width, index element) {
         const auto across = [&](index layers, index of) { return ceil_divide(layers, of); };
         const index longest = std::max(pairs.rows, pairs.columns());
@@ -27,7 +30,7 @@ struct Shape {
 std::vector<TileRange> tiles_of(const LayerBlock& pairs, index side) {
     std::vector<TileRange> tiles;
     const bool all = pairs.rows == 0;
-    const index rows = all ? pairs.layers : pairs.rows, columns = pairs.columns();
+    const index rows = pairs.left(), columns = pairs.columns();
     for (index i = 0; i < rows; i += side)
         for (index j = all ? i : 0; j < columns; j += side)
             tiles.push_back({i, std::min(side, rows - i), j, std::min(side, columns - j), all && i == j});
@@ -43,22 +46,19 @@ PairProducts<T>::PairProducts(const LayerBlock& pairs, index values, const Engin
     side_ = shape.side;
     parts_ = shape.parts;
     tiles_ = tiles_of(pairs, side_);
-    left_ = Panels<T>(pairs.rows == 0 ? pairs.layers : pairs.rows, shape.slab, width_);
+    left_ = Panels<T>(pairs.left(), shape.slab, width_);
     if (pairs.rows != 0) right_ = Panels<T>(pairs.columns(), shape.slab, width_);
-    sums_ = Buffer<double>(parts_ * shape.tiles * side_ * side_);
+    sums_ = Buffer<double>(shape.sums());
     any_.assign(static_cast<std::size_t>(parts_ * shape.tiles), 0);
-    for (int worker = 0; worker < engine.team.threads(); ++worker) scratch_.emplace_back(side_ * side_);
+    for (int worker = 0; worker < engine.team.threads(); ++worker) scratch_.emplace_back(shape.tile());
 }
 
-template <class T> index PairProducts<T>::bytes(const LayerBlock& pairs, index values, index panel_width) {
+template <class T> Bytes PairProducts<T>::bytes(const LayerBlock& pairs, index values, index panel_width) {
     const Shape shape(pairs, values, panel_width, sizeof(T));
-    const index vectors = (ceil_divide(pairs.layers, panel_width) + 1) * panel_width;
-    return acquired_bytes(vectors * shape.slab * static_cast<index>(sizeof(T))) +
-           acquired_bytes(shape.parts * shape.tiles * shape.side * shape.side * 8);
-}
-
-template <class T> index PairProducts<T>::tile_side(const LayerBlock& pairs, index panel_width) {
-    return Shape(pairs, 1, panel_width, sizeof(T)).side;
+    const auto panels = [&](index layers) { return Panels<T>::bytes(layers, shape.slab, panel_width); };
+    return {panels(pairs.left()) + (pairs.rows != 0 ? panels(pairs.columns()) : 0) +
+                Buffer<double>::bytes(shape.sums()),
+            Buffer<T>::bytes(shape.tile())};
 }
 
 template <class T> void PairProducts<T>::add(const T* block, index stride, index values) {

@@ -3,6 +3,7 @@
 // vector is a layer and a coordinate is a Gram value. Used by the Gram route with many layers.
 #pragma once
 
+#include "layers/layer_set.hpp"
 #include "layers/tiles.hpp"
 
 #include <vector>
@@ -13,8 +14,14 @@ namespace fastcka {
 struct LayerBlock {
     index layers;
     index rows;  // 0: all pairs
+
+    // `joint`: see Plan.
+    static LayerBlock of(const LayerSet& set, bool joint) { return {set.count(), joint ? 0 : set.split()}; }
     index columns() const { return rows == 0 ? layers : layers - rows; }
-    index entries() const { return (rows == 0 ? layers : rows) * columns(); }
+    index left() const { return rows == 0 ? layers : rows; }
+    index entries() const { return left() * columns(); }
+    // And of each layer with itself.
+    index entries_with_selves() const { return entries() + (rows == 0 ? 0 : layers); }
 };
 
 template <class T> class PairProducts {
@@ -22,10 +29,7 @@ template <class T> class PairProducts {
     // `values` at most come in one call of add().
     PairProducts(const LayerBlock& pairs, index values, const Engine& engine);
 
-    // What one of these holds, besides a tile for each thread.
-    static index bytes(const LayerBlock& pairs, index values, index panel_width);
-    // Values on a side of the tile that each thread holds.
-    static index tile_side(const LayerBlock& pairs, index panel_width);
+    static Bytes bytes(const LayerBlock& pairs, index values, index panel_width);
 
     // Gram values of all layers: those of layer l lie at block + l * stride. Shared out to the team.
     void add(const T* block, index stride, index values);

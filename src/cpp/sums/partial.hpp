@@ -44,6 +44,8 @@ struct Partial {
     std::vector<LayerNote> layers;
 
     Partial(index blocks, index samples, index count);
+    // Besides the sums that are in it.
+    static index bytes(index samples, index count) { return 8 * samples * count; }
     // Throws std::invalid_argument, and changes nothing then, where a block is in both or they are not of the same data.
     void merge(const Partial& other);
 };

@@ -15,35 +15,49 @@ namespace {
 constexpr double most_values = 0x1p56;
 constexpr index most_samples = index{1} << 36;
 
+template <class T> Plan plan_of_route(const Problem& problem, index panel_width) {
+    const auto within = [&](const Plan& plan) {
+        if (fits(problem, plan.bytes)) return plan;
+        throw OverBudget("this needs at least " + std::to_string(plan.bytes) +
+                             " bytes beside its inputs, but max_bytes is " +
+                             std::to_string(problem.settings.max_bytes),
+                         plan.bytes);
+    };
+    const Route route = problem.settings.route;
+    if (route == Route::feature) return within(plan_feature<T>(problem, panel_width));
+    const Plan gram = plan_gram<T>(problem, panel_width);
+    if (!problem.settings.kernel.is_linear() || route == Route::gram) return within(gram);
+    const Plan feature = plan_feature<T>(problem, panel_width);
+    return within(feature.flops <= gram.flops ? feature : gram);  // whatever max_bytes: bits follow the route
+}
+
 }  // namespace
 
-void choose_reading(const Problem& problem, const Sizes& s, Plan& plan) {
+void choose_reading(const Problem& problem, Plan& plan) {
     plan.read_bytes = least_read_bytes(problem);
-    const index whole = s.n * problem.layers.most_row_bytes(), more = whole - plan.read_bytes;
+    const index whole = problem.samples * problem.layers.most_row_bytes(), more = whole - plan.read_bytes;
     if (whole == 0) return;
     if (plan.layer_by_layer || (problem.settings.kernel.is_given() && plan.held.rows == 0)) {
         plan.read_bytes = whole;  // what is there all the time is counted
         plan.reads = 1;
         return;
     }
-    if (problem.settings.kernel.is_given()) return;
-    const index max_bytes = problem.settings.max_bytes;
-    if ((max_bytes > 0 && plan.bytes + more > max_bytes)) return;
+    if (problem.settings.kernel.is_given() || !fits(problem, plan.bytes + more)) return;
     plan.read_bytes = whole;
     plan.bytes += more;
     plan.reads -= problem.settings.kernel.traits().rows == Rows::as_given ? 1 : 2;
 }
 
-void choose_threads(const Problem& problem, double multiply_adds, index tasks, index shared_bytes,
-                    index bytes_per_thread, Plan& plan) {
+void choose_threads(const Problem& problem, double multiply_adds, index tasks, const Bytes& bytes,
+                    Plan& plan) {
     const double worth = std::max(1.0, std::floor(multiply_adds / work_per_thread));
     index threads = static_cast<index>(
         std::min({static_cast<double>(problem.settings.threads), worth, static_cast<double>(tasks)}));
     if (problem.settings.max_bytes > 0)
         threads =
-            std::clamp<index>((problem.settings.max_bytes - shared_bytes) / bytes_per_thread, 1, threads);
+            std::clamp<index>((problem.settings.max_bytes - bytes.shared) / bytes.per_thread, 1, threads);
     plan.threads = static_cast<int>(threads);
-    plan.bytes = shared_bytes + threads * bytes_per_thread;
+    plan.bytes = bytes.with(threads);
 }
 
 double packings(index rows, const Held& held, bool stay) {
@@ -68,24 +82,8 @@ Plan make_plan(const Problem& problem, index panel_width) {
     values *= static_cast<double>(problem.samples);
     if (values > most_values || problem.samples > most_samples)
         throw OverBudget("more values than can be counted");
-    const Sizes sizes(problem, panel_width);
-    const Plan gram = plan_gram(problem, sizes);
-    const auto fits = [&](const Plan& plan) {
-        return problem.settings.max_bytes == 0 || plan.bytes <= problem.settings.max_bytes;
-    };
-    const auto refuse = [&](const Plan& plan) -> Plan {
-        throw OverBudget("this needs at least " + std::to_string(plan.bytes) +
-                             " bytes beside its inputs, but max_bytes is " +
-                             std::to_string(problem.settings.max_bytes),
-                         plan.bytes);
-    };
-    if (!problem.settings.kernel.is_linear() || problem.settings.route == Route::gram)
-        return fits(gram) ? gram : refuse(gram);
-    const Plan feature = plan_feature(problem, sizes);
-    if (problem.settings.route == Route::feature) return fits(feature) ? feature : refuse(feature);
-    const Plan& faster =
-        feature.flops <= gram.flops ? feature : gram;  // whatever max_bytes: bits follow the route
-    return fits(faster) ? faster : refuse(faster);
+    const bool wide = problem.settings.precision == Precision::float64;
+    return (wide ? plan_of_route<double> : plan_of_route<float>)(problem, panel_width);
 }
 
 }  // namespace fastcka

@@ -12,6 +12,7 @@ struct Problem {
     index samples = 0;
     LayerSet layers;
     Settings settings;
+    Bytes result = {};  // of what is made of the sums
 };
 
 struct Plan {

@@ -30,23 +30,33 @@ Eigen::MatrixXd all_rows(const RowTrees& trees, index entries, index samples) {
 
 template <class T>
 RowFold<T>::RowFold(const LayerSet& set, const Margins& margins, const std::vector<bool>& degenerate,
-                    index tile, const Operations<T>& operations)
-    : set_(set), entries_(set), operations_(operations), samples_(margins.diagonal.rows()),
-      width_(operations.panel_width), stride_((tile + width_ - 1) / width_ * width_),
-      degenerate_(degenerate) {
+                    index tile, const Engine& engine)
+    : set_(set), entries_(set), operations_(engine.operations<T>()), samples_(margins.diagonal.rows()),
+      tile_(tile), width_(operations_.panel_width), stride_(stride_of(tile, width_)), degenerate_(degenerate),
+      scratch_(static_cast<std::size_t>(engine.team.threads())) {
     const Eigen::MatrixXd diagonals = centred_diagonals(margins);
     for (index l = 0; l < set.count(); ++l) {
         terms_.emplace_back(margins, l, Centred::hollow);
         const double mean = diagonals.col(l).mean();
         std::vector<T>& weights = weights_.emplace_back();
+        weights.reserve(static_cast<std::size_t>(samples_));
         for (index i = 0; i < samples_; ++i) weights.push_back(static_cast<T>(diagonals(i, l) - mean));
     }
 }
 
-template <class T> typename RowFold<T>::Scratch RowFold<T>::scratch() const {
-    const index layers = set_.count();
-    return {Buffer<T>(size_product(layers, width_ * stride_)),
-            std::vector<double>(static_cast<std::size_t>(layers * layers))};
+// A strip waits in a node on each level of its tree, at most; a thread makes one while two merge. Margins, centred diagonals
+// and their means are there while the terms are made.
+template <class T> Bytes RowFold<T>::bytes(const LayerSet& set, index samples, index tile, index width) {
+    const index strips = (samples + tile - 1) / tile, layers = set.count();
+    const index vectors = CentringTerms<T>::bytes(samples) + index{sizeof(T)} * samples + 4 * 8 * samples;
+    return {most_waiting(strips) * RowProducts::bytes(set, samples) + layers * vectors,
+            3 * RowProducts::bytes(set, tile) + Scratch::bytes(layers, width, stride_of(tile, width))};
+}
+
+template <class T> typename RowFold<T>::Scratch& RowFold<T>::scratch(int worker) {
+    auto& mine = scratch_[static_cast<std::size_t>(worker)];
+    if (!mine) mine.emplace(set_.count(), width_, stride_);
+    return *mine;
 }
 
 // Rows of W, `stride_` values apart: of the panel's samples against those of the other side.

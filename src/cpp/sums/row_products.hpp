@@ -10,6 +10,10 @@
 #include "sums/centring_terms.hpp"
 #include "sums/sum_tree.hpp"
 
+#include <optional>
+#include <utility>
+#include <vector>
+
 namespace fastcka {
 
 // Which sums, for each sample i: sum_j W_ij V_ij of each wanted pair, sum_j W_ij^3 and sum_j w_i W_ij w_j of each layer,
@@ -36,13 +40,10 @@ class RowEntries {
 struct RowProducts {
     Eigen::MatrixXd values;  // entries x samples
 
+    static index bytes(const LayerSet& set, index samples) { return 8 * samples * RowEntries(set).count(); }
     // Throws std::invalid_argument where shapes differ.
     void merge(const RowProducts& other);
 };
-
-inline index row_products_size(const LayerSet& set, index samples) {
-    return 8 * samples * RowEntries(set).count();
-}
 
 // For each strip, a tree over the strips that it has met.
 using RowTrees = std::vector<SumTree<RowProducts>>;
@@ -81,38 +82,58 @@ template <class T> class RowFold {
   public:
     // `margins`: of all layers; a layer that is degenerate has W = 0. `tile`: samples on its side.
     RowFold(const LayerSet& set, const Margins& margins, const std::vector<bool>& degenerate, index tile,
-            const Operations<T>& operations);
+            const Engine& engine);
+    static Bytes bytes(const LayerSet& set, index samples, index tile, index width);
 
+    // Adds a tile of all layers to the trees of its strips. `in_blocks`: tiles as they are formed; otherwise as copy_values
+    // leaves them. each(panels, fill) calls fill(panel, worker) for every panel.
+    template <class Each>
+    void add(const TileRange& range, bool in_blocks, const T* const* tiles, RowTrees& trees, Each&& each) {
+        const auto add = [&](Side side, index samples, index strip, index other) {
+            RowProducts sums{Eigen::MatrixXd::Zero(entries_.count(), samples)};
+            const index panels = side == Side::rows ? range.row_panels(width_) : range.column_panels(width_);
+            each(panels, [&](index panel, int worker) {
+                fill(range, side, panel, in_blocks, tiles, scratch(worker), sums);
+            });
+            trees[static_cast<std::size_t>(strip)].add(other, std::move(sums));
+        };
+        const index row = range.first_row / tile_, column = range.first_column / tile_;
+        add(Side::rows, range.rows, row, column);
+        if (row != column) add(Side::columns, range.columns, column, row);
+    }
+
+  private:
+    enum class Side { rows, columns };
     struct Scratch {
         Buffer<T> strips;  // a panel of rows of W of each layer, one layer after the other
         std::vector<double> products;
-    };
-    Scratch scratch() const;
-    static index scratch_bytes(const LayerSet& set, index tile, index width) {
-        return set.count() * (width * (tile + width) * index{sizeof(T)} + 8 * set.count());
-    }
 
-    enum class Side { rows, columns };
-    index panels(const TileRange& range, Side side) const {
-        return side == Side::rows ? range.row_panels(width_) : range.column_panels(width_);
-    }
-    RowProducts zeros(index samples) const { return {Eigen::MatrixXd::Zero(entries_.count(), samples)}; }
+        Scratch(index layers, index width, index stride)
+            : strips(strip_values(layers, width, stride)),
+              products(static_cast<std::size_t>(layers * layers)) {}
+        static index bytes(index layers, index width, index stride) {
+            return Buffer<T>::bytes(strip_values(layers, width, stride)) + 8 * layers * layers;
+        }
+        static index strip_values(index layers, index width, index stride) {
+            return size_product(layers, width * stride);
+        }
+    };
+    static index stride_of(index tile, index width) { return (tile + width - 1) / width * width; }
+    Scratch& scratch(int worker);
     // The samples of one panel of the rows of a tile or of its columns, into their columns of `out`.
-    // `in_blocks`: tiles as they are formed; otherwise as copy_values leaves them.
     void fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
               Scratch& scratch, RowProducts& out) const;
-
-  private:
     void unpack(index layer, const TileRange& range, Side side, index panel, const T* tile, T* strip) const;
     void gather(index layer, const TileRange& range, Side side, index panel, const T* values, T* strip) const;
 
     const LayerSet& set_;
     RowEntries entries_;
     const Operations<T>& operations_;
-    index samples_, width_, stride_;  // stride: values from row to row of a strip
+    index samples_, tile_, width_, stride_;  // stride: values from row to row of a strip
     std::vector<CentringTerms<T>> terms_;
     std::vector<std::vector<T>> weights_;  // k - mean k of each layer
     std::vector<bool> degenerate_;
+    std::vector<std::optional<Scratch>> scratch_;  // per thread
 };
 
 }  // namespace fastcka

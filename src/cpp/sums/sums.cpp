@@ -7,18 +7,18 @@ namespace fastcka {
 
 using Eigen::MatrixXd;
 
-MatrixXd centred_diagonals(const Margins& k) {
-    const double n = static_cast<double>(k.diagonal.rows());
-    const MatrixXd means = (k.row_sums + k.diagonal) / n;
+MatrixXd centred_diagonals(const MatrixXd& diagonal, const MatrixXd& row_sums) {
+    const double n = static_cast<double>(diagonal.rows());
+    const MatrixXd means = (row_sums + diagonal) / n;
     const Eigen::RowVectorXd grand = means.colwise().sum() / n;
-    return (k.diagonal - 2 * means).rowwise() + grand;
+    return (diagonal - 2 * means).rowwise() + grand;
 }
 
 Terms::Terms(Margins margins) : diagonal(std::move(margins.diagonal)), row_sums(std::move(margins.row_sums)) {
     full = row_sums + diagonal;
     left_out = std::move(margins.left_out);
     centred = (full.array() == 0).all();
-    spread = centred_diagonals({diagonal, row_sums});
+    spread = centred_diagonals(diagonal, row_sums);
     totals = row_sums.colwise().sum();
     full_totals = full.colwise().sum();
     traces = spread.colwise().sum();

@@ -22,6 +22,10 @@ struct PairSums {
     // Of k = diag(H K H) and l = diag(H L H):
     Eigen::ArrayXXd spreads;  // sum_i (k_i - mean k) (l_i - mean l)
     Eigen::ArrayXXd traces;   // (sum_i k_i) (sum_i l_i)
+
+    static index bytes(index pairs) {
+        return pairs * static_cast<index>(sizeof(PairSums) / sizeof(Eigen::ArrayXXd) * sizeof(double));
+    }
 };
 
 struct Sums {
@@ -39,11 +43,16 @@ struct Margins {
 };
 
 // diag(H K H), samples x layers.
-Eigen::MatrixXd centred_diagonals(const Margins& k);
+Eigen::MatrixXd centred_diagonals(const Eigen::MatrixXd& diagonal, const Eigen::MatrixXd& row_sums);
+inline Eigen::MatrixXd centred_diagonals(const Margins& k) {
+    return centred_diagonals(k.diagonal, k.row_sums);
+}
 
 // What the sums of pairs are products of, made once for all pairs; a column per layer.
 struct Terms {
     explicit Terms(Margins margins);
+    // Four matrices, and the means that the last of them is made with.
+    static index bytes(index samples, index layers) { return 5 * 8 * samples * layers; }
 
     Eigen::MatrixXd diagonal, row_sums;              // as in Margins
     Eigen::MatrixXd full;                            // sum_j K_ij

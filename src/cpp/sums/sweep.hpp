@@ -34,4 +34,8 @@ template <class T> Partial gram_blocks(const Sweep& sweep, index first, index la
 template <class T>
 Partial feature_blocks(const Sweep& sweep, index first, index last, const Statistics* known);
 
+// What they take up by a plan, whose bytes are not known yet, while everything is read at once.
+template <class T> Bytes gram_bytes(const Problem& problem, const Plan& plan);
+template <class T> Bytes feature_bytes(const Problem& problem, const Plan& plan);
+
 }  // namespace fastcka
