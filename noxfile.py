@@ -266,7 +266,8 @@ def sdist(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """A wheel from the sdist into dist/: built without a network, checked, and tested away from the sources.
 
-    That for the first version has its tests in levels, torch and docs, which .ci/run lets install it. Such a wheel is for this machine's C library and later ones; those to publish come from cibuildwheel.
+    That for the first version is tested by levels, torch and docs, which install it in .ci/run. Such a wheel
+    is for this machine's C library and later ones; those to publish come from cibuildwheel.
     """
     session.install(*(requirement for requirement in BUILD if "eigen" not in requirement), *group("wheels"))
     work = ROOT / "build" / "wheel"  # the same for each version: ccache knows most of the core by then
