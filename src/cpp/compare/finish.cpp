@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "compare/finish.hpp"
 
+#include "base/errors.hpp"
 #include "simd/tuning.hpp"
 #include "sums/pair_products.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 namespace fastcka {
-namespace {
-
-void check(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
-
-}  // namespace
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
     if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals, {}};
