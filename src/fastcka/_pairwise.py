@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arrays import check_samples
-from ._batches import both
+from ._arrays import both, check_samples
 from ._budget import within_memory
 from ._groups import Wanted
 from ._pair_inference import PairInference, check_room, pair_inference, undefined, work
 from ._progress import Report
 from ._settings import Settings
 from ._sources import Layer
-from ._values import check_gram, check_integers, first_non_finite, non_finite
-from .kernels import Kernel, Precomputed
+from ._values import check_values, first_non_finite, non_finite
+from .kernels import Kernel
 from .results import DegenerateWarning
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
@@ -194,11 +193,7 @@ def check_inputs(a: Sequence[Layer], b: Sequence[Layer] | None, label: Label, se
         return label(0, i) if i < len(a) else label(1, i - len(a))
 
     check_samples(arrays, named, settings.estimator, settings.measure)
-    for i, X in enumerate(arrays):
-        if X.dtype.kind in "iu":
-            check_integers(X, named(i))
-        if isinstance(settings.kernel, Precomputed):
-            check_gram(X, named(i))
+    check_values(arrays, named, settings.kernel)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import _core
-from ._arrays import Canonical, Measure, byte_limit, check_measure, needs_float64
+from ._arguments import Arithmetic, Canonical, Measure, byte_limit, check_arithmetic, check_measure
+from ._arrays import needs_float64
 from ._groups import Wanted
 from ._sources import Layer
 from .kernels import Kernel, core_kernel, resolve_kernel
@@ -20,7 +21,7 @@ class Settings:
 
     kernel: Kernel
     estimator: Canonical | None  # of CKA; the other measures have none
-    dtype: object  # of the arithmetic: "float32", "float64", or None: as the inputs say
+    dtype: Arithmetic | None  # None: as the inputs say
     n_threads: int
     max_bytes: int  # 0: what this process may still use
     measure: Measure = "cka"
@@ -40,8 +41,15 @@ class Settings:
         """Return settings from the arguments of a public function, or raise what it promises."""
         chosen = resolve_kernel(kernel)
         known_measure, known = check_measure(measure, estimator)
-        needs_float64((), dtype)
-        return cls(chosen, known, dtype, resolve(n_threads), byte_limit(max_bytes), known_measure, inference)
+        return cls(
+            chosen,
+            known,
+            check_arithmetic(dtype),
+            resolve(n_threads),
+            byte_limit(max_bytes),
+            known_measure,
+            inference,
+        )
 
     def core(
         self,

@@ -14,23 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import (
-    ArrayLike,
-    Canonical,
-    Estimator,
-    as_representation,
-    check_estimator,
-    check_samples,
-    positive_integer,
-    unknown,
-)
+from ._arguments import Canonical, Estimator, check_estimator, positive_integer, unknown
+from ._arrays import ArrayLike, as_representation, check_samples
 from ._groups import Groups, Permute, orders_of
 from ._pair_test import Method, PairTest
 from ._samples import check_same_samples
 from ._settings import Settings
-from ._tails import t_quantile
-from ._values import check_gram, check_integers
-from .kernels import KernelLike, Precomputed, resolve_kernel
+from ._tails import interval_reach
+from ._values import check_values
+from .kernels import KernelLike, resolve_kernel
 
 METHODS: tuple[Method, ...] = ("moments", "chi2", "permutation")
 Float = NDArray[np.float64]
@@ -140,13 +132,6 @@ class CKATest:
         )
 
 
-def interval_reach(level: float, degrees: int) -> float:
-    """Return how many standard errors an interval reaches to either side."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}")
-    return t_quantile(float(level), degrees) if degrees > 0 else math.nan
-
-
 def cka_test(
     X: ArrayLike,
     Y: ArrayLike,
@@ -251,10 +236,7 @@ def cka_test(
     check_same_samples(given)
     labels, arrays = list(named), list(named.values())
     n = check_samples(arrays, labels.__getitem__, "unbiased")
-    for label, array in named.items():
-        check_integers(array, label)
-        if isinstance(chosen, Precomputed):
-            check_gram(array, label)
+    check_values(arrays, labels.__getitem__, chosen)
     _check_options(method, known, n, groups, confounder)
     grouped = None if groups is None else Groups.of(groups, n)
     if method == "permutation":
