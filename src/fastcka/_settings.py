@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import _core
 from ._arguments import Arithmetic, Canonical, Measure, byte_limit, check_arithmetic, check_measure
@@ -60,13 +61,36 @@ class Settings:
         route: str = "auto",
     ) -> _core.Settings:
         """Return the settings of the core for these inputs."""
-        return _core.Settings(
-            core_kernel(self.kernel),
-            estimator=self.estimator or "biased",
-            double_precision=needs_float64(arrays, self.dtype),
-            n_threads=n_threads or self.n_threads,
-            max_bytes=max_bytes,
-            route=route,
-            measure=self.measure,
-            row_products=self.inference is not None and self.inference.groups is None,
+        return _core_settings(
+            self.kernel,
+            self.estimator or "biased",
+            needs_float64(arrays, self.dtype),
+            n_threads or self.n_threads,
+            max_bytes,
+            route,
+            self.measure,
+            self.inference is not None and self.inference.groups is None,
         )
+
+
+@lru_cache(maxsize=64)  # they are immutable, and making them takes a tenth of a small call
+def _core_settings(
+    kernel: Kernel,
+    estimator: str,
+    double_precision: bool,
+    n_threads: int,
+    max_bytes: int,
+    route: str,
+    measure: str,
+    row_products: bool,
+) -> _core.Settings:
+    return _core.Settings(
+        core_kernel(kernel),
+        estimator=estimator,
+        double_precision=double_precision,
+        n_threads=n_threads,
+        max_bytes=max_bytes,
+        route=route,
+        measure=measure,
+        row_products=row_products,
+    )
