@@ -2,8 +2,8 @@
 """Run models over a loader and collect CKA: which of three ways, and how much memory each takes.
 
 A stream of moments takes memory with the square of the features, kept activations with the samples; both are
-exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them
-by the core, on_device.py on the device where the activations are.
+exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. core.py has them
+by the core, device.py on the device where the activations are.
 """
 
 from __future__ import annotations
