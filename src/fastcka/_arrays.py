@@ -218,7 +218,7 @@ def check_two_dimensional(array: Any, label: str) -> None:
 
 
 def both(sides: Sequence[T]) -> tuple[T, T | None]:
-    """Return what one or two networks have as the core takes it: None for a second that there is not."""
+    """Return what one or two networks have as the core takes it, None for a missing second one."""
     return sides[0], sides[1] if len(sides) == 2 else None
 
 
