@@ -18,8 +18,8 @@ from ._pair_inference import PairInference, check_room, pair_inference, undefine
 from ._progress import Report
 from ._settings import Settings
 from ._sources import Layer
-from ._values import check_values, first_non_finite, non_finite
-from .kernels import Kernel
+from ._values import check_gram, check_integers, first_non_finite, non_finite
+from .kernels import Kernel, Precomputed
 from .results import DegenerateWarning
 
 Label = Callable[[int, int], str]  # (side, layer) -> the words for that representation
@@ -192,7 +192,15 @@ def check_inputs(a: Sequence[Layer], b: Sequence[Layer] | None, label: Label, se
         return label(0, i) if i < len(a) else label(1, i - len(a))
 
     check_samples(arrays, named, settings.estimator, settings.measure)
-    check_values(arrays, named, settings.kernel)
+    for i, X in enumerate(arrays):
+        check_values(X, named(i), settings)
+
+
+def check_values(X: Layer, label: str, settings: Settings) -> None:
+    """Check what settings ask of the values of a representation."""
+    check_integers(X, label)
+    if isinstance(settings.kernel, Precomputed):
+        check_gram(X, label)
 
 
 class naming:

@@ -3,28 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._sources import Layer, Source, pieces
-from .kernels import Kernel, Precomputed
 
 Array: TypeAlias = NDArray[Any]
 
 MOST_EXACT = 2**53  # beyond it, float64 leaves out whole numbers
-
-
-def check_values(layers: Iterable[Layer], label: Callable[[int], str], kernel: Kernel) -> None:
-    """Check what arithmetic and kernel ask of values. ``label(i)`` names layer i."""
-    gram = isinstance(kernel, Precomputed)
-    for i, layer in enumerate(layers):
-        if layer.dtype.kind in "iu":
-            check_integers(layer, label(i))
-        if gram:
-            check_gram(layer, label(i))
 
 
 def check_integers(layer: Layer, label: str) -> None:

@@ -19,10 +19,9 @@ from ._arguments import positive_integer
 from ._arrays import Array, ArrayLike, Layers, as_layers, check_samples, layer_label, needs_float64
 from ._budget import check_memory
 from ._groups import Groups, Permute, orders_of
-from ._pairwise import in_words, reason, warn
+from ._pairwise import check_values, in_words, reason, warn
 from ._samples import check_same_samples
 from ._settings import Settings
-from ._values import check_values
 from .kernels import Kernel, KernelLike
 
 Float = NDArray[np.float64]
@@ -153,7 +152,8 @@ def calibrated_max(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
     positive_integer(n_resamples, "n_resamples")
-    check_values(everything, labels.__getitem__, chosen)
+    for array, label in zip(everything, labels, strict=True):
+        check_values(array, label, settings)
     grouped = None if groups is None else Groups.of(groups, n)
     if grouped is not None:
         everything = grouped.sorted(everything, chosen)

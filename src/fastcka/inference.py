@@ -18,11 +18,11 @@ from ._arguments import Canonical, Estimator, check_estimator, positive_integer,
 from ._arrays import ArrayLike, as_representation, check_samples
 from ._groups import Groups, Permute, orders_of
 from ._pair_test import Method, PairTest
+from ._pairwise import check_values
 from ._samples import check_same_samples
 from ._settings import Settings
 from ._tails import interval_reach
-from ._values import check_values
-from .kernels import KernelLike, resolve_kernel
+from .kernels import KernelLike
 
 METHODS: tuple[Method, ...] = ("moments", "chi2", "permutation")
 Float = NDArray[np.float64]
@@ -224,8 +224,8 @@ def cka_test(
       by chance      0.0000 +- 0.014 (z = 42.0)
       p-value        1.92e-121 (Pearson III with the exact moments under permutation)
     """
-    chosen = resolve_kernel(kernel)
     known = check_estimator(estimator)
+    settings = Settings.checked(kernel, known, dtype, n_threads, max_bytes)
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     named = {"X": as_representation(X, "X"), "Y": as_representation(Y, "Y")}
@@ -236,7 +236,8 @@ def cka_test(
     check_same_samples(given)
     labels, arrays = list(named), list(named.values())
     n = check_samples(arrays, labels.__getitem__, "unbiased")
-    check_values(arrays, labels.__getitem__, chosen)
+    for label, array in named.items():
+        check_values(array, label, settings)
     _check_options(method, known, n, groups, confounder)
     grouped = None if groups is None else Groups.of(groups, n)
     if method == "permutation":
@@ -244,7 +245,6 @@ def cka_test(
         orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     else:
         orders = iter(())
-    settings = Settings.checked(chosen, known, dtype, n_threads, max_bytes)
     test = PairTest(labels, arrays, settings, grouped)
     found = test.plain(method, orders) if confounder is None else test.partial(method, orders)
     return CKATest(
@@ -256,7 +256,7 @@ def cka_test(
         null_skewness=found.null[2],
         method=method,
         estimator=known,
-        kernel=str(chosen),
+        kernel=str(settings.kernel),
         n_samples=n,
         n_groups=None if grouped is None else len(grouped.bounds) - 1,
         null_distribution=found.distribution,
