@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ._arrays import Array, ArrayLike, Estimator, layer_label, named_layers
+from ._arguments import Estimator
+from ._arrays import Array, ArrayLike, layer_label, named_layers
 from ._groups import Inference
 from ._networks import Networks, asking, side_by_side, warned
 from ._pairwise import Pairs
