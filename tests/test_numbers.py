@@ -62,6 +62,13 @@ def test_random_cases(first):
     assert not faults
 
 
+def test_a_polynomial_far_from_zero_and_one_sample_far_from_the_others():
+    """Its value at the origin, which every sample has, was left in: 1.5 times the bound."""
+    case = draw(39346)
+    assert case.kernel.name == "polynomial"
+    assert not judge(case).fault
+
+
 def test_a_wrong_value_is_a_fault(monkeypatch):
     case = draw(7)
     assert not judge(case).fault

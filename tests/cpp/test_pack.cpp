@@ -331,8 +331,7 @@ TEST(robust_origin_is_a_median_that_massive_samples_do_not_move) {
         Team team(2);
         const Engine engine{current_level(), team};
         Matrix values = (random.normal(n, 300).array() + 100).matrix();
-        const std::vector<double> before =
-            robust_origin(store(values, Element::f64).view, Precision::float64, engine);
+        const std::vector<double> before = robust_origin(store(values, Element::f64).view, 4, engine);
         const index count = std::min(n, index{64});
         for (index j : {0, 255, 256, 299}) {
             std::vector<double> some;
@@ -342,13 +341,11 @@ TEST(robust_origin_is_a_median_that_massive_samples_do_not_move) {
         }
         if (n < 5) continue;
         values.row(0).array() += 1e9;
-        const std::vector<double> after =
-            robust_origin(store(values, Element::f64).view, Precision::float64, engine);
+        const std::vector<double> after = robust_origin(store(values, Element::f64).view, 4, engine);
         for (double value : after) CHECK(std::abs(value - 100) < 4);
         if (n < 64) continue;
         // Where zero is among the values, nothing is taken off.
-        for (double value :
-             robust_origin(store(random.normal(n, 300), Element::f64).view, Precision::float64, engine))
+        for (double value : robust_origin(store(random.normal(n, 300), Element::f64).view, 4, engine))
             CHECK(value == 0);
     }
 }

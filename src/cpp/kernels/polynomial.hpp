@@ -22,10 +22,9 @@ struct Polynomial {
         visit("gamma", gamma);
     }
 
-    // gamma <x, y> + coef0 with x = origin + x_o is base + d, d = rate (<x_o, origin> + <y_o, origin> + <x_o, y_o>). Of
-    // (base + d)^degree the map leaves out base^degree and slope * rate (<x_o, origin> + <y_o, origin>), slope = degree
-    // base^(degree - 1): constants and terms of one sample alone, which centring removes, before they can cost digits.
-    // Evaluated in float64.
+    // gamma <x, y> + coef0 with x = origin + x_o is base + a + b + c, where a = rate <x_o, origin>, b = rate <y_o, origin> and
+    // c = rate <x_o, y_o>. The map gives k(x, y) - k(x, origin) - k(origin, y) + k(origin, origin): what it leaves out depends
+    // on one sample or none, and is removed here, before it can cost digits, and not by centring. Evaluated in float64.
     struct Map {
         double rate = 0;
         double base = 0;
@@ -38,28 +37,29 @@ struct Polynomial {
             use([*this](T row, Vec columns, Vec products) -> Vec {
                 Vec out;
                 for (int lane = 0; lane < Simd::lanes; ++lane)
-                    out[lane] = static_cast<T>(
-                        value<Simd>(static_cast<double>(row) + static_cast<double>(columns[lane]),
-                                    static_cast<double>(products[lane])));
+                    out[lane] = static_cast<T>(value<Simd>(rate * static_cast<double>(row),
+                                                           rate * static_cast<double>(columns[lane]),
+                                                           rate * static_cast<double>(products[lane])));
                 return out;
             });
         }
 
       private:
-        template <class Simd> double value(double projections, double product) const {
-            const double d = rate * (projections + product);
-            double power = 1, base_power = 1;  // (base + d)^k, base^k
-            double difference = 0,
-                   curvature = 0;  // power - base_power, and that less slope * d, without cancellation
-            double slope = 0;      // k base^(k - 1)
+        // With s_k = (base + a + b + c)^k, a_k = (base + a)^k - base^k, b_k likewise and e_k = s_k - (base + a)^k - (base + b)^k +
+        // base^k, the step from k to k + 1 adds products alone: nothing cancels that is not small itself.
+        template <class Simd>
+        double value(double a, double b, double c) const {  // of its level: see FastckaLevel.cmake
+            double s_k = 1, power_a = 1, power_b = 1;       // (base + a)^k, (base + b)^k
+            double a_k = 0, b_k = 0, e_k = 0;
             for (int k = 0; k < degree; ++k) {
-                curvature = base * curvature + difference * d;
-                difference = base * difference + power * d;
-                slope = base * slope + base_power;
-                power *= base + d;
-                base_power *= base;
+                e_k = (base + a + b) * e_k + a * b_k + b * a_k + c * s_k;
+                a_k = base * a_k + power_a * a;
+                b_k = base * b_k + power_b * b;
+                s_k *= base + (a + b + c);
+                power_a *= base + a;
+                power_b *= base + b;
             }
-            return centred ? curvature + slope * rate * product : power;
+            return centred ? e_k : s_k;
         }
     };
     Resolved<Map> resolve(const LayerFacts& layer) const {
@@ -69,7 +69,7 @@ struct Polynomial {
                       .degree = degree,
                       .centred = !layer.as_defined};
         const double step = std::abs(map.rate) * (2 * layer.largest_projection + layer.largest_norm);
-        const double bound = 2 * std::pow(std::abs(map.base) + step, degree);
+        const double bound = 4 * std::pow(std::abs(map.base) + step, degree);
         const double largest = layer.precision == Precision::float32 ? 1e18 : 1e150;  // its square is summed
         if (layer.mean_distance > 0 && !(bound < largest))
             throw std::invalid_argument(

@@ -32,8 +32,7 @@ class SomeSamples {
 
 }  // namespace
 
-std::vector<double> robust_origin(const Source& source, Precision precision, const Engine& engine) {
-    const double far = precision == Precision::float64 ? 4 : 1;
+std::vector<double> robust_origin(const Source& source, double far, const Engine& engine) {
     const auto& operations = engine.operations<double>();
     const index p = source.columns(), count = std::min(source.rows(), origin_samples);
     std::optional<SomeSamples> copied;
