@@ -195,10 +195,14 @@ def check_inputs(a: Sequence[Layer], b: Sequence[Layer] | None, label: Label, se
 
     check_samples(arrays, named, settings.estimator, settings.measure)
     for i, X in enumerate(arrays):
-        if X.dtype.kind in "iu":
-            check_integers(X, named(i))
-        if isinstance(settings.kernel, Precomputed):
-            check_gram(X, named(i))
+        check_values(X, named(i), settings)
+
+
+def check_values(X: Layer, label: str, settings: Settings) -> None:
+    """Check what settings ask of the values of a representation."""
+    check_integers(X, label)
+    if isinstance(settings.kernel, Precomputed):
+        check_gram(X, label)
 
 
 @contextmanager

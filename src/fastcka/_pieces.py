@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from . import _core
+from ._arrays import check_samples
 from ._budget import within_memory
 from ._groups import Wanted
 from ._networks import Networks
 from ._pair_inference import check_room, work
-from ._pairwise import Pairs, all_pairs, check_inputs, inferring, naming, pairs_of
+from ._pairwise import Pairs, all_pairs, check_values, inferring, naming, pairs_of
 from ._partial import Partial, blocks_in_words, check_same
 from ._progress import Report
 from ._settings import Settings
@@ -38,12 +39,17 @@ class Pieces:
     def __init__(self, networks: Networks, settings: Settings) -> None:
         self.networks, self.settings = networks, settings
         self._kernel, self._layers = core_kernel(settings.kernel), len(networks.all)
-        check_inputs(networks.a, networks.b, networks.label, settings)
+        check_samples(networks.all, networks.label_of, settings.estimator, settings.measure)
         self._plan_as_asked = self._plan(settings)
         # Complete, once they were made here:
         self._statistics: Partial | None = None
         self._medians: Known | None = None
         self._products: Partial | None = None
+
+    def check_values(self, layers: range) -> None:
+        """Check what settings ask of the values of some layers."""
+        for layer in layers:
+            check_values(self.networks.all[layer], self.networks.label_of(layer), self.settings)
 
     # ---------------------------------------------------------------------- stages and blocks
 
