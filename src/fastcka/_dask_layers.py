@@ -92,7 +92,27 @@ def outlines(source: dict[str, Outline]) -> dict[str, Array]:
 
 
 class Lost(Exception):
-    """Rows that no worker has: the one that had them is lost, and they are computed again."""
+    """Rows that no worker has: the one that had them is lost, and their chunks are computed again."""
+
+    def __init__(self, keys: list[Any]) -> None:
+        super().__init__("its worker is lost")
+        self.keys = keys
+
+    def wait(self, seconds: float = 10.0) -> None:
+        """Wait until the chunks are there, or for some time, without a place among the tasks of the worker.
+
+        Whatever computes them may need the place.
+        """
+        worker = distributed.get_worker()
+        distributed.secede()
+
+        async def there() -> bool:
+            who_has = await worker.scheduler.who_has(keys=self.keys)
+            return all(who_has.get(key) for key in self.keys)
+
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not sync(worker.loop, there):
+            time.sleep(0.1)
 
 
 class Chunked:
@@ -116,57 +136,60 @@ class _Rows:
     """Reads rows in order. The last chunk is kept, since the next rows may begin in it."""
 
     def __init__(self, layer: Chunked) -> None:
-        self._layer, self._number, self._chunk = layer, -1, np.empty((0, 0))
+        self._layer = layer
+        self._kept: dict[int, Array] = {}
+        self._who_has: dict[Any, list[str]] = {}  # addresses of workers, by key
 
     def __call__(self, first: int, last: int) -> Array:
         bounds = self._layer.bounds
-        begin, end = bisect_right(bounds, first) - 1, bisect_left(bounds, last)
-        if end - begin == 1:
-            return self._fetched(begin)[first - bounds[begin] : last - bounds[begin]]
+        numbers = range(bisect_right(bounds, first) - 1, bisect_left(bounds, last))
+        chunks = self._chunks(numbers)
+        self._kept = {numbers[-1]: chunks[-1]}
+        if len(chunks) == 1:
+            return chunks[0][first - bounds[numbers[0]] : last - bounds[numbers[0]]]
         rows = np.empty((last - first, self._layer.shape[1]), self._layer.dtype)
-        for number in range(begin, end):
+        for number, chunk in zip(numbers, chunks, strict=True):
             start, stop = max(first, bounds[number]), min(last, bounds[number + 1])
-            chunk = self._fetched(number)
             rows[start - first : stop - first] = chunk[start - bounds[number] : stop - bounds[number]]
         return rows
 
-    def _fetched(self, number: int) -> Array:
-        if number != self._number:
-            self.close()
-            chunk, layer = fetched(self._layer.keys[number]), self._layer
+    def close(self) -> None:
+        """Forget the last chunk."""
+        self._kept = {}
+
+    def _chunks(self, numbers: range) -> list[Array]:
+        layer = self._layer
+        missing = {number: layer.keys[number] for number in numbers if number not in self._kept}
+        found = self._fetched(list(missing.values()))
+        chunks = [found[missing[i]] if i in missing else self._kept[i] for i in numbers]
+        for number, chunk in zip(numbers, chunks, strict=True):
             expected = layer.bounds[number + 1] - layer.bounds[number], layer.shape[1]
             if chunk.shape != expected or chunk.dtype != layer.dtype:
                 raise ValueError(
-                    f"a chunk is {chunk.shape} of {chunk.dtype}, not {expected} of {layer.dtype}, "
-                    f"as Dask was told"
+                    f"a chunk is {chunk.shape} of {chunk.dtype}, and not {expected} of {layer.dtype}, "
+                    f"as the Dask array says"
                 )
-            self._number, self._chunk = number, chunk
-        return self._chunk
+        return chunks
 
-    def close(self) -> None:
-        """Forget the last chunk."""
-        self._number, self._chunk = -1, np.empty((0, 0))
+    def _fetched(self, keys: list[Any]) -> dict[Any, Array]:
+        """Return chunks, of this worker or from others, or raise Lost."""
+        worker = distributed.get_worker()
 
+        async def fetch() -> dict[Any, Array]:
+            found: dict[Any, Array] = {key: worker.data[key] for key in keys if key in worker.data}
+            for ask in (not self._who_has, True):  # again, where chunks are elsewhere now
+                missing = [key for key in keys if key not in found]
+                if missing and ask:
+                    self._who_has = await worker.scheduler.who_has(keys=list(self._layer.keys))
+                there = {key: self._who_has[key] for key in missing if self._who_has.get(key)}
+                if there:
+                    found |= (await gather_from_workers(there, rpc=worker.rpc))[0]
+            return found
 
-def fetched(key: Any) -> Array:
-    """Return a chunk, from this worker or another one, or raise Lost: never wait for a task.
-
-    Whatever computes the chunk again may need the place of this task among those of the worker.
-    """
-    worker = distributed.get_worker()
-
-    async def fetch() -> Mapping[Any, Array]:
-        if key in worker.data:
-            return {key: worker.data[key]}
-        who_has = await worker.scheduler.who_has(keys=[key])
-        found: Mapping[Any, Array] = (await gather_from_workers(who_has, rpc=worker.rpc))[0]
+        found: dict[Any, Array] = sync(worker.loop, fetch)
+        if len(found) < len(keys):
+            raise Lost([key for key in keys if key not in found])
         return found
-
-    found: Mapping[Any, Array] = sync(worker.loop, fetch)
-    if key not in found:
-        time.sleep(0.1)  # a task that is made again at once asks again at once
-        raise Lost
-    return found[key]
 
 
 # ---------------------------------------------------------------------- at the client

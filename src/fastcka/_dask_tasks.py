@@ -2,7 +2,7 @@
 """The tasks of one comparison on a Dask cluster: what the client submits, and what a worker does.
 
 They are those of a :class:`~fastcka.Sweep`: the statistics of each layer, ranges of blocks of the later
-stages, and merges of two partials at a time. No task waits for another one.
+stages, and merges of two partials at a time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from ._networks import Networks
 from ._pairwise import Pairs
 from ._partial import Partial
 from ._settings import Settings
-from ._stages import Stage
+from ._stages import MEDIANS, Stage
 from .kernels import Precomputed
 from .sweep import Sweep
 
-TASKS_PER_WORKER = 4  # of the products: a worker that is slow, or lost, leaves no more than that to others
+# Tasks of a stage: what a slow or lost worker leaves is made by others. But each task fetches and packs all
+# rows of its layers, so there are several only where that is little beside so many operations with a value.
+TASKS_PER_WORKER = 4
+OPERATIONS = 4000
 OF_A_WORKER = 1 / 2  # of its memory limit may a task use; Dask moves chunks to disk beyond 0.6 or 0.7 of it
 
 # Tasks of one worker take turns, each with all of its threads: together they would start threads squared,
@@ -72,14 +75,9 @@ class Tasks:
                 cut = rows_apart(X, order, columns=square)
                 self._values[argument][name], chunks = chunked(self._client, outline, cut)
                 self._chunks += chunks
-        distributed.wait(self._chunks)
-        self._check_chunks()
-
-    def _check_chunks(self) -> None:
-        """Raise what keeps a chunk from being computed."""
         for chunk in self._chunks:
-            if chunk.status == "error":
-                chunk.result()
+            if chunk.exception() is not None:
+                chunk.result()  # raises it
 
     def merged(self, tasks: Iterable[Any]) -> Any:
         """Merge neighbours, two at a time."""
@@ -88,6 +86,24 @@ class Tasks:
             pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
             parts = [self._submit("merge", _merge, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return parts[0]
+
+    def shares(self, sweep: Sweep, stage: Stage, given: Partial | None) -> list[range]:
+        """Return the blocks of each task of a stage."""
+        blocks, layers = len(sweep.blocks(stage, given=given)), len(self._layers)
+        if stage == "statistics":
+            return cut(blocks, blocks)
+        workers = max(1, len(self._client.scheduler_info()["workers"]))
+        each = sweep._pieces.operations_per_value / (workers * OPERATIONS)
+        tasks = workers * min(max(1, int(each)), TASKS_PER_WORKER)
+        if stage not in MEDIANS:
+            return cut(blocks, tasks)
+        of_a_layer = blocks // layers
+        if tasks < layers:  # of whole layers, each of which one task fetches
+            runs = cut(layers, tasks)
+            return [range(run.start * of_a_layer, run.stop * of_a_layer) for run in runs]
+        parts = cut(of_a_layer, tasks // layers)
+        firsts = range(0, blocks, of_a_layer)
+        return [range(first + part.start, first + part.stop) for first in firsts for part in parts]
 
     def run(self, stage: Stage, blocks: range, layers: range, given: Any) -> Any:
         """Make some blocks of a stage, from these layers alone."""
@@ -99,6 +115,12 @@ class Tasks:
         checked = layers if stage == "statistics" else range(0)
         return self._submit(stage, _run, stage, blocks, self._sources, values, self._settings, given, checked)
 
+    def given(self, merged: Any) -> Partial:
+        """Wait for the partial of a stage; all workers have it then, else one of them gets all next tasks."""
+        found: Partial = self.result(merged)
+        self._client.replicate(merged)
+        return found
+
     def pairs(self, given: Any) -> Any:
         """Finish the last stage where the values are."""
         return self._submit("result", _pairs, self._sources, self._values, self._settings, given)
@@ -108,9 +130,11 @@ class Tasks:
         try:
             while True:
                 try:
-                    distributed.wait(task, timeout=1)
+                    task.exception(timeout=1)
                 except TimeoutError:
-                    self._check_chunks()  # those of a lost worker are computed again
+                    for chunk in self._chunks:  # those of a lost worker are computed again
+                        if chunk.status == "error":
+                            chunk.result()
                 else:
                     return task.result()
         except BaseException:
@@ -120,6 +144,16 @@ class Tasks:
     def _submit(self, what: str, function: Callable[..., object], *arguments: Any) -> Any:
         key = (f"fastcka-{what}-{self._token}", next(self._numbers))  # the dashboard shows it up to the token
         return self._client.submit(function, *arguments, key=key)
+
+
+def cut(count: int, parts: int) -> list[range]:
+    """Return ranges of nearly equal length, none of them empty.
+
+    >>> cut(5, 2), cut(2, 4)
+    ([range(0, 2), range(2, 5)], [range(0, 1), range(1, 2)])
+    """
+    parts = min(count, parts)
+    return [range(part * count // parts, (part + 1) * count // parts) for part in range(parts)]
 
 
 # ---------------------------------------------------------------------- on a worker
@@ -151,14 +185,15 @@ def _merge(a: Partial, b: Partial) -> Partial:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Compute while no other task of this worker does; give up the place where rows are lost."""
-    with _TURN:
-        try:
+    """Compute while no other task of this worker does; where rows are lost, wait for them and start anew."""
+    try:
+        with _TURN:
             yield
-        except ValueError as error:
-            if isinstance(error.__cause__, Lost):
-                raise distributed.Reschedule from None
+    except ValueError as error:
+        if not isinstance(error.__cause__, Lost):
             raise
+        error.__cause__.wait()
+        raise distributed.Reschedule from None
 
 
 def _sweep(sources: Mapping[str, Source], values: Values, settings: Settings) -> Sweep:

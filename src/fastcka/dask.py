@@ -12,7 +12,7 @@ from typing import Any
 
 from ._arrays import ArrayLike, Estimator
 from ._dask_layers import Stored, distributed, outlines, source_of
-from ._dask_tasks import TASKS_PER_WORKER, Tasks
+from ._dask_tasks import Tasks
 from ._groups import Inference
 from ._networks import Networks, asking, warned
 from ._partial import Partial
@@ -120,20 +120,17 @@ def cka_matrix(
     settings = asking(networks, settings, inference, groups)
     here = Sweep._of(networks, replace(settings, n_threads=1), checked=True)  # looks at no values
 
-    most = TASKS_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
     stage: Stage | None = here.stages[0]
     merged: Any = None
     given: Partial | None = None
     with Tasks(client, settings, sources, networks.names) as tasks:
         tasks.compute(opened)
         while stage is not None:
-            blocks = len(here.blocks(stage, given=given))
-            count = blocks if stage == here.stages[0] else min(blocks, most)
-            shares = [here.share(task, count, stage, given=given) for task in range(count)]
             merged = tasks.merged(
-                tasks.run(stage, share, here._pieces.layers_read(stage, share), merged) for share in shares
+                tasks.run(stage, share, here._pieces.layers_read(stage, share), merged)
+                for share in tasks.shares(here, stage, given)
             )
-            given = tasks.result(merged)
+            given = tasks.given(merged)
             stage = here.next_stage(given)
         # Moments under permutation, and sums that are too coarse, need the values once more.
         pairs = tasks.result(tasks.pairs(merged))
