@@ -51,16 +51,17 @@ def layer(number, n, p, folder):
 
 
 def watch():
-    """On a worker: note how many rows are read at a time, and the memory so far."""
+    """On a worker: note how many bytes are read at a time, and the memory so far."""
     import resource
 
     import fastcka._dask_layers as module
 
-    call, module.most_rows = module._Rows.__call__, 0
+    call, module.most_bytes = module._Rows.__call__, 0
 
     def watched(self, first, last):
-        module.most_rows = max(module.most_rows, last - first)
-        return call(self, first, last)
+        rows = call(self, first, last)
+        module.most_bytes = max(module.most_bytes, rows.nbytes)
+        return rows
 
     module._Rows.__call__ = watched
     module.before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -71,11 +72,11 @@ def seen():
 
     import fastcka._dask_layers as module
 
-    return module.most_rows, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - module.before)
+    return module.most_bytes, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - module.before)
 
 
 ROUTES = {  # samples, features, memory of a task
-    "gram": ("rbf", 2000, (12_000, 300), 75 * MB),
+    "gram": ("rbf", 2000, (9000, 300), 65 * MB),
     "feature": ("linear", 40_000, (500, 100), 60 * MB),
 }
 
@@ -100,8 +101,8 @@ def test_no_worker_holds_a_layer(tmp_path, route):
     names = os.listdir(tmp_path)
     assert len(names) == 20 * len(widths)  # each chunk was computed once
     assert len({name.rsplit("-", 1)[0] for name in names}) == len(names)
-    for rows, grown in most.values():
-        assert 0 < rows < n / 2
+    for read, grown in most.values():
+        assert 0 < read < 17 * MB
         assert grown < limit + 40 * MB
     whole = {name: X.compute(scheduler="synchronous") for name, X in layers.items()}
     assert found.equals(fastcka.cka_matrix(whole, kernel=kernel))

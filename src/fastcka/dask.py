@@ -54,11 +54,11 @@ def cka_matrix(
         Threads of a task. None: those of its worker, whatever `OMP_NUM_THREADS` says there. One task of a
         worker computes at a time.
     max_bytes : int or str, optional
-        Most memory that a task may use beside its inputs, as for :func:`fastcka.cka_matrix`. None: what the
-        process of the worker may use; Dask's own limit for a worker is not looked at.
+        Most memory that a task may use beside its inputs, as for :func:`fastcka.cka_matrix`. None: a half of
+        the memory limit that Dask has for the worker, or where it has none, what the process may use.
     inference, groups
         As for :func:`fastcka.cka_matrix`. Groups whose samples do not lie side by side cost a sorted copy of
-        all layers on each worker.
+        the layers of a store on each worker; Dask arrays are sorted in chunks.
     client : distributed.Client, optional
         None: the default client.
 
@@ -83,14 +83,15 @@ def cka_matrix(
 
     Notes
     -----
-    No n × n array is made. **Whole layers are**: a task of the products packs all layers, in the memory that
-    :func:`fastcka.plan` tells, and Dask arrays are also held as they are, each whole on each worker. A store
-    is mapped and holds nothing beside the packed copy. The statistics of a layer need that layer alone.
+    No n × n array is made, and no worker needs to hold a whole layer. Dask arrays are cut into chunks of some
+    MB of whole rows, which are computed once and stay on the workers, in Dask's care: it moves them to disk
+    where memory is short. A task fetches the rows that it packs, and packs as much at a time as `max_bytes`
+    has room for.
 
     With ``inference=True``, a kernel that is not linear takes a pass of its own over the Gram matrices, as
-    tasks like those of the products, whose sums all tasks are sent.
+    tasks like those of the products, whose sums all tasks are sent. It needs the packed copies of all layers.
 
-    A worker that is lost is replaced by the others: its tasks are run again.
+    A worker that is lost is replaced by the others: its chunks are computed and its tasks are run again.
 
     Examples
     --------
