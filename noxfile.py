@@ -140,7 +140,8 @@ def torch(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def levels(session: nox.Session) -> None:
     """The numeric tests at every SIMD level below the highest of this machine, where all other tests run."""
-    install_package(session, "test")
+    needed = PYPROJECT["tool"]["cibuildwheel"]["test-requires"]  # by numeric tests: a tenth of all
+    session.install(os.environ.get("FASTCKA_WHEEL") or ".", "pytest-xdist", *needed)
     config = "from fastcka import _core; config = _core.config()"
     lower = f"{config}; print(*(level for level in config['simd_levels'] if level != config['simd_level']))"
     found = session.run("python", "-c", lower, silent=True)
@@ -232,7 +233,8 @@ def valgrind(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Search for input that breaks the core: libFuzzer with sanitizers, guided by coverage; needs clang++.
 
-    Half a minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`.
+    Half a minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`. By hand and on
+    the hosted machines; in .ci/run, the C++ tests give the same function random bytes.
     """
     build_core(session, "fuzz")
     corpus = ROOT / "build" / "corpus"
@@ -264,7 +266,8 @@ def sdist(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """A wheel from the sdist into dist/: built without a network, checked, and tested away from the sources.
 
-    Such a wheel is for this machine's C library and later ones; those to publish come from cibuildwheel.
+    That for the first version is tested by levels, torch and docs, which install it in .ci/run. Such a wheel
+    is for this machine's C library and later ones; those to publish come from cibuildwheel.
     """
     session.install(*(requirement for requirement in BUILD if "eigen" not in requirement), *group("wheels"))
     work = ROOT / "build" / "wheel"  # the same for each version: ccache knows most of the core by then
@@ -287,6 +290,8 @@ def wheels(session: nox.Session) -> None:
     shutil.copy(wheel, "dist")
     session.run("twine", "check", "--strict", archive, wheel)
 
+    if session.python == PYTHONS[0]:
+        return
     shutil.copytree("tests", work / "suite" / "tests")
     shutil.copy("pyproject.toml", work / "suite")
     clean = work / "clean" / "bin" / "python"

@@ -285,10 +285,9 @@ def test_store_can_be_sent_to_another_process(tmp_path):
 
 @pytest.mark.parametrize(("if_exists", "before"), [("append", "None"), ("replace", "old")])
 def test_killed_at_any_line(tmp_path, if_exists, before):
-    """tests/killed.py: SIGKILL at every fifth line that writing executes, at every second one in CI."""
+    """tests/killed.py: SIGKILL at every fifth line that writing executes."""
     script = Path(__file__).with_name("killed.py")
-    step = "2" if "CI" in os.environ else "5"
-    status, output, errors = run_python(script, tmp_path, if_exists, step)
+    status, output, errors = run_python(script, tmp_path, if_exists, "5")
     assert status == 0, errors
     kills, *committed = output.split()
     assert int(kills) > 50
