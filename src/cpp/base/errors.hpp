@@ -31,6 +31,10 @@ struct UnusableLayer : std::invalid_argument {
 // float64; nobody else sees this.
 struct NeedsDouble {};
 
+inline void check(bool condition, const char* message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
 // The plan does not fit into the memory allowed.
 struct OverBudget : std::bad_alloc {
     std::string text;

@@ -54,7 +54,7 @@ void run_members(int threads, const std::function<void(int)>& member) { run_plai
 
 // GNU OpenMP hangs in a child process whose parent had already run a parallel region; plain threads do not.
 std::atomic<bool> forked{false};
-const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+const int fork_noted = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 void run_members(int threads, const std::function<void(int)>& member) {
     if (forked) return run_plain_threads(threads, member);
@@ -178,7 +178,7 @@ const char* threading_layer() { return "std::thread"; }
 #else
 int default_threads() { return omp_get_max_threads(); }
 const char* threading_layer() {
-    static_cast<void>(watching_forks);
+    static_cast<void>(fork_noted);
     return "OpenMP";
 }
 #endif

@@ -93,6 +93,13 @@ void interruptible(index done, index total);
 // The same, and tells a callback of (done, total).
 Observer observer_of(const std::optional<py::function>& progress);
 
+// [first, last) of the runs of blocks in sums that know which they have.
+template <class Sums> std::vector<std::pair<index, index>> covered_blocks(const Sums& sums) {
+    std::vector<std::pair<index, index>> ranges;
+    for (const auto& range : sums.covered()) ranges.emplace_back(range.first, range.last);
+    return ranges;
+}
+
 // Each adds its part of the module.
 void bind_kernels(py::module_& m);
 void bind_pairwise(py::module_& m);

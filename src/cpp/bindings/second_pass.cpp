@@ -79,12 +79,7 @@ void bind_second_pass(py::module_& m) {
     py::class_<Tree>(m, "SecondPass")
         .def("merge", &Tree::merge, py::arg("other"))
         .def("copy", [](const Tree& tree) { return std::make_unique<Tree>(tree); })
-        .def("covered",
-             [](const Tree& tree) {
-                 std::vector<std::pair<index, index>> ranges;
-                 for (const auto& range : tree.covered()) ranges.emplace_back(range.first, range.last);
-                 return ranges;
-             })
+        .def("covered", &covered_blocks<Tree>)
         .def("state", [](const Tree& tree) { return state_of(tree); })
         .def_static(
             "from_state",

@@ -2,6 +2,7 @@
 // Values of the core as plain arrays by name, and back: what partials are saved and sent as.
 #pragma once
 
+#include "base/errors.hpp"
 #include "bindings/common.hpp"
 
 namespace fastcka {
@@ -9,10 +10,6 @@ namespace fastcka {
 template <class T> using Vector = py::array_t<T, py::array::c_style | py::array::forcecast>;
 using Integers = std::vector<index>;
 using Numbers = std::vector<double>;
-
-inline void check(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
 
 template <class T> std::vector<T> vector_from(const py::dict& state, const char* name) {
     const auto saved = state[name].cast<Vector<T>>();

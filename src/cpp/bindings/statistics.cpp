@@ -163,12 +163,6 @@ std::vector<std::pair<index, index>> covered_layers(const Statistics& statistics
     return ranges;
 }
 
-std::vector<std::pair<index, index>> covered_blocks(const MedianRound& round) {
-    std::vector<std::pair<index, index>> ranges;
-    for (const auto& range : round.covered()) ranges.emplace_back(range.first, range.last);
-    return ranges;
-}
-
 // How many rounds find the medians that are not known.
 int rounds_left(const Statistics& statistics, const Kernel& kernel, bool double_precision) {
     int most = 0;
@@ -200,7 +194,7 @@ void bind_statistics(py::module_& m) {
     py::class_<MedianRound>(m, "MedianRound")
         .def("merge", &MedianRound::merge, py::arg("other"))
         .def("copy", [](const MedianRound& round) { return round; })
-        .def("covered", [](const MedianRound& round) { return covered_blocks(round); })
+        .def("covered", &covered_blocks<MedianRound>)
         .def("narrowed", &MedianRound::narrowed, py::arg("kernel"))
         .def("state", [](const MedianRound& round) { return state_of(round); })
         .def_static(

@@ -103,7 +103,9 @@ void bind_streams(py::module_& m) {
                                [](SharedStream& shared) {
                                    return shared.apart([](Stream& stream) { return stream.samples(); });
                                })
-        .def("state", &state_of, py::arg("n_threads"))
+        .def(
+            "state", [](SharedStream& shared, int threads) { return state_of(shared, threads); },
+            py::arg("n_threads"))
         .def_static(
             "state_bytes",
             [](const Widths& a, const std::optional<Widths>& b, bool double_precision) {

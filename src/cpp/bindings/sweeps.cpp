@@ -142,19 +142,13 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
     return partial;
 }
 
-std::vector<std::pair<index, index>> covered_blocks(const Partial& partial) {
-    std::vector<std::pair<index, index>> ranges;
-    for (const auto& range : partial.sums.covered()) ranges.emplace_back(range.first, range.last);
-    return ranges;
-}
-
 }  // namespace
 
 void bind_sweeps(py::module_& m) {
     py::class_<Partial>(m, "Partial")
         .def("merge", &Partial::merge, py::arg("other"))
         .def("copy", [](const Partial& partial) { return partial; })
-        .def("covered", &covered_blocks)
+        .def("covered", [](const Partial& partial) { return covered_blocks(partial.sums); })
         .def("state", [](const Partial& partial) { return state_of(partial); })
         .def_static(
             "from_state",

@@ -2,6 +2,7 @@
 #include "compare/pairwise.hpp"
 
 #include "base/buffer.hpp"
+#include "base/errors.hpp"
 #include "simd/dispatch.hpp"
 #include "simd/tuning.hpp"
 
@@ -11,13 +12,6 @@
 #include <utility>
 
 namespace fastcka {
-namespace {
-
-void check(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
-
-}  // namespace
 
 Problem problem_of(index samples, LayerSet layers, Settings settings) {
     check(layers.rows() > 0 && layers.columns() > 0, "no layers");

@@ -6,9 +6,6 @@
 #include <stdexcept>
 
 namespace fastcka {
-namespace {
-
-constexpr index layers_in_task = 8;
 
 // <W, V> of the m samples that remain without a group, centred again. r_i are the sums of their rows before that, which are
 // minus those over the group, and s is the sum of r. <W, V> over these samples changes by - 2/m r.r' + s s'/m^2 (Kc), or by
@@ -22,6 +19,10 @@ struct Recentring {
         return left - rows * row_products + total * totals;
     }
 };
+
+namespace {
+
+constexpr index layers_in_task = 8;
 
 double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) : not_given; }
 

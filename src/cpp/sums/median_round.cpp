@@ -12,10 +12,6 @@ namespace {
 
 using Range = MedianRound::Range;
 
-void check(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
-
 std::vector<Range> joined(std::vector<Range> ranges, const std::vector<Range>& more) {
     ranges.insert(ranges.end(), more.begin(), more.end());
     std::sort(ranges.begin(), ranges.end());

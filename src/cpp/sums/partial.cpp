@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sums/partial.hpp"
 
+#include "base/errors.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -13,10 +15,6 @@ bool same(double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)
 bool same(const LayerNote& x, const LayerNote& y) {
     return x.status == y.status && same(x.unit, y.unit) && same(x.sigma, y.sigma) &&
            same(x.rounding, y.rounding) && same(x.left_out, y.left_out);
-}
-
-void check(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
 }
 
 }  // namespace
