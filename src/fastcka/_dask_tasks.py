@@ -72,8 +72,8 @@ class Tasks:
                 continue
             arrays = named_layers(layers[argument], argument).values()
             for (name, outline), X in zip(source.items(), arrays, strict=True):
-                cut = rows_apart(X, order, columns=square)
-                self._values[argument][name], chunks = chunked(self._client, outline, cut)
+                apart = rows_apart(X, order, columns=square)
+                self._values[argument][name], chunks = chunked(self._client, outline, apart)
                 self._chunks += chunks
         for chunk in self._chunks:
             if chunk.exception() is not None:
@@ -92,7 +92,7 @@ class Tasks:
         blocks, layers = len(sweep.blocks(stage, given=given)), len(self._layers)
         if stage == "statistics":
             return cut(blocks, blocks)
-        workers = max(1, len(self._client.scheduler_info()["workers"]))
+        workers = max(1, len(self._client.nthreads()))
         each = sweep._pieces.operations_per_value / (workers * OPERATIONS)
         tasks = workers * min(max(1, int(each)), TASKS_PER_WORKER)
         if stage not in MEDIANS:
