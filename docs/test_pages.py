@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import re
@@ -94,6 +95,27 @@ def test_the_map_of_the_core_has_every_file():
     files = {str(file.relative_to(core).with_suffix("")) for file in core.rglob("*.?pp")}
     lost = sorted(file for file in files if f"`{file}" not in text)
     assert not lost, f"src/cpp/README.md has no line for {lost}"
+
+
+def test_python_imports_point_one_way():
+    """The table of docs/architecture.md has every module, and none imports from a floor below its own."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| floor | modules |") :].split("\n\n")[0].splitlines()[2:]
+    floors = {name: floor for floor, line in enumerate(table) for name in re.findall(r"`(\w+)`", line)}
+    package = ROOT / "src" / "fastcka"
+    modules = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules |= {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    assert floors.keys() == modules
+    upwards = [
+        f"{path.relative_to(package)}:{node.lineno} imports {name}"
+        for path in package.rglob("*.py")
+        if (module := path.relative_to(package).parts[0].removesuffix(".py")) in floors
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(package).parts)
+        for name in ([node.module.split(".")[0]] if node.module else [alias.name for alias in node.names])
+        if floors.get(name, 0) > floors[module]
+    ]
+    assert not upwards
 
 
 def test_the_version_is_everywhere_the_same():

@@ -219,4 +219,4 @@ def test_the_list_of_implementations_is_complete():
         *(f"{way}-{dtype}" for way in ("public", "gram", "feature") for dtype in ("float64", "float32")),
     }
     assert {resolve_kernel(kernel).name for kernel in KERNELS} == set(_KERNELS)
-    assert set(_core.kernel_names()) == set(_KERNELS) == set(reference._KERNELS)
+    assert set(_core.kernel_names()) == set(_KERNELS) == set(reference.kernels.KERNELS)

@@ -16,6 +16,8 @@ import fastcka
 from fastcka import _permutation_moments, reference
 from fastcka._tails import chi2_sf, pearson3_sf, t_quantile
 from fastcka.kernels import resolve_kernel
+from fastcka.reference.digits import gram_for_centering
+from fastcka.reference.kernels import squared_distances
 
 KERNELS = [
     fastcka.Linear(),
@@ -184,13 +186,13 @@ def fixed(kernel, X):
     kernel = resolve_kernel(kernel)
     if kernel.name not in ("rbf", "laplacian"):
         return kernel
-    D2 = reference._squared_distances(X)
+    D2 = squared_distances(X)
     return type(kernel)(sigma=kernel.bandwidth * np.sqrt(np.median(D2)))
 
 
 def brute_force_stderr(X, Y, kernel, estimator, groups):
     kernels = [fixed(kernel, Z) if kernel != "precomputed" else kernel for Z in (X, Y)]
-    grams = [reference._gram_for_centering(Z, k) for Z, k in zip((X, Y), kernels, strict=True)]
+    grams = [gram_for_centering(Z, k) for Z, k in zip((X, Y), kernels, strict=True)]
 
     def cka(keep):
         K, L = (centred(G[np.ix_(keep, keep)], "precomputed", estimator) for G in grams)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastcka
-from fastcka import _accumulators, _budget, _machine
+from fastcka import _budget, _machine
+from fastcka._streams import exact
 
 # ---------------------------------------------------------------------- control groups
 
@@ -150,7 +151,7 @@ def memory(monkeypatch):
     """A machine whose free memory can be set, and is looked up for the smallest call."""
 
     def have(n_bytes):
-        for module in (_budget, _accumulators):
+        for module in (_budget, exact):
             monkeypatch.setattr(module, "SMALL", 0)
             monkeypatch.setattr(module, "available_bytes", lambda: n_bytes)
 
@@ -207,7 +208,7 @@ def test_small_calls_do_not_look_memory_up(rng, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(_budget, "available_bytes", fail)
-    monkeypatch.setattr(_accumulators, "available_bytes", fail)
+    monkeypatch.setattr(exact, "available_bytes", fail)
     X = rng.normal(size=(300, 40))
     fastcka.cka_matrix([X])
     fastcka.gram(X)

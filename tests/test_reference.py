@@ -8,6 +8,7 @@ import inspect
 import math
 from fractions import Fraction
 from itertools import permutations
+from pathlib import Path
 
 import extended
 import numpy as np
@@ -17,6 +18,7 @@ from tolerances import TOLERANCE
 
 import fastcka
 from fastcka import reference
+from fastcka.reference.digits import gram_for_centering
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=kernel_id)
 EXACT = TOLERANCE["float64", "gram"]
@@ -24,13 +26,17 @@ CKA = TOLERANCE["float64", "cka"]
 
 
 def test_shares_no_code_with_the_package():
-    imports = [
-        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in ast.walk(ast.parse(inspect.getsource(reference)))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+    files = list(Path(inspect.getfile(reference)).parent.glob("*.py"))
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    siblings = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}
+    others = {
+        "." * node.level + str(node.module) if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in nodes
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.level != 1)
+    }
     standard = {"__future__", "collections.abc", "dataclasses", "functools", "math", "typing"}
-    assert set(imports) == standard | {"numpy", "numpy.typing"}
+    assert siblings == {file.stem for file in files} - {"__init__"}
+    assert others == standard | {"numpy", "numpy.typing"}
 
 
 def norm(x):
@@ -90,7 +96,7 @@ def test_median_of_an_even_count_is_the_mean_of_the_middle_two():
 def test_what_is_centred_differs_from_the_gram_matrix_by_what_centring_removes(rng, kernel):
     X = as_input(rng.normal(size=(9, 4)), kernel)
     expected = reference.center(reference.gram(X, kernel=kernel))
-    actual = reference.center(reference._gram_for_centering(X, kernel))
+    actual = reference.center(gram_for_centering(X, kernel))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=EXACT * np.abs(expected).max())
 
 

@@ -11,8 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from fastcka import StreamingCKA, _saved_stream
+from fastcka import StreamingCKA
 from fastcka._headers import digest
+from fastcka._streams.saved import _contents
 
 DEEP = "[" * 100_000
 
@@ -31,7 +32,7 @@ def craft(path, arrays, settings=(), state=()):
     """Save again with other settings and arrays (None: without), and a checksum that is right."""
     arrays = {name: array for name, array in {**arrays, **dict(state)}.items() if array is not None}
     header = {**json.loads(str(arrays.pop("header"))), **dict(settings)}
-    header["sha256"] = digest(header, _saved_stream._contents(arrays))
+    header["sha256"] = digest(header, _contents(arrays))
     np.savez(path, header=np.array(json.dumps(header)), **arrays)
 
 

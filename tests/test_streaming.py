@@ -21,7 +21,8 @@ import pytest
 from implementations import KERNELS, as_input, each_estimator, kernel_id, related
 
 import fastcka
-from fastcka import DegenerateWarning, StreamingCKA, _core, _saved_stream, reference
+from fastcka import DegenerateWarning, StreamingCKA, _core, reference
+from fastcka._streams import saved
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-6}  # as promised for exact streams
 each_dtype = pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -655,12 +656,12 @@ def test_foreign_and_newer_files_are_refused(rng, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"damaged, or not .*KeyError"):
         StreamingCKA.load(path)
     with monkeypatch.context() as later:
-        later.setattr(_saved_stream, "FORMAT_VERSION", 4)
+        later.setattr(saved, "FORMAT_VERSION", 4)
         stream.save(path)
     with pytest.raises(ValueError, match=r"written by a newer fastcka .*format version 4"):
         StreamingCKA.load(path)
     with monkeypatch.context() as earlier:
-        earlier.setattr(_saved_stream, "FORMAT_VERSION", 1)
+        earlier.setattr(saved, "FORMAT_VERSION", 1)
         stream.save(path)
     with pytest.raises(ValueError, match=r"foreign\.npz: written by an older fastcka .*format version 1"):
         StreamingCKA.load(path)

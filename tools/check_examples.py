@@ -114,7 +114,8 @@ def module(lines: dict[int, str], home: Path | None = None) -> str:
     known = missing & _bound(ast.parse(home.read_text(encoding="utf-8"))) if home else set()
     origins = {"given": missing - known}
     if home and known:
-        origins[".".join(home.relative_to(ROOT / "src").with_suffix("").parts)] = known
+        parts = home.relative_to(ROOT / "src").with_suffix("").parts
+        origins[".".join(part for part in parts if part != "__init__")] = known
     first = (f"from {origin} import {', '.join(sorted(of))}" for origin, of in origins.items() if of)
     return "; ".join(first) + text + "\n"
 

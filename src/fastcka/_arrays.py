@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Turn inputs into arrays that the core reads, without a copy, or raise an error that explains why not.
 
-All checks of input are here (kernel options: kernels.py), except the search for NaN and infinity, which the
-core does while it packs the data anyway.
+What has to look at values is in _values.py, but for NaN and infinity, which the core finds while it packs.
 """
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._arguments import ESTIMATORS, Measure, check_arithmetic, type_name
 
 # numpy.typing.ArrayLike knows neither torch tensors nor DLPack; what is accepted is decided by
 # as_representation.
 ArrayLike: TypeAlias = Any
 Layers: TypeAlias = Mapping[Any, ArrayLike] | Iterable[ArrayLike]
 Array: TypeAlias = NDArray[Any]
+T = TypeVar("T")
 
 
 class Shaped(Protocol):
@@ -31,13 +32,6 @@ class Shaped(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
     def __len__(self) -> int: ...
 
-
-Estimator: TypeAlias = Literal["biased", "unbiased", "debiased"]
-Canonical: TypeAlias = Literal["biased", "unbiased"]  # as check_estimator returns it
-NanPolicy: TypeAlias = Literal["raise", "propagate"]
-ESTIMATORS = {"biased": 2, "unbiased": 4}  # name: fewest samples for which its formula is defined
-Measure: TypeAlias = Literal["cka", "rv2", "rsa_cosine", "rsa_pearson"]
-MEASURES: tuple[Measure, ...] = ("cka", "rv2", "rsa_cosine", "rsa_pearson")
 
 _NATIVE = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
 _DTYPES = "float64, float32, float16, bfloat16, integers and bool"
@@ -80,11 +74,11 @@ def named_layers(layers: Layers, argument: str) -> dict[str, ArrayLike]:
     elif isinstance(layers, str | bytes) or not isinstance(layers, Iterable):
         raise TypeError(
             f"{argument} must be a mapping of names to arrays or a sequence of arrays, "
-            f"got {_type_name(layers)}"
+            f"got {type_name(layers)}"
         )
     elif hasattr(layers, "__array__") or hasattr(layers, "__dlpack__"):
         raise TypeError(
-            f"{argument} is a single {_type_name(layers)} of shape {tuple(getattr(layers, 'shape', ()))}, "
+            f"{argument} is a single {type_name(layers)} of shape {tuple(getattr(layers, 'shape', ()))}, "
             f"but a collection of layers is expected: wrap one layer in a list or a dict, [array] or "
             f"{{'name': array}}, and make a stack of layers a list, list(array)"
         )
@@ -126,16 +120,16 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(f"{label} has masked entries: fill them, or drop their samples, first")
     if isinstance(X, Mapping):
-        raise TypeError(f"{label} must be one array, got {_type_name(X)}; cka_matrix compares several layers")
+        raise TypeError(f"{label} must be one array, got {type_name(X)}; cka_matrix compares several layers")
     if hasattr(X, "toarray") and not hasattr(X, "__array__"):
-        raise TypeError(f"{label} is a sparse {_type_name(X)}; pass the dense array, .toarray()")
+        raise TypeError(f"{label} is a sparse {type_name(X)}; pass the dense array, .toarray()")
     try:
         if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
             return np.from_dlpack(X)
         array = np.asarray(X)
     except Exception as error:  # any error of the foreign type: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{label} ({_type_name(X)}) cannot be read as a NumPy array: {error}") from error
+        raise kind(f"{label} ({type_name(X)}) cannot be read as a NumPy array: {error}") from error
     if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
         odd = [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
         if odd:
@@ -143,7 +137,7 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
                 f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
             )
     if array.dtype == object and array.ndim == 0:  # NumPy's way to hold what is no array
-        raise TypeError(f"{label} must be an array (n_samples, n_features), got {_type_name(X)}")
+        raise TypeError(f"{label} must be an array (n_samples, n_features), got {type_name(X)}")
     return array
 
 
@@ -220,12 +214,12 @@ def check_two_dimensional(array: Any, label: str) -> None:
     )
 
 
-def _type_name(value: object) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 # ---------------------------------------------------------------------- representations together
+
+
+def both(sides: Sequence[T]) -> tuple[T, T | None]:
+    """Return what one or two networks have as the core takes it, None for a missing second one."""
+    return sides[0], sides[1] if len(sides) == 2 else None
 
 
 def check_samples(
@@ -254,120 +248,7 @@ def same_samples(arrays: Sequence[Shaped], label: Callable[[int], str]) -> int:
 
 def needs_float64(arrays: Iterable[Shaped], dtype: object) -> bool:
     """Return whether arithmetic is float64: as `dtype` says, else if an input is float64, integer or bool."""
-    if dtype is None:
+    known = check_arithmetic(dtype)
+    if known is None:
         return any(array.dtype.itemsize == 8 or array.dtype.kind in "iub" for array in arrays)
-    try:
-        name = np.dtype(dtype).name  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        name = ""
-    if name not in ("float32", "float64"):
-        raise ValueError(
-            f"dtype is the type of the arithmetic and must be 'float32', 'float64' or None, got {dtype!r}"
-        )
-    return bool(name == "float64")
-
-
-# ---------------------------------------------------------------------- other arguments
-
-
-def check_estimator(estimator: object) -> Canonical:
-    """Return "biased" or "unbiased", for which "debiased" is another word."""
-    if isinstance(estimator, str):
-        if estimator == "biased":
-            return "biased"
-        if estimator in ("unbiased", "debiased"):
-            return "unbiased"
-    raise unknown("estimator", estimator, ESTIMATORS)
-
-
-def check_measure(measure: object, estimator: object) -> tuple[Measure, Canonical | None]:
-    """Return the measure and its estimator: None for all but CKA, whose default is "biased"."""
-    for known in MEASURES:
-        if measure == known:
-            break
-    else:
-        raise unknown("measure", measure, MEASURES)
-    if known == "cka":
-        return known, check_estimator("biased" if estimator is None else estimator)
-    if estimator is not None:
-        raise ValueError(f"estimator={estimator!r}: measure={known!r} has no estimators, only 'cka' has")
-    return known, None
-
-
-def check_nan_policy(nan_policy: object, checkpoint: object = None) -> NanPolicy:
-    """Return the name of what NaN and infinity do, checked; a run with a `checkpoint` raises for them."""
-    if nan_policy == "raise":
-        return "raise"
-    if nan_policy == "propagate":
-        if checkpoint is not None:
-            raise ValueError('checkpoint: a run that can resume needs nan_policy="raise"')
-        return "propagate"
-    raise unknown("nan_policy", nan_policy, ("raise", "propagate"))
-
-
-def byte_limit(max_bytes: object) -> int:
-    """Return `max_bytes`, a number or a text such as "4GiB", as the core takes it: 0 for no limit."""
-    if max_bytes is None:
-        return 0
-    return as_bytes(max_bytes) if isinstance(max_bytes, str) else positive_integer(max_bytes, "max_bytes")
-
-
-_UNITS = {"": 1, "b": 1} | {
-    f"{prefix}{suffix}": base**power
-    for power, prefix in enumerate("kmgt", 1)
-    for suffix, base in (("b", 1000), ("ib", 1024))
-}
-
-
-def as_bytes(text: str) -> int:
-    """Parse a size such as "4GiB" into a number of bytes.
-
-    >>> as_bytes("800000"), as_bytes("1.5 GB"), as_bytes("2GiB")
-    (800000, 1500000000, 2147483648)
-    """
-    number = text.strip().rstrip("kmgtibKMGTIB ")
-    unit = _UNITS.get(text.strip()[len(number) :].strip().lower())
-    try:
-        size = int(float(number) * unit) if unit else 0
-    except (ValueError, OverflowError):  # no number; infinity
-        size = 0
-    if size < 1:
-        raise ValueError(
-            f"max_bytes: {text!r} is not a size: write bytes, or a number with kB, MB, GB, TB, KiB, "
-            f"MiB, GiB or TiB"
-        )
-    return size
-
-
-def positive_integer(value: object, name: str, most: int = sys.maxsize) -> int:
-    """Return `value` as an int from 1 to `most`."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a positive integer, got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if number > most:
-        raise ValueError(f"{name} must be at most {most}, got {value!r}")
-    return number
-
-
-def unknown(
-    what: str, given: object, known: Iterable[str], aliases: Mapping[str, str] | None = None
-) -> ValueError | TypeError:
-    """Return the error for a name that is none of the `known` ones, with the nearest of them.
-
-    `aliases` are other words for known names, which the nearest spelling would not find.
-    """
-    names = sorted(known)
-    listed = ", ".join(repr(name) for name in names)
-    if not isinstance(given, str):
-        return TypeError(f"{what} must be one of {listed}, got {given!r}")
-    import difflib  # here: it is needed by nobody who spells well
-
-    word = given.lower()
-    near = [aliases[word]] if aliases and word in aliases else difflib.get_close_matches(word, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"unknown {what} {given!r}: known are {listed}{hint}")
+    return known == "float64"

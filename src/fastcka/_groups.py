@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import unknown
+from ._arguments import unknown
 from ._sources import Layer
 from .kernels import Correlation, Cosine, Kernel, Linear, Precomputed
 

@@ -160,9 +160,9 @@ def side_by_side(networks: Networks, settings: Settings) -> Networks:
     return networks.grouped(wanted.groups, settings.kernel)
 
 
-def warned(matrix: CKAMatrix, reasons: Reasons) -> CKAMatrix:
+def warned(matrix: CKAMatrix, reasons: Reasons, arguments: Sequence[str] = _ARGUMENTS) -> CKAMatrix:
     """Return the result with the words of the warning, which is given here for a public function."""
-    degenerate = [f"{layer_label(_ARGUMENTS[network], x)}: {why}" for (network, x), why in reasons.items()]
+    degenerate = [f"{layer_label(arguments[network], x)}: {why}" for (network, x), why in reasons.items()]
     if degenerate:
         warn(degenerate, stacklevel=4)
     return replace(matrix, warnings=tuple(degenerate))

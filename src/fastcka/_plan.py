@@ -7,15 +7,8 @@ import os
 from dataclasses import dataclass, replace
 
 from . import _core
-from ._arrays import (
-    ArrayLike,
-    Estimator,
-    Layers,
-    Measure,
-    NanPolicy,
-    check_nan_policy,
-    check_samples,
-)
+from ._arguments import MEASURES, Estimator, Measure, NanPolicy, check_nan_policy
+from ._arrays import ArrayLike, Layers, check_samples
 from ._groups import Inference, Wanted
 from ._networks import Networks
 from ._pair_inference import check_room, work
@@ -23,7 +16,6 @@ from ._progress import Report, check_progress
 from ._settings import Settings
 from ._values import check_square
 from .kernels import KernelLike, Precomputed
-from .results.comparison import MEASURE_NAMES
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Plan:
         pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs"
         return "\n".join(
             (
-                f"{self.kernel} {MEASURE_NAMES[self.measure]} of {pairs} of layers, {self.n_samples} samples",
+                f"{self.kernel} {MEASURES[self.measure]} of {pairs} of layers, {self.n_samples} samples",
                 f"  route       {self.route} (tiles of {vectors} x {vectors})",
                 f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
                 f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 
 def check_same_samples(inputs: Iterable[tuple[str, object]]) -> Sequence[Any] | None:
     """Check that inputs that know their samples have the same ones, in the same order; return these.
@@ -46,6 +48,8 @@ def check_same_samples(inputs: Iterable[tuple[str, object]]) -> Sequence[Any] | 
 
 def _index(given: object) -> Any:
     """Return the index of the rows: of pandas, xarray or a store; None where there is none."""
+    if type(given) is np.ndarray:
+        return None
     pandas = sys.modules.get("pandas")  # whoever passes a frame has imported it
     if pandas is not None and isinstance(given, pandas.DataFrame | pandas.Series):
         return given.index

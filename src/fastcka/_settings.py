@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import _core
-from ._arrays import Canonical, Measure, byte_limit, check_measure, needs_float64
+from ._arguments import Arithmetic, Canonical, Measure, byte_limit, check_arithmetic, check_measure
+from ._arrays import needs_float64
 from ._groups import Wanted
 from ._sources import Layer
 from .kernels import Kernel, core_kernel, resolve_kernel
@@ -20,7 +22,7 @@ class Settings:
 
     kernel: Kernel
     estimator: Canonical | None  # of CKA; the other measures have none
-    dtype: object  # of the arithmetic: "float32", "float64", or None: as the inputs say
+    dtype: Arithmetic | None  # None: as the inputs say
     n_threads: int
     max_bytes: int  # 0: what this process may still use
     measure: Measure = "cka"
@@ -40,8 +42,15 @@ class Settings:
         """Return settings from the arguments of a public function, or raise what it promises."""
         chosen = resolve_kernel(kernel)
         known_measure, known = check_measure(measure, estimator)
-        needs_float64((), dtype)
-        return cls(chosen, known, dtype, resolve(n_threads), byte_limit(max_bytes), known_measure, inference)
+        return cls(
+            chosen,
+            known,
+            check_arithmetic(dtype),
+            resolve(n_threads),
+            byte_limit(max_bytes),
+            known_measure,
+            inference,
+        )
 
     def core(
         self,
@@ -52,13 +61,36 @@ class Settings:
         route: str = "auto",
     ) -> _core.Settings:
         """Return the settings of the core for these inputs."""
-        return _core.Settings(
-            core_kernel(self.kernel),
-            estimator=self.estimator or "biased",
-            double_precision=needs_float64(arrays, self.dtype),
-            n_threads=n_threads or self.n_threads,
-            max_bytes=max_bytes,
-            route=route,
-            measure=self.measure,
-            row_products=self.inference is not None and self.inference.groups is None,
+        return _core_settings(
+            self.kernel,
+            self.estimator or "biased",
+            needs_float64(arrays, self.dtype),
+            n_threads or self.n_threads,
+            max_bytes,
+            route,
+            self.measure,
+            self.inference is not None and self.inference.groups is None,
         )
+
+
+@lru_cache(maxsize=64)  # they are immutable, and making them takes a tenth of a small call
+def _core_settings(
+    kernel: Kernel,
+    estimator: str,
+    double_precision: bool,
+    n_threads: int,
+    max_bytes: int,
+    route: str,
+    measure: str,
+    row_products: bool,
+) -> _core.Settings:
+    return _core.Settings(
+        core_kernel(kernel),
+        estimator=estimator,
+        double_precision=double_precision,
+        n_threads=n_threads,
+        max_bytes=max_bytes,
+        route=route,
+        measure=measure,
+        row_products=row_products,
+    )

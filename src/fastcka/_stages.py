@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ._arrays import unknown
+from ._arguments import unknown
 
 Stage: TypeAlias = Literal[
     "statistics",

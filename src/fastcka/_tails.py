@@ -135,6 +135,13 @@ def _temme(a: Array, mu: Array) -> tuple[Array, Array]:
     return _erfc(-at) / 2 - rest, _erfc(at) / 2 + rest
 
 
+def interval_reach(level: float, degrees: int) -> float:
+    """Return how many standard errors an interval reaches to either side."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level!r}")
+    return t_quantile(float(level), degrees) if degrees > 0 else math.nan
+
+
 def t_quantile(level: float, degrees: float) -> float:
     """T with P(|T| < t) = level, for Student's t with that many degrees of freedom, by bisection."""
     tail, low, high = 1 - level, 0.0, 1.0

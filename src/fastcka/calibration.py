@@ -15,23 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arrays import (
-    Array,
-    ArrayLike,
-    Layers,
-    as_layers,
-    check_samples,
-    layer_label,
-    needs_float64,
-    positive_integer,
-)
+from ._arguments import positive_integer
+from ._arrays import Array, ArrayLike, Layers, as_layers, check_samples, layer_label, needs_float64
 from ._budget import check_memory
 from ._groups import Groups, Permute, orders_of
-from ._pairwise import in_words, reason, warn
+from ._pairwise import check_values, in_words, reason, warn
 from ._samples import check_same_samples
 from ._settings import Settings
-from ._values import check_gram, check_integers
-from .kernels import Kernel, KernelLike, Precomputed
+from .kernels import Kernel, KernelLike
 
 Float = NDArray[np.float64]
 
@@ -162,9 +153,7 @@ def calibrated_max(
         raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
     positive_integer(n_resamples, "n_resamples")
     for array, label in zip(everything, labels, strict=True):
-        check_integers(array, label)
-        if isinstance(chosen, Precomputed):
-            check_gram(array, label)
+        check_values(array, label, settings)
     grouped = None if groups is None else Groups.of(groups, n)
     if grouped is not None:
         everything = grouped.sorted(everything, chosen)

@@ -10,7 +10,8 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from ._arrays import ArrayLike, Estimator
+from ._arguments import Estimator
+from ._arrays import ArrayLike
 from ._dask_layers import Stored, distributed, outlines, source_of
 from ._dask_tasks import Tasks
 from ._groups import Inference

@@ -14,23 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import (
-    ArrayLike,
-    Canonical,
-    Estimator,
-    as_representation,
-    check_estimator,
-    check_samples,
-    positive_integer,
-    unknown,
-)
+from ._arguments import Canonical, Estimator, check_estimator, positive_integer, unknown
+from ._arrays import ArrayLike, as_representation, check_samples
 from ._groups import Groups, Permute, orders_of
 from ._pair_test import Method, PairTest
+from ._pairwise import check_values
 from ._samples import check_same_samples
 from ._settings import Settings
-from ._tails import t_quantile
-from ._values import check_gram, check_integers
-from .kernels import KernelLike, Precomputed, resolve_kernel
+from ._tails import interval_reach
+from .kernels import KernelLike
 
 METHODS: tuple[Method, ...] = ("moments", "chi2", "permutation")
 Float = NDArray[np.float64]
@@ -140,13 +132,6 @@ class CKATest:
         )
 
 
-def interval_reach(level: float, degrees: int) -> float:
-    """Return how many standard errors an interval reaches to either side."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}")
-    return t_quantile(float(level), degrees) if degrees > 0 else math.nan
-
-
 def cka_test(
     X: ArrayLike,
     Y: ArrayLike,
@@ -239,8 +224,8 @@ def cka_test(
       by chance      0.0000 +- 0.014 (z = 42.0)
       p-value        1.92e-121 (Pearson III with the exact moments under permutation)
     """
-    chosen = resolve_kernel(kernel)
     known = check_estimator(estimator)
+    settings = Settings.checked(kernel, known, dtype, n_threads, max_bytes)
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     named = {"X": as_representation(X, "X"), "Y": as_representation(Y, "Y")}
@@ -252,9 +237,7 @@ def cka_test(
     labels, arrays = list(named), list(named.values())
     n = check_samples(arrays, labels.__getitem__, "unbiased")
     for label, array in named.items():
-        check_integers(array, label)
-        if isinstance(chosen, Precomputed):
-            check_gram(array, label)
+        check_values(array, label, settings)
     _check_options(method, known, n, groups, confounder)
     grouped = None if groups is None else Groups.of(groups, n)
     if method == "permutation":
@@ -262,7 +245,6 @@ def cka_test(
         orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     else:
         orders = iter(())
-    settings = Settings.checked(chosen, known, dtype, n_threads, max_bytes)
     test = PairTest(labels, arrays, settings, grouped)
     found = test.plain(method, orders) if confounder is None else test.partial(method, orders)
     return CKATest(
@@ -274,7 +256,7 @@ def cka_test(
         null_skewness=found.null[2],
         method=method,
         estimator=known,
-        kernel=str(chosen),
+        kernel=str(settings.kernel),
         n_samples=n,
         n_groups=None if grouped is None else len(grouped.bounds) - 1,
         null_distribution=found.distribution,

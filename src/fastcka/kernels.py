@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, fields
-from numbers import Real
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from . import _core
-from ._arrays import positive_integer, unknown
+from ._arguments import finite_number, positive_integer, unknown
 
 
 class Kernel:
@@ -63,30 +62,10 @@ class Kernel:
 KernelLike: TypeAlias = str | Kernel
 
 
-def _set(kernel: Kernel, **options: float | int) -> None:
-    """Store checked options as plain numbers (a frozen dataclass is complete only after its own checks)."""
-    for option, value in options.items():
-        object.__setattr__(kernel, option, value)
-
-
-def _number(
-    kernel: Kernel,
-    option: str,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    below: float = math.inf,
-) -> float:
-    """Return an option as a finite float within bounds."""
-    value = getattr(kernel, option)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{type(kernel).__name__}: {option} must be a number, got {value!r}")
-    number = float(value)
-    if not (math.isfinite(number) and above < number < below and number >= least):
-        bounds = [f"above {above:g}"] if above > -math.inf else [f"at least {least:g}"]
-        bounds += [f"below {below:g}"] if below < math.inf else []
-        raise ValueError(f"{type(kernel).__name__}: {option} must be {' and '.join(bounds)}, got {value!r}")
-    return number
+def _check(kernel: Kernel, option: str, **bounds: float) -> None:
+    """Store an option as a finite float within bounds; a frozen dataclass needs this detour."""
+    number = finite_number(getattr(kernel, option), f"{type(kernel).__name__}: {option}", **bounds)
+    object.__setattr__(kernel, option, number)
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,13 +101,13 @@ class _Bandwidth(Kernel):
 
     def __post_init__(self) -> None:
         if self.bandwidth is not None:
-            _set(self, bandwidth=_number(self, "bandwidth", above=0))
+            _check(self, "bandwidth", above=0)
         elif self.sigma is None:
-            _set(self, bandwidth=1.0)
+            object.__setattr__(self, "bandwidth", 1.0)
         if self.median not in ("all", "offdiag"):
             raise unknown(f"median of {type(self).__name__}", self.median, ("all", "offdiag"))
         if self.sigma is not None:
-            _set(self, sigma=_number(self, "sigma", above=0))
+            _check(self, "sigma", above=0)
             if (self.bandwidth, self.median) != (None, "all"):
                 raise ValueError(
                     f"{type(self).__name__}: sigma is the bandwidth itself; "
@@ -248,10 +227,11 @@ class Polynomial(Kernel):
     gamma: float | None = None
 
     def __post_init__(self) -> None:
-        _set(self, degree=positive_integer(self.degree, "Polynomial: degree", 2**31 - 1))
-        _set(self, coef0=_number(self, "coef0", least=0))
+        degree = positive_integer(self.degree, "Polynomial: degree", 2**31 - 1)
+        object.__setattr__(self, "degree", degree)
+        _check(self, "coef0", least=0)
         if self.gamma is not None:
-            _set(self, gamma=_number(self, "gamma", above=0))
+            _check(self, "gamma", above=0)
 
     def _options(self) -> dict[str, Any]:
         gamma = math.nan if self.gamma is None else self.gamma
@@ -332,7 +312,7 @@ class Distance(Kernel):
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
-        _set(self, exponent=_number(self, "exponent", above=0, below=2))
+        _check(self, "exponent", above=0, below=2)
 
     def _options(self) -> dict[str, Any]:
         return {"exponent": self.exponent}

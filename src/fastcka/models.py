@@ -8,16 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from ._arrays import (
-    ArrayLike,
-    Estimator,
-    Layers,
-    Measure,
-    NanPolicy,
-    _type_name,
-    check_nan_policy,
-    model_label,
-)
+from ._arguments import Estimator, Measure, NanPolicy, check_nan_policy, type_name
+from ._arrays import ArrayLike, Layers, model_label
 from ._groups import Inference
 from ._networks import Networks, with_inference
 from ._pairwise import all_pairs, propagating, warn
@@ -134,7 +126,7 @@ def _checked(models: object) -> list[str]:
     if not isinstance(models, Mapping):
         raise TypeError(
             f"models must be a mapping of model names to layers, {{'resnet': layers, 'vit': layers}}, "
-            f"got {_type_name(models)}"
+            f"got {type_name(models)}"
         )
     if len(models) < 2:
         found = f"only {next(iter(models))!r}" if models else "none"

@@ -12,17 +12,8 @@ import os
 import numpy as np
 
 from . import _core
-from ._arrays import (
-    Array,
-    ArrayLike,
-    Estimator,
-    Layers,
-    Measure,
-    NanPolicy,
-    as_representation,
-    check_nan_policy,
-    needs_float64,
-)
+from ._arguments import Estimator, Measure, NanPolicy, check_nan_policy
+from ._arrays import Array, ArrayLike, Layers, as_representation, needs_float64
 from ._budget import check_memory
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference

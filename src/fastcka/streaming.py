@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CKA of a stream of batches: exactly, from moments of the features, or by the mini-batch estimator.
 
-Batches are checked in _batches.py, what is kept of them is in _accumulators.py, and for each of some groups
-of samples in _stream_groups.py; files are in _saved_stream.py.
+`StreamingCKA` is what users see; its parts are in `_streams`.
 """
 
 from __future__ import annotations
@@ -11,42 +10,21 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-import numpy as np
-
-from ._accumulators import (
-    WEIGHTS,
-    Accumulator,
-    Exact,
-    Limits,
-    Minibatch,
-    check_exact_state,
-    exact_state_size,
-)
-from ._arrays import (
-    ESTIMATORS,
-    Array,
-    ArrayLike,
-    Canonical,
-    Estimator,
-    Layers,
-    byte_limit,
-    check_estimator,
-    layer_label,
-    needs_float64,
-    positive_integer,
-    unknown,
-)
-from ._batches import ARGUMENTS, Batch, Layout, fitted, read_batch
-from ._pairwise import Reasons, reason, warn
-from ._stream_groups import DEFAULT_GROUPS, Grouped, states_of
-from .kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
+from ._arguments import ESTIMATORS, Estimator, byte_limit, check_arithmetic, positive_integer
+from ._arrays import Array, ArrayLike, Layers
+from ._networks import warned
+from ._pairwise import Reasons, reason
+from ._streams.accumulator import Accumulator, Limits
+from ._streams.batches import ARGUMENTS, Batch, Layout, fitted, read_batch
+from ._streams.exact import Exact, check_exact_state, exact_state_size
+from ._streams.groups import Grouped, states_of
+from ._streams.minibatch import Minibatch
+from ._streams.settings import Method, StreamSettings, Weights, checked_groups
+from .kernels import KernelLike, Precomputed
 from .results import CKAMatrix
 from .threads import resolve
-
-Method: TypeAlias = Literal["exact", "minibatch"]
-Weights: TypeAlias = Literal["equal", "by_size"]
 
 
 class StreamingCKA:
@@ -174,12 +152,9 @@ class StreamingCKA:
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
     ) -> None:
-        self._n_groups = _checked_groups(inference, n_groups)
-        self._kernel = resolve_kernel(kernel)
-        self._estimator = _check_method(method, self._kernel, estimator, weights)
-        self._method, self._weights = method, weights
-        needs_float64((), dtype)  # checks it
-        self._dtype = None if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
+        self._settings = StreamSettings.checked(
+            method, kernel, estimator, weights, dtype, inference, n_groups
+        )
         resolve(n_threads)
         byte_limit(max_bytes)
         self._limits = Limits(n_threads, max_bytes)
@@ -200,7 +175,8 @@ class StreamingCKA:
 
     def __repr__(self) -> str:
         return (
-            f"StreamingCKA({self._described_method()}, {self._kernel}, {self._estimator}, "
+            f"StreamingCKA({self._settings.described_method()}, {self._settings.kernel}, "
+            f"{self._settings.estimator}, "
             f"n_samples={self.n_samples}, n_batches={self._n_batches})"
         )
 
@@ -239,10 +215,10 @@ class StreamingCKA:
         MemoryError
             When more than `max_bytes` would be needed.
         """
-        if groups is not None and self._n_groups is None:
+        if groups is not None and self._settings.n_groups is None:
             raise ValueError("groups: only inference=True knows what to do with them")
-        fixed_widths = not isinstance(self._kernel, Precomputed)
-        batch = read_batch(batch_a, batch_b, self._dtype, fixed_widths, groups)
+        fixed_widths = not isinstance(self._settings.kernel, Precomputed)
+        batch = read_batch(batch_a, batch_b, self._settings.dtype, fixed_widths, groups)
         with self._lock:
             if self._layout is not None:
                 batch = fitted(batch, self._layout)
@@ -311,22 +287,17 @@ class StreamingCKA:
             When there are too few samples: 2, or 4 for the unbiased estimator; with inference 6, of which 4
             are outside the largest group.
         """
-        matrix, reasons = self._compared()
-        degenerate = [
-            f"{layer_label(ARGUMENTS[network], layer)}: {why}" for (network, layer), why in reasons.items()
-        ]
-        if degenerate:
-            warn(degenerate)
-        return dataclasses.replace(matrix, warnings=tuple(degenerate))
+        return warned(*self._compared(), ARGUMENTS)
 
     def _compared(self) -> tuple[CKAMatrix, Reasons]:
         """Return CKA of all samples so far, and why layers have none; the caller puts it in words."""
+        settings = self._settings
         with self._lock:
-            fewest = ESTIMATORS[self._estimator]
+            fewest = ESTIMATORS[settings.estimator]
             if self._layout is None or self._accumulator is None or self.n_samples < fewest:
                 raise ValueError(
-                    f"the {self._estimator} estimator needs at least {fewest} samples, this stream has seen "
-                    f"{self.n_samples}: give it more with update"
+                    f"the {settings.estimator} estimator needs at least {fewest} samples, this stream has "
+                    f"seen {self.n_samples}: give it more with update"
                 )
             layout, n_samples = self._layout, self.n_samples
             inferred = None
@@ -340,18 +311,18 @@ class StreamingCKA:
             chance=found.chance,
             rows=layout.names[0],
             columns=layout.names[-1],
-            kernel=str(self._kernel),
-            estimator=self._estimator,
+            kernel=str(settings.kernel),
+            estimator=settings.estimator,
             n_samples=n_samples,
             models=("A", "B") if layout.two_sided else ("A", "A"),
-            method=self._described_method(),
+            method=settings.described_method(),
             provenance=layout.provenance(),
             **({} if inferred is None else inferred.inference._asdict()),
             pvalue_method=None if inferred is None or layout.labelled else "chi2",
             n_groups=None if inferred is None else inferred.n_groups,
         )
         return matrix, {
-            (network, layout.names[network][layer]): reason(status, self._kernel)
+            (network, layout.names[network][layer]): reason(status, settings.kernel)
             for network, layer, status in found.notes
         }
 
@@ -403,8 +374,8 @@ class StreamingCKA:
                 raise ValueError(f"{name} is empty: at least one layer is needed")
             for i, width in enumerate(widths):
                 positive_integer(width, f"{name}[{i}]", 2**31 - 1)
-        groups = None if n_groups is None else _checked_groups(True, n_groups)
-        return exact_state_size(list(sides.values()), needs_float64((), dtype), groups)
+        groups = None if n_groups is None else checked_groups(True, n_groups)
+        return exact_state_size(list(sides.values()), check_arithmetic(dtype) == "float64", groups)
 
     # Files --------------------------------------------------------------------------------------------------
 
@@ -426,22 +397,16 @@ class StreamingCKA:
         OSError
             If the file cannot be written; an old one is left as it was.
         """
-        from . import _saved_stream  # not at the top: zipfile and hashlib take longer to import than fastcka
+        from ._streams import saved  # not at the top: zipfile and hashlib take longer to import than fastcka
 
         with self._lock:
-            kernel = {"name": self._kernel.name, "options": dataclasses.asdict(self._kernel)}  # type: ignore[call-overload]
             settings = {
-                "method": self._method,
-                "kernel": kernel,
-                "estimator": self._estimator,
-                "weights": self._weights,
-                "dtype": self._dtype,
-                "n_groups": self._n_groups,
+                **self._settings.saved(),
                 "n_samples": self.n_samples,
                 "n_batches": self._n_batches,
                 "layout": None if self._layout is None else dataclasses.asdict(self._layout),
             }
-            _saved_stream.write(path, settings, self._accumulator.state() if self._accumulator else {})
+            saved.write(path, settings, self._accumulator.state() if self._accumulator else {})
 
     @classmethod
     def load(
@@ -466,27 +431,17 @@ class StreamingCKA:
         MemoryError
             When the state is larger than `max_bytes`; it has not been read then.
         """
-        from . import _saved_stream
+        from ._streams import saved
 
         def accept(settings: dict[str, Any]) -> None:
             if settings["method"] == "exact" and settings["layout"] is not None:
-                check_exact_state(_layout(settings["layout"]), max_bytes, settings["n_groups"])
+                check_exact_state(Layout.of_saved(settings["layout"]), max_bytes, settings["n_groups"])
 
-        settings, state = _saved_stream.read(path, accept)
-        kernel = settings["kernel"]
-        stream = cls(
-            settings["method"],
-            dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
-            settings["estimator"],
-            weights=settings["weights"],
-            inference=settings["n_groups"] is not None,
-            n_groups=settings["n_groups"],
-            dtype=settings["dtype"],
-            n_threads=n_threads,
-            max_bytes=max_bytes,
-        )
+        settings, state = saved.read(path, accept)
+        stream = cls(n_threads=n_threads, max_bytes=max_bytes)
+        stream._settings = StreamSettings.of_saved(settings)
         if settings["layout"] is not None:
-            stream._layout = _layout(settings["layout"])
+            stream._layout = Layout.of_saved(settings["layout"])
             stream._accumulator = stream._new(stream._layout, state)
             stream._n_batches = settings["n_batches"]
         return stream
@@ -495,17 +450,13 @@ class StreamingCKA:
 
     def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator | Grouped:
         """Return the accumulator for batches of this layout, empty or with a saved state."""
-        if self._n_groups is None:
-            return self._of_one_group(layout, state)
-        if self._method == "exact":
-            check_exact_state(layout, self._limits.max_bytes, self._n_groups)
-        states = [None] * self._n_groups if state is None else states_of(state, self._n_groups)
-        return Grouped([self._of_one_group(layout, one) for one in states])
-
-    def _of_one_group(self, layout: Layout, state: dict[str, Array] | None) -> Exact | Minibatch:
-        if self._method == "exact":
-            return Exact(layout, self._estimator == "unbiased", self._limits, state)
-        return Minibatch(layout, self._kernel, self._weights, self._limits, state)
+        kind = Exact if self._settings.method == "exact" else Minibatch
+        if (n_groups := self._settings.n_groups) is None:
+            return kind(layout, self._settings, self._limits, state)
+        if kind is Exact:
+            check_exact_state(layout, self._limits.max_bytes, n_groups)
+        states = [None] * n_groups if state is None else states_of(state, n_groups)
+        return Grouped([kind(layout, self._settings, self._limits, one) for one in states])
 
     def _check_same(self, other: StreamingCKA) -> None:
         """Refuse to merge streams that differ, naming the first difference."""
@@ -517,65 +468,13 @@ class StreamingCKA:
 
     def _differences(self, other: StreamingCKA) -> Iterator[tuple[str, object, object]]:
         """Yield (what, here, there) for all that keeps two streams from being merged."""
-        for name in ("method", "kernel", "estimator", "weights", "n_groups"):
-            if (here := getattr(self, f"_{name}")) != (there := getattr(other, f"_{name}")):
-                yield name, here, there
-        types = self._precision(), other._precision()
+        yield from self._settings.differences(other._settings)
+        types = self._arithmetic(), other._arithmetic()
         if types[0] != types[1] and None not in types:
             yield "dtype", *types
         if self._layout is not None and other._layout is not None:
             yield from self._layout.differences(other._layout)
 
-    def _described_method(self) -> str:
-        """Return the method, with its weights where they are not the default, as kernels are written."""
-        return self._method if self._weights == "equal" else f"{self._method}(weights={self._weights!r})"
-
-    def _precision(self) -> str | None:
+    def _arithmetic(self) -> str | None:
         """Return the type of the arithmetic; None while the first batch is still to decide it."""
-        if self._layout is None:
-            return self._dtype
-        return "float64" if self._layout.double_precision else "float32"
-
-
-def _layout(saved: dict[str, Any]) -> Layout:
-    """Return the layout that was saved as JSON, which has no tuples."""
-    names, widths = (tuple(tuple(side) for side in saved[key]) for key in ("names", "widths"))
-    return Layout(names, widths, saved["double_precision"], saved["labelled"])
-
-
-def _checked_groups(inference: bool, n_groups: object) -> int | None:
-    """Return the number of groups; None: no inference."""
-    if not inference:
-        if n_groups is not None:
-            raise ValueError("n_groups: only inference=True knows what to do with them")
-        return None
-    if n_groups is None:
-        return DEFAULT_GROUPS
-    if (count := positive_integer(n_groups, "n_groups", 2**16)) < 2:
-        raise ValueError("n_groups: one group cannot be left out, got 1")
-    return count
-
-
-def _check_method(method: object, kernel: Kernel, estimator: object, weights: object) -> Canonical:
-    """Check the settings that depend on one another, and return the estimator."""
-    if method not in ("exact", "minibatch"):
-        raise unknown("method", method, ("exact", "minibatch"))
-    if weights not in WEIGHTS:
-        raise unknown("weights", weights, WEIGHTS)
-    if method == "minibatch":
-        if estimator is not None and check_estimator(estimator) == "biased":
-            raise ValueError(
-                'method="minibatch" is defined for estimator="unbiased" only: biased HSIC has a bias that '
-                "depends on the batch size, and no number of batches averages it away"
-            )
-        return "unbiased"
-    if not isinstance(kernel, Linear):
-        raise ValueError(
-            f'method="exact" needs the linear kernel, whose HSIC follows from sums over samples; for '
-            f'{kernel} use method="minibatch", or keep the layers (create_store) and call cka_matrix'
-        )
-    if weights != "equal":
-        raise ValueError(
-            f'weights={weights!r} belongs to method="minibatch": the exact value is not made of batches'
-        )
-    return "biased" if estimator is None else check_estimator(estimator)
+        return self._settings.dtype if self._layout is None else self._layout.arithmetic

@@ -11,7 +11,8 @@ counts are integers, so neither the cut nor the order of merging can change a bi
 
 from __future__ import annotations
 
-from ._arrays import ArrayLike, Estimator, Layers
+from ._arguments import Estimator
+from ._arrays import ArrayLike, Layers
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
 from ._partial import Partial, blocks_in_words

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 
-from ._arrays import positive_integer
+from ._arguments import positive_integer
 from ._machine import affinity, cpu_quota
 
 # Taken before the core is loaded: with OMP_PROC_BIND set, loading an OpenMP runtime narrows the affinity of

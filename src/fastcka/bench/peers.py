@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array, Estimator
+from .._arguments import Estimator
+from .._arrays import Array
 
 
 @dataclass(frozen=True)

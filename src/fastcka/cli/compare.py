@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import cka_matrix, cka_models, plan
-from .._arrays import MEASURES
+from .._arguments import MEASURES
 from ..results import CKAModels, DegenerateWarning
 from . import inputs, outputs
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._arrays import as_bytes
+from .._arguments import as_bytes
 from ..store import Store
 
 if TYPE_CHECKING:

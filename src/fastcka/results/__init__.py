@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a comparison returns. Each file imports only those above it; a method loads those after matrix.py.
 
+frozen.py       mappings of JSON that nobody can change
 labels.py       names of layers and networks that can be told apart in little room
+selection.py    layers chosen by name
+significance.py p-values adjusted for the number of pairs
 comparison.py   `Comparison`: values and settings, and what can be read from them
 provenance.py   where the values come from, as text
 table.py        the values as text, no wider than the terminal

@@ -4,23 +4,24 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 
+from .._arguments import MEASURES
+from .._tails import interval_reach
+from .frozen import frozen, plain
 from .labels import count_layers
+from .selection import BY_POSITION, positions
+from .significance import LEVEL, adjusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-
-MEASURE_NAMES = {"cka": "CKA", "rv2": "RV2", "rsa_cosine": "RSA (cosine)", "rsa_pearson": "RSA (Pearson)"}
 
 # Fields that hold numbers: a number for each entry of these.
 ARRAYS = {
@@ -137,8 +138,8 @@ class Comparison:
         for field in ("kernel", "method", "measure", *(["estimator"] if self.measure == "cka" else [])):
             if not isinstance(getattr(self, field), str):
                 raise TypeError(f"{field}: expected a string, got {getattr(self, field)!r}")
-        if self.measure not in MEASURE_NAMES:
-            raise ValueError(f"measure: expected one of {', '.join(MEASURE_NAMES)}, got {self.measure!r}")
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure: expected one of {', '.join(MEASURES)}, got {self.measure!r}")
         if self.measure != "cka" and self.estimator is not None:
             raise ValueError(f"estimator: {self.measure} has none, got {self.estimator!r}")
         if len(self.models) != 2:
@@ -150,10 +151,10 @@ class Comparison:
             if field == "values" or getattr(self, field) is not None:
                 change(field, self._checked(field, getattr(self, field)))
         try:
-            plain = _plain(self.provenance)
+            provenance = frozen(plain(self.provenance))
         except (TypeError, ValueError) as error:
             raise TypeError(f"provenance: expected what JSON can hold ({error})") from error
-        change("provenance", _frozen(plain))
+        change("provenance", provenance)
 
     @property
     def beside(self) -> NDArray[np.float64] | None:
@@ -177,7 +178,7 @@ class Comparison:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy in another process is as immutable
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return partial(type(self), **{**fields, "provenance": _plain(self.provenance)}), ()
+        return partial(type(self), **{**fields, "provenance": plain(self.provenance)}), ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -219,9 +220,9 @@ class Comparison:
     def __getitem__(self, names: Any) -> float | Self:
         """Return the value of two layers, by name, or the part of the matrix for lists of names and ``:``."""
         if not isinstance(names, tuple) or len(names) != 2:
-            raise TypeError(f"expected two names, as in m['conv1', 'fc'], got {names!r}; {_BY_POSITION}")
-        rows = _positions(names[0], self.rows, self.models[0])
-        columns = _positions(names[1], self.columns, self.models[1])
+            raise TypeError(f"expected two names, as in m['conv1', 'fc'], got {names!r}; {BY_POSITION}")
+        rows = positions(names[0], self.rows, self.models[0])
+        columns = positions(names[1], self.columns, self.models[1])
         if all(isinstance(name, str) for name in names):
             return float(self.values[rows[0], columns[0]])
         return self._part(rows, columns)
@@ -288,8 +289,6 @@ class Comparison:
         ValueError
             If the comparison was made without ``inference=True``, or `level` is not between 0 and 1.
         """
-        from ..inference import interval_reach
-
         if self.stderr is None or self.unbiased is None:
             raise ValueError(_NO_INFERENCE)
         reach = interval_reach(level, (self.n_groups or self.n_samples) - 1) * self.stderr
@@ -319,15 +318,7 @@ class Comparison:
             raise ValueError(
                 _NO_INFERENCE if self.stderr is None else "groups leave no p-values: see cka_test"
             )
-        if method not in ("holm", "bh"):
-            raise ValueError(f"method: expected 'holm' or 'bh', got {method!r}")
-        once = ~np.isnan(self.pvalues)
-        mirrored = self.rows == self.columns and np.array_equal(self.pvalues, self.pvalues.T, equal_nan=True)
-        if mirrored:
-            once &= np.triu(np.ones(self.shape, dtype=bool))
-        adjusted = np.full(self.shape, np.nan)
-        adjusted[once] = _adjusted(self.pvalues[once], method)
-        return np.fmax(adjusted, adjusted.T) if mirrored else adjusted
+        return adjusted(self.pvalues, method, mirrored=self.rows == self.columns)
 
     @property
     def not_above_chance(self) -> NDArray[np.bool_] | None:
@@ -437,7 +428,7 @@ class Comparison:
     @property
     def measure_name(self) -> str:
         """The measure as figures and tables call it, such as ``"CKA"`` or ``"RSA (cosine)"``."""
-        return MEASURE_NAMES[self.measure]
+        return MEASURES[self.measure]
 
     @property
     def _unless_exact(self) -> str:
@@ -457,69 +448,9 @@ class Comparison:
             "method": self.method,
             "measure": self.measure,
             **({} if self.stderr is None else inference),
-            "provenance": _plain(self.provenance),
+            "provenance": plain(self.provenance),
         }
 
 
-LEVEL = 0.05  # of the pairs that figures mark
-_NO_INFERENCE = "compare with inference=True to know how sure the values are"
-
-
-def _adjusted(p: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-    order, count = np.argsort(p, kind="stable"), len(p)
-    adjusted = np.empty(count)
-    if method == "holm":
-        adjusted[order] = np.maximum.accumulate(p[order] * np.arange(count, 0, -1))
-    else:
-        steps = p[order] * count / np.arange(1, count + 1)
-        adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    return np.minimum(adjusted, 1.0)
-
-
 _EXCHANGED = {"rows": "columns", "columns": "rows"}
-
-
-def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in the types of JSON."""
-    copied: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
-    return copied
-
-
-class _Frozen(dict[str, Any]):
-    """A dict that cannot be changed; unlike a MappingProxyType, it prints and dumps as JSON like any."""
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("provenance cannot be changed; dict(m.provenance) is a copy")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-
-def _frozen(value: Any) -> Any:
-    """Return what JSON gave in types that cannot be changed."""
-    if isinstance(value, dict):
-        return _Frozen({key: _frozen(item) for key, item in value.items()})
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-_BY_POSITION = "layers are chosen by name, list of names or ':', and by position in .values"
-
-
-def _positions(chosen: object, names: tuple[str, ...], model: str) -> list[int]:
-    if isinstance(chosen, str):
-        chosen = [chosen]
-    if isinstance(chosen, slice) and chosen == slice(None):
-        return list(range(len(names)))
-    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
-        raise TypeError(f"{chosen!r} is no name of a layer: {_BY_POSITION}")
-    if not chosen:
-        raise ValueError("expected at least one layer, got an empty list of names")
-    return [position(name, names, model) for name in chosen]
-
-
-def position(name: str, names: tuple[str, ...], model: str) -> int:
-    """Return where the layer `name` of `model` stands; unknown, it is a KeyError with similar names."""
-    if name in names:
-        return names.index(name)
-    near = difflib.get_close_matches(name, names) or [*names[:5], "..."]
-    raise KeyError(f"{model} has no layer {name!r}; did you mean one of {', '.join(near)}?")
+_NO_INFERENCE = "compare with inference=True to know how sure the values are"

@@ -17,7 +17,7 @@ from .._files import atomic_write
 from .page import asset, document, parts
 
 if TYPE_CHECKING:
-    from .models import CKAModels
+    from .collection import Collection
     from .summary import ModelSummary
 
 _ABOVE = """\
@@ -29,13 +29,13 @@ _ABOVE = """\
 {templates}"""
 
 
-def write(models: CKAModels, path: str | os.PathLike[str]) -> None:
+def write(models: Collection, path: str | os.PathLike[str]) -> None:
     """Write the page of `models` to `path`, atomically."""
     with atomic_write(path) as file:
         file.write(page(models).encode(errors="backslashreplace"))  # names may hold half a surrogate pair
 
 
-def page(models: CKAModels) -> str:
+def page(models: Collection) -> str:
     """Return the page as HTML. Without scripts, it shows the summary and the first two models."""
     names = models.models
     summary = models.summary()
@@ -52,7 +52,7 @@ def page(models: CKAModels) -> str:
     return document(f"{len(names)} models", first, above=above, first=asset("chooser.js"))
 
 
-def _template(models: CKAModels, i: int, j: int) -> str:
+def _template(models: Collection, i: int, j: int) -> str:
     """Return the parts of a pair, each in an element that names the one whose contents it replaces."""
     contents = parts(models.pair(models.models[i], models.models[j]), "h2")
     data = f'<script type="application/json" data-part="data">{contents.pop("data")}</script>'

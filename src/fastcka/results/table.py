@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -53,6 +52,8 @@ def printed(matrix: Comparison) -> str:
     Where column labels are long, numbers stand for them and are listed below; so for rows, where it is very
     narrow. Where the values come from follows in one line.
     """
+    import shutil  # here: it brings three compression libraries, which most calls do without
+
     width = max(shutil.get_terminal_size().columns, 16)
     lines = table(matrix)
     title = heading(matrix)

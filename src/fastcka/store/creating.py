@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from .._arrays import unknown
+from .._arguments import unknown
 from .lock import LOCK, FolderLock
 from .manifest import Manifest, is_manifest, is_temporary
 from .writing import StoreWriter

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from .. import __version__, _core
-from .._arrays import Array, as_representation, unknown
+from .._arguments import unknown
+from .._arrays import Array, as_representation
 
 Tensor: TypeAlias = Any  # torch is not seen by the type checker, so that its verdict is the same without it
 Module: TypeAlias = Any  # torch.nn.Module

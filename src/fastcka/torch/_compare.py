@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from .._arrays import Estimator, positive_integer
+from .._arguments import Estimator, positive_integer
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, overload
 
-from .._arrays import byte_limit, positive_integer
+from .._arguments import byte_limit, positive_integer
 from .._machine import available_bytes
 from .._progress import Report, progress_report
 from ..store import Store

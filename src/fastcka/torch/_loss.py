@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .._arrays import ESTIMATORS, check_estimator
+from .._arguments import ESTIMATORS, check_estimator
 from .._pairwise import reason, warn
 from ..kernels import RBF, Kernel, KernelLike, Linear, resolve_kernel
 from ._gradients import Tensor, align

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._arrays import Estimator, positive_integer
+from .._arguments import Estimator, positive_integer
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from ..._arrays import ESTIMATORS
+from ..._arguments import ESTIMATORS
 from ..._pairwise import Reasons
 from ..._settings import Settings as Checked
+from ..._streams.settings import Method
 from ...kernels import Kernel
 from ...results import CKAMatrix
 from ...similarity import compare_layers
-from ...streaming import Method, StreamingCKA
+from ...streaming import StreamingCKA
 from .._common import as_array
 from ..layers.rows import NonFinite, Rows
 from .memory import Kept

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..._arrays import ESTIMATORS
+from ..._arguments import ESTIMATORS
 from ..._pairwise import Reasons, reason
 from ...kernels import Kernel, Linear
 from ...results import CKAMatrix

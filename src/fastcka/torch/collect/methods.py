@@ -2,8 +2,8 @@
 """Run models over a loader and collect CKA: which of three ways, and how much memory each takes.
 
 A stream of moments takes memory with the square of the features, kept activations with the samples; both are
-exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. _ways.py has them
-by the core, on_device.py on the device where the activations are.
+exact, and the smaller one is taken. Where neither fits, there is the mini-batch estimator. core.py has them
+by the core, device.py on the device where the activations are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..._arrays import byte_limit, check_estimator, needs_float64, unknown
+from ..._arguments import byte_limit, check_arithmetic, check_estimator, unknown
 from ..._machine import available_bytes, size_in_words
 from ..._plan import plan
 from ..._progress import Report, check_progress, progress_report
@@ -68,9 +68,8 @@ class Call:
             raise ValueError(
                 "kernel 'precomputed' is for Gram matrices, and layers of models give activations"
             )
-        needs_float64((), dtype)  # checks it
         check_progress(progress)
-        settings = {"estimator": estimator, "dtype": dtype, "n_threads": n_threads}
+        settings = {"estimator": estimator, "dtype": check_arithmetic(dtype), "n_threads": n_threads}
         limit = byte_limit(max_bytes)
         if not limit and method != "minibatch":  # which keeps nothing
             limit = available_bytes() // 2

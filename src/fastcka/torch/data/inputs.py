@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from ..._arrays import _type_name
+from ..._arguments import type_name
 from .._common import Module, Tensor
 
 _SPECIAL = "special_tokens_mask"  # of tokenisers, with return_special_tokens_mask=True
@@ -252,13 +252,13 @@ def _n_samples(entries: Mapping[Any, Any], batch: Any) -> int:
             if isinstance(value[0], str):
                 raise TypeError(_TEXTS.format(f"entry {name!r} of a batch"))
             raise TypeError(
-                f"entry {name!r} of a batch is a list of {_type_name(value[0])}, and a model takes tensors: "
+                f"entry {name!r} of a batch is a list of {type_name(value[0])}, and a model takes tensors: "
                 f"data sets of Hugging Face give them after dataset.set_format('torch'), tokenisers with "
                 f"return_tensors='pt'"
             )
     raise TypeError(
         f"a batch must be a tensor, a tuple that begins with the model's inputs, or a dict of them, with "
-        f"the samples along the first dimension; got {_type_name(batch)}"
+        f"the samples along the first dimension; got {type_name(batch)}"
     )
 
 

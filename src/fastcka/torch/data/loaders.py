@@ -20,7 +20,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from ..._arrays import _type_name
+from ..._arguments import type_name
 from .inputs import Ids, Inputs, Reader, SampleId
 
 
@@ -28,7 +28,7 @@ def check_loader(loader: object, argument: str) -> None:
     """Check that a loader gives batches."""
     if isinstance(loader, torch.Tensor) or hasattr(loader, "__array__"):
         raise TypeError(
-            f"{argument} is a single {_type_name(loader)}, but an iterable of batches is expected: split it, "
+            f"{argument} is a single {type_name(loader)}, but an iterable of batches is expected: split it, "
             f"{argument}=tensor.split(64), or wrap one batch, [tensor]"
         )
     if isinstance(loader, Dataset):
@@ -38,16 +38,16 @@ def check_loader(loader: object, argument: str) -> None:
         )
     if isinstance(loader, Mapping):
         raise TypeError(
-            f"{argument} must be an iterable of batches, got {_type_name(loader)} with the entries "
+            f"{argument} must be an iterable of batches, got {type_name(loader)} with the entries "
             f"{', '.join(map(str, loader))}: several loaders are for compare_loaders, one batch is [batch]"
         )
     if isinstance(loader, list | tuple) and any(isinstance(entry, DataLoader) for entry in loader):
         raise TypeError(
-            f"{argument} is a {_type_name(loader)} of loaders, but one is expected: compare_loaders takes a "
+            f"{argument} is a {type_name(loader)} of loaders, but one is expected: compare_loaders takes a "
             f"mapping of names to loaders"
         )
     if not isinstance(loader, Iterable) or isinstance(loader, str | bytes):
-        raise TypeError(f"{argument} must be an iterable of batches, got {_type_name(loader)}")
+        raise TypeError(f"{argument} must be an iterable of batches, got {type_name(loader)}")
 
 
 def described(loader: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from ..._arrays import positive_integer
+from ..._arguments import positive_integer
 from .._common import Module, Unfit
 from ..data.inputs import CROSS, DECODER, ENCODER, MASKS, Inputs, Mask, Masks, parameters_of
 from .axes import Axes

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..._arrays import unknown
+from ..._arguments import unknown
 from .._common import Tensor, Unfit
 from ..data.inputs import Mask
 from .selection import Pattern, patterns, split

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import torch
 
-from ..._arrays import _type_name
+from ..._arguments import type_name
 from .._common import Module
 
 LayersLike: TypeAlias = str | type | Sequence[str | type]
@@ -82,7 +82,7 @@ def patterns(layers: object, argument: str) -> tuple[Pattern, ...]:
     if isinstance(layers, Mapping | torch.nn.Module) or not (
         found := tuple(_pattern(i, argument) for i in items)
     ):
-        given = layers if isinstance(layers, list | tuple) else _type_name(layers)
+        given = layers if isinstance(layers, list | tuple) else type_name(layers)
         raise TypeError(
             f"{argument} must be a layer name, a glob such as 'encoder.*', 're:' and a regular expression, a "
             f"module type, or a list of these, got {given}"

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import (
+from .._arguments import Arithmetic
+from .._arrays import (
     Array,
     ArrayLike,
     Layers,
@@ -25,17 +26,11 @@ from ._arrays import (
     needs_float64,
     same_samples,
 )
-from ._provenance import Side, provenance
-from ._samples import check_same_samples
-from ._values import check_integers
+from .._provenance import Side, provenance
+from .._samples import check_same_samples
+from .._values import check_integers
 
 ARGUMENTS = ("batch_a", "batch_b")
-T = TypeVar("T")
-
-
-def both(sides: Sequence[T]) -> tuple[T, T | None]:
-    """Return the two sides as the core takes them: None for the second where there is one only."""
-    return sides[0], sides[1] if len(sides) == 2 else None
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,17 @@ class Layout:
         """Whether there are two networks."""
         return len(self.names) == 2
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The type of the arithmetic."""
+        return "float64" if self.double_precision else "float32"
+
+    @classmethod
+    def of_saved(cls, saved: dict[str, Any]) -> Self:
+        """Return the layout whose fields were saved as JSON, which has no tuples."""
+        names, widths = (tuple(tuple(side) for side in saved[key]) for key in ("names", "widths"))
+        return cls(names, widths, saved["double_precision"], saved["labelled"])
+
     def label(self, side: int, layer: int) -> str:
         """Return the words for one layer."""
         return layer_label(ARGUMENTS[side], self.names[side][layer])
@@ -62,8 +68,7 @@ class Layout:
             Side(None, names, widths, [math.nan] * len(names))
             for names, widths in zip(self.names, self.widths, strict=True)
         ]
-        dtype = "float64" if self.double_precision else "float32"
-        return provenance({"rows": sides[0], "columns": sides[-1]}, dtype, None)
+        return provenance({"rows": sides[0], "columns": sides[-1]}, self.arithmetic, None)
 
     def differences(self, other: Layout) -> Iterator[tuple[str, object, object]]:
         """Yield (what, here, there) for all that differs in the layers of another stream."""

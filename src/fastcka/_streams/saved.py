@@ -8,7 +8,6 @@ broadcast an array of another shape.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations_with_replacement
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _archive
-from ._arrays import ESTIMATORS, Array
-from ._headers import Refused, checked_settings, digest, is_count, new_header, refusing
-from .kernels import resolve_kernel
-from .streaming import StreamingCKA
+from .. import _archive
+from .._arguments import ESTIMATORS
+from .._arrays import Array
+from .._headers import Refused, checked_settings, digest, is_count, new_header, refusing
+from .settings import StreamSettings
 
 FORMAT_VERSION = 3  # 1 and 2 had other arrays
 _BLOCK = 4096  # samples that an exact stream gathers before it adds them to its moments
@@ -81,15 +80,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     kernel, layout = settings["kernel"], settings["layout"]
     if settings["estimator"] not in ESTIMATORS:  # None would be the default
         raise Refused(f"damaged: its estimator is {settings['estimator']!r}")
-    StreamingCKA(
-        settings["method"],
-        dataclasses.replace(resolve_kernel(kernel["name"]), **kernel["options"]),  # type: ignore[type-var]
-        settings["estimator"],
-        weights=settings["weights"],
-        inference=settings["n_groups"] is not None,
-        n_groups=settings["n_groups"],
-        dtype=settings["dtype"],
-    )
+    StreamSettings.of_saved(settings)
     for count in ("n_samples", "n_batches"):
         if not is_count(settings[count]):
             raise Refused(f"damaged: its {count} is {settings[count]!r}")

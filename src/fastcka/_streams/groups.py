@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._accumulators import Accumulator, Exact, Minibatch, Values
-from ._arrays import Array
-from ._batches import Batch
-from ._groups import FEWEST
-from ._pair_inference import PairInference
-
-DEFAULT_GROUPS = 32
+from .._arrays import Array
+from .._groups import FEWEST
+from .._pair_inference import PairInference
+from .accumulator import Accumulator, Values
+from .batches import Batch
+from .exact import Exact
+from .minibatch import Minibatch
 
 
 class Inferred(NamedTuple):
