@@ -115,11 +115,9 @@ class Tasks:
         checked = layers if stage == "statistics" else range(0)
         return self._submit(stage, _run, stage, blocks, self._sources, values, self._settings, given, checked)
 
-    def given(self, merged: Any) -> Partial:
-        """Wait for the partial of a stage; all workers have it then, else one of them gets all next tasks."""
-        found: Partial = self.result(merged)
+    def spread(self, merged: Any) -> None:
+        """Give a partial to all workers: the one that has it would get all tasks that need it."""
         self._client.replicate(merged)
-        return found
 
     def pairs(self, given: Any) -> Any:
         """Finish the last stage where the values are."""

@@ -132,8 +132,10 @@ def cka_matrix(
                 tasks.run(stage, share, here._pieces.layers_read(stage, share), merged)
                 for share in tasks.shares(here, stage, given)
             )
-            given = tasks.given(merged)
+            given = tasks.result(merged)
             stage = here.next_stage(given)
+            if stage is not None:
+                tasks.spread(merged)
         # Moments under permutation, and sums that are too coarse, need the values once more.
         pairs = tasks.result(tasks.pairs(merged))
     return warned(*networks.matrix(pairs, settings))
