@@ -130,16 +130,19 @@ def test_a_store_and_dask_arrays_and_one_network(client, stores):
 
 
 def test_one_worker_with_its_threads(stores):
-    """One worker or two: the same bits. Threads are those of the worker, although its nanny limits OpenMP."""
+    """One worker or two: the same bits. Threads are those of the worker, although its nanny limits OpenMP.
+
+    A task may use a half of the memory that Dask gives the worker.
+    """
 
     def watch():
         import fastcka.dask as module
 
         module.seen, start = [], module.Sweep._of
 
-        def of(networks, settings):
+        def of(networks, settings, **options):
             module.seen.append((settings.n_threads, settings.max_bytes))
-            return start(networks, settings)
+            return start(networks, settings, **options)
 
         module.Sweep._of = of
         return os.environ["OMP_NUM_THREADS"]
@@ -152,7 +155,7 @@ def test_one_worker_with_its_threads(stores):
 
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0"
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0", memory_limit="2GiB"
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
@@ -160,9 +163,9 @@ def test_one_worker_with_its_threads(stores):
         assert client.run(watch) == {address: "1"}
         found = cka_matrix(*stores, kernel="rbf", client=client)
         assert found.equals(fastcka.cka_matrix(A, B, kernel="rbf"))
-        assert client.run(seen) == {address: {(2, 0)}}
-        cka_matrix(stores[0], n_threads=1, max_bytes="1GiB", client=client)
-        assert client.run(seen) == {address: {(1, 2**30)}}
+        assert client.run(seen) == {address: {(2, 2**30)}}
+        cka_matrix(stores[0], n_threads=1, max_bytes="3GiB", client=client)
+        assert client.run(seen) == {address: {(1, 3 * 2**30)}}
 
 
 @pytest.mark.parametrize("source", ["stores", "arrays"])
@@ -227,12 +230,12 @@ def test_a_worker_without_the_store(client, stores):
     """Here the path leads to the store, there to nothing."""
 
     def hide():
-        import fastcka.dask as module
+        import fastcka._dask_layers as module
 
         module.shown, module.open_layers = module.open_layers, lambda path: module.shown(f"{path}-lost")
 
     def show():
-        import fastcka.dask as module
+        import fastcka._dask_layers as module
 
         module.open_layers = module.shown
 

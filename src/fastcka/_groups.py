@@ -54,9 +54,14 @@ class Groups:
         """Samples in each group."""
         return np.diff(self.bounds)
 
+    @property
+    def apart(self) -> bool:
+        """Whether samples of one group lie apart as they came."""
+        return not np.array_equal(self.order, np.arange(len(self.order)))
+
     def sorted(self, arrays: list[L], kernel: Kernel) -> list[L]:
         """Return copies with the samples of each group side by side, or the arrays where they are."""
-        if np.array_equal(self.order, np.arange(len(self.order))):
+        if not self.apart:
             return arrays
         # Rows that are one row in memory have no order.
         copies: list[Any] = [

@@ -3,23 +3,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple, cast
-
-import numpy as np
+from typing import NamedTuple, cast
 
 from . import _core
 from ._budget import within_memory
-from ._groups import Wanted
+from ._comparison import Comparison
 from ._networks import Networks
 from ._pair_inference import check_room, work
-from ._pairwise import Pairs, all_pairs, check_inputs, inferring, naming, pairs_of
+from ._pairwise import Pairs, all_pairs, inferring, naming, pairs_of
 from ._partial import Partial, blocks_in_words, check_same
 from ._progress import Report
 from ._settings import Settings
-from ._sources import Layer
 from ._stages import MEDIANS, ORDER, Stage, stages
 from .kernels import core_kernel, follows_median
 
@@ -32,14 +28,12 @@ class Known(NamedTuple):
     rounds: int = 0  # that were made to find medians
 
 
-class Pieces:
+class Pieces(Comparison):
     """The blocks of all stages of one comparison."""
 
     def __init__(self, networks: Networks, settings: Settings) -> None:
-        self.networks, self.settings = networks, settings
+        super().__init__(networks, settings)
         self._kernel, self._layers = core_kernel(settings.kernel), len(networks.all)
-        check_inputs(networks.a, networks.b, networks.label, settings)
-        self._plan_as_asked = self._plan(settings)
         # Complete, once they were made here:
         self._statistics: Partial | None = None
         self._medians: Known | None = None
@@ -189,6 +183,10 @@ class Pieces:
         found = cast(_core.MedianRound, given._sums).narrowed(self._kernel)
         return Known(found, given.settings["statistics"], MEDIANS.index(given.stage) + 1)
 
+    def _exact(self, known: Known) -> Settings:
+        """Return the settings for the products: float64 where float32 would lose digits."""
+        return replace(self.settings, dtype="float64") if known.statistics.needs_float64 else self.settings
+
     def _open(self, known: Known) -> bool:
         """Whether medians are still to be found."""
         return known.statistics.rounds(self._kernel, self._plan_as_asked.double_precision) > 0
@@ -223,6 +221,14 @@ class Pieces:
             self._products = self._make_products(self.blocks("products", given), known, None)
         return self._products
 
+    def check(self, partial: Partial, stage: Stage) -> None:
+        """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
+        known = stage == "statistics" or stage in MEDIANS
+        expected = self._identity(stage, len(self.blocks(stage, None)) if known else partial.n_blocks)
+        if stage == "inference" and self.settings.inference is not None:
+            expected["pvalues"] = self._wanted.pvalue_method
+        check_same(expected, {name: partial.settings.get(name) for name in expected})
+
     # ---------------------------------------------------------------------- the result
 
     def pairs(self, partial: Partial) -> Pairs:
@@ -248,75 +254,3 @@ class Pieces:
         if result.too_coarse:  # by other sums then, as one call does
             return all_pairs(networks.a, networks.b, networks.label, self.settings)
         return pairs_of(result, self.settings, two=networks.b is not None)
-
-    # ---------------------------------------------------------------------- identity and plans
-
-    def check(self, partial: Partial, stage: Stage) -> None:
-        """Refuse a partial of another sweep; whether its data is other, only partials can tell."""
-        known = stage == "statistics" or stage in MEDIANS
-        expected = self._identity(stage, len(self.blocks(stage, None)) if known else partial.n_blocks)
-        if stage == "inference" and self.settings.inference is not None:
-            expected["pvalues"] = self._wanted.pvalue_method
-        check_same(expected, {name: partial.settings.get(name) for name in expected})
-
-    def _identity(self, stage: Stage, blocks: int) -> dict[str, Any]:
-        """Return what two partials must agree in to be parts of one whole."""
-        plan = self._plan_as_asked
-        return {
-            "stage": stage,
-            "n_samples": self.networks.n_samples,
-            "names": [list(names) for names in self.networks.names],
-            "widths": [X.shape[1] for X in self.networks.all],
-            "kernel": str(self.settings.kernel),
-            "dtype": "float64" if plan.double_precision else "float32",
-            "groups": self._groups,
-            "simd_level": plan.simd_level,
-            "blocks": blocks,  # follows from all of these, which say better what differs
-        }
-
-    @cached_property
-    def _groups(self) -> str | None:
-        """A digest of the groups in whose order the samples lie."""
-        wanted = self.settings.inference
-        if wanted is None or wanted.groups is None:
-            return None
-        order = np.append(wanted.groups.order, wanted.bounds).astype("<i8")
-        return hashlib.sha256(order.tobytes()).hexdigest()
-
-    @property
-    def _wanted(self) -> Wanted:
-        return cast(Wanted, self.settings.inference)
-
-    def _exact(self, known: Known) -> Settings:
-        """Return the settings for the products: float64 where float32 would lose digits."""
-        return replace(self.settings, dtype="float64") if known.statistics.needs_float64 else self.settings
-
-    def _exact_as(self, products: Partial) -> Settings:
-        wide = products.settings["double_precision"]
-        return replace(self.settings, dtype="float64") if wide else self.settings
-
-    def _plan(self, settings: Settings, route: str = "auto") -> _core.PlanInfo:
-        networks = self.networks
-        return _core.plan(networks.n_samples, *networks.widths, settings.core(networks.all, route=route))
-
-    def _further(self, settings: Settings) -> tuple[str, int]:
-        """Return what inference needs after the products: nothing, a sweep, or a pass of so many blocks."""
-        wanted, networks = settings.inference, self.networks
-        if wanted is None:
-            return "nothing", 0
-        return _core.further_work(
-            networks.n_samples,
-            *networks.widths,
-            settings.core(networks.all),
-            permutations=wanted.pvalue_method == "moments",
-            groups=wanted.bounds,
-        )
-
-    def _further_blocks(self, settings: Settings) -> int:
-        kind, blocks = self._further(settings)
-        return self._plan(settings, route="gram").blocks if kind == "sweep" else blocks
-
-    def _inputs(self, settings: Settings) -> tuple[list[Layer], list[Layer] | None, _core.Settings]:
-        """Return what the core needs of all layers."""
-        a, b = self.networks.a, self.networks.b
-        return a, b, within_memory(a, b, settings)

@@ -94,13 +94,13 @@ class Sweep:
     ) -> None:
         settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
         networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
-        self._pieces = Pieces(networks, settings)
+        self._pieces = _checked(networks, settings)
 
     @classmethod
-    def _of(cls, networks: Networks, settings: Settings) -> Sweep:
-        """Return the sweep of layers that have been read already."""
+    def _of(cls, networks: Networks, settings: Settings, *, checked: bool = False) -> Sweep:
+        """Return the sweep of layers that have been read already; `checked`: their values, too."""
         sweep = cls.__new__(cls)
-        sweep._pieces = Pieces(networks, settings)
+        sweep._pieces = Pieces(networks, settings) if checked else _checked(networks, settings)
         return sweep
 
     @property
@@ -234,6 +234,12 @@ class Sweep:
         """
         pieces = self._pieces
         return warned(*pieces.networks.matrix(pieces.pairs(partial), pieces.settings))
+
+
+def _checked(networks: Networks, settings: Settings) -> Pieces:
+    pieces = Pieces(networks, settings)
+    pieces.check_values(range(len(networks.all)))
+    return pieces
 
 
 def _consecutive(blocks: object, all_blocks: range) -> range:
