@@ -147,19 +147,21 @@ TEST(polynomial_up_to_what_centring_removes) {
                                  column.data(), width, width, block.data());
                 for (index i = 0; i < width; ++i)
                     for (index j = 0; j < width; ++j) {
-                        const Long alone = static_cast<Long>(rate) * (static_cast<Long>(row.data()[i]) +
-                                                                      static_cast<Long>(column.data()[j]));
-                        const Long d =
-                            alone + static_cast<Long>(rate) *
-                                        static_cast<Long>(before[static_cast<std::size_t>(i * width + j)]);
-                        const Long b = static_cast<Long>(base),
-                                   slope = degree * std::pow(b, static_cast<Long>(degree - 1));
-                        const Long expected = std::pow(b + d, static_cast<Long>(degree)) -
-                                              std::pow(b, static_cast<Long>(degree)) - slope * alone;
-                        // binomial terms, none of which cancels another by more than its size
-                        const Long size = std::pow(std::abs(b) + std::abs(d), static_cast<Long>(degree)) -
-                                          std::pow(std::abs(b), static_cast<Long>(degree)) -
-                                          std::abs(slope) * std::abs(d) + std::abs(slope * (d - alone));
+                        const auto scaled = [&](T value) {
+                            return static_cast<Long>(rate) * static_cast<Long>(value);
+                        };
+                        const Long x = scaled(row.data()[i]), y = scaled(column.data()[j]),
+                                   product = scaled(before[static_cast<std::size_t>(i * width + j)]);
+                        const auto without_margins = [&](Long of_origin, Long u, Long v, Long both) {
+                            const auto power = [&](Long d) {
+                                return std::pow(of_origin + d, static_cast<Long>(degree));
+                            };
+                            return power(u + v + both) - power(u) - power(v) + power(0);
+                        };
+                        const Long expected = without_margins(static_cast<Long>(base), x, y, product);
+                        // its terms without their signs, none of which cancels another by more than its size
+                        const Long size = without_margins(static_cast<Long>(std::abs(base)), std::abs(x),
+                                                          std::abs(y), std::abs(product));
                         CHECK_CLOSE(block.data()[i * width + j], expected,
                                     8 * epsilon<T> * static_cast<double>(size) +
                                         1e-18 * std::pow(std::abs(base) + 8, degree));
