@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from . import _core
 from ._budget import within_memory
-from ._comparison import Comparison
+from ._problem import Problem
 from ._networks import Networks
 from ._pair_inference import check_room, work
 from ._pairwise import Pairs, all_pairs, inferring, naming, pairs_of
@@ -28,7 +28,7 @@ class Known(NamedTuple):
     rounds: int = 0  # that were made to find medians
 
 
-class Pieces(Comparison):
+class Pieces(Problem):
     """The blocks of all stages of one comparison."""
 
     def __init__(self, networks: Networks, settings: Settings) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is compared with what: the plans for it, and what partials of it have in common."""
+"""What is compared with what and how: the plans for it, and what partials of it have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ._sources import Layer
 from ._stages import Stage
 
 
-class Comparison:
+class Problem:
     """Networks and settings."""
 
     def __init__(self, networks: Networks, settings: Settings) -> None:
