@@ -9,11 +9,11 @@ from typing import NamedTuple, cast
 
 from . import _core
 from ._budget import within_memory
-from ._problem import Problem
 from ._networks import Networks
 from ._pair_inference import check_room, work
 from ._pairwise import Pairs, all_pairs, inferring, naming, pairs_of
 from ._partial import Partial, blocks_in_words, check_same
+from ._problem import Problem
 from ._progress import Report
 from ._settings import Settings
 from ._stages import MEDIANS, ORDER, Stage, stages
