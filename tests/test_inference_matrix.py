@@ -246,7 +246,8 @@ def test_the_plan_counts_the_second_pass(rng):
 def test_the_plan_counts_the_third_moment_of_a_kernel():
     """n^3 / 2 multiply-adds for each layer, and at least the matrix of one. No median: it keeps as much."""
     n, layers = 6000, [np.broadcast_to(np.float32(0), (6000, 8))] * 5
-    chi2, moments = (fastcka.plan(layers, kernel=fastcka.RBF(sigma=1.0), inference=x) for x in (True, "moments"))
+    kernel = fastcka.RBF(sigma=1.0)
+    chi2, moments = (fastcka.plan(layers, kernel=kernel, inference=x) for x in (True, "moments"))
     assert (chi2.pvalue_method, moments.pvalue_method) == ("chi2", "moments")
     assert moments.flops - chi2.flops == 5 * n**3
     assert moments.bytes >= max(chi2.bytes + 1, 4 * n**2)
