@@ -74,6 +74,7 @@ BUGS = [
         "layer.largest_norm",
         "polynomial",
     ),
+    Bug("src/cpp/kernels/polynomial.hpp", "a * b_k + b * a_k", "a * b_k", "polynomial"),
     # Python.
     Bug(
         "src/fastcka/_arrays.py",
