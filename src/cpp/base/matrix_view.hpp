@@ -10,6 +10,7 @@
 namespace fastcka {
 
 using index = std::ptrdiff_t;
+inline index ceil_divide(index a, index b) { return (a + b - 1) / b; }
 
 enum class Element { f64, f32, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
 

@@ -4,8 +4,6 @@
 namespace fastcka {
 namespace {
 
-index ceil_divide(index a, index b) { return (a + b - 1) / b; }
-
 // Everything that follows from the number of layers alone, and so never from the number of threads.
 struct Shape {
     index side, tiles, parts, slab;

@@ -7,7 +7,6 @@
 
 namespace fastcka {
 
-inline index ceil_divide(index a, index b) { return (a + b - 1) / b; }
 inline index triangle_number(index n) { return n * (n + 1) / 2; }
 
 inline bool fits(const Problem& problem, index bytes) {
