@@ -181,9 +181,9 @@ TEST(plan_keeps_distances_only_within_its_room) {
     Problem problem = problem_for(3000, {100, 100, 100}, {});
     problem.settings.kernel = RBF{};
     CHECK(make_plan(problem, 24).kept_layers == 3);
-    problem.samples = 7500;  // 112 MB or more a layer: one stays, one is searched at a time
+    problem.samples = 11000;  // 242 MB or more a layer: one stays, one is searched at a time
     CHECK(make_plan(problem, 24).keeps_distances && make_plan(problem, 24).kept_layers == 1);
-    problem.samples = 20000;  // half a gigabyte or more a layer
+    problem.samples = 20000;  // 0.8 GB or more a layer
     CHECK(!make_plan(problem, 24).keeps_distances && make_plan(problem, 24).kept_layers == 0);
     problem.settings.kernel = RBF{{.sigma = 1}};  // no search for a median
     problem.samples = 3000;

@@ -28,8 +28,9 @@ template <class T> class FeatureBlocks {
         // Open tiles wait for the next segment, and each thread makes one more.
         const index open = plan.segments > 1 ? TileValues::bytes(values) : 0;
         const index waiting = most_waiting(plan.segments) * open;
-        const index of_a_tile = sizeof(FeatureTile) + sizeof(double) + sizeof(index);
-        const index products = 3 * 8 * layers * layers;  // that wait, come, and are merged
+        const index of_a_tile =
+            sizeof(double) + 2 * (sizeof(FeatureTile) + sizeof(index));  // vectors that grow
+        const index products = 3 * 8 * layers * layers;                  // that wait, come, and are merged
         Bytes bytes{FeatureStrips<T>::bytes(problem, plan) + Partial::bytes(n, layers) + waiting +
                         plan.tiles * of_a_tile + products,
                     TileScratch<T>::bytes(values) + 2 * open};
