@@ -725,4 +725,4 @@ def test_joined_batches_are_not_held_twice():
     found = extract(model, batches)
     held = sum(X.nbytes for X in found.values())
     assert held == 2 * 20 * 2000 * 500 * 4
-    assert resident() - before < 1.5 * held
+    assert resident() - before < 1.75 * held  # twice would be 2; malloc keeps some of what it got back
