@@ -4,7 +4,8 @@
 function(fastcka_set_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wcast-align
                                            -Wnon-virtual-dtor -Woverloaded-virtual)
-  if(FASTCKA_WERROR)
+  # Beside sanitizers gcc warns of its own instrumentation.
+  if(FASTCKA_WERROR AND NOT FASTCKA_SANITIZE)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
 endfunction()
