@@ -183,6 +183,8 @@ MEMORY = """
         ((2, 12_000, 64), {"kernel": "rbf"}),
         ((12, 6000, 500), {"inference": True}),  # by features; then a sweep of its own, by Gram matrices
         ((12, 1500, 500), {"inference": True, "kernel": "rbf"}),
+        ((40, 3000, 10), {"inference": True, "groups": [i // 1000 for i in range(3000)]}),
+        ((4, 2500, 30), {"inference": "moments", "kernel": "rbf"}),
     ],
 )
 def test_peak_memory_stays_below_the_plan(case, options):

@@ -15,7 +15,11 @@ from fastcka import _partial
 
 LINEAR = ["linear", "cosine", "correlation"]
 # Some tiles of few layers; many layers, whose tiles the team shares; and one tile of each.
-SHAPES = {"tiles": (900, (3, 40, 6000, 5)), "shared": (700, (200,) * 32), "one tile": (150, (60,) * 40)}
+SHAPES = {
+    "tiles": (900, (3, 40, 2000, 2000, 2000, 5)),
+    "shared": (700, (200,) * 32),
+    "one tile": (150, (60,) * 40),
+}
 
 
 def layers_of(rng, shape, dtype):

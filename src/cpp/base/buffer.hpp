@@ -23,7 +23,7 @@ inline index size_product(index a, index b) {
     return __builtin_mul_overflow(a, b, &product) ? -1 : product;
 }
 
-// Bytes that a computation takes up: those that its threads share, and those that each thread adds.
+// Memory of a computation in bytes: what its threads share, and what each of them adds.
 struct Bytes {
     index shared = 0, per_thread = 0;
 

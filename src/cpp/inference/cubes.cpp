@@ -66,6 +66,23 @@ double trace_of_cube_of_features(const Source& source, const Centring& centring,
     return trace_of_cube(matrix.data(), p, p, engine);
 }
 
+template <class T> Bytes trace_of_cube_bytes(index size, index panel_width) {
+    const TileGrid grid = grid_of(size, panel_width);
+    return {Panels<T>::bytes(size, size, panel_width) + 8 * grid.tiles(),
+            TileScratch<T>::bytes(grid.tile_values(panel_width))};
+}
+
+template <class T> Bytes trace_of_cube_of_features_bytes(index samples, index features, index panel_width) {
+    Bytes bytes = trace_of_cube_bytes<T>(features, panel_width);
+    bytes.shared +=
+        Panels<T>::bytes(features, samples, panel_width) + Buffer<T>::bytes(size_product(features, features));
+    return bytes;
+}
+
+template Bytes trace_of_cube_bytes<float>(index, index);
+template Bytes trace_of_cube_bytes<double>(index, index);
+template Bytes trace_of_cube_of_features_bytes<float>(index, index, index);
+template Bytes trace_of_cube_of_features_bytes<double>(index, index, index);
 template double trace_of_cube(const float*, index, index, const Engine&);
 template double trace_of_cube(const double*, index, index, const Engine&);
 template double trace_of_cube_of_features<float>(const Source&, const Centring&, const RowScaling*,

@@ -9,10 +9,12 @@ namespace fastcka {
 
 // tr(M M M) of a symmetric matrix of `size` rows, `stride` values apart: size^3 / 2 multiply-adds.
 template <class T> double trace_of_cube(const T* matrix, index size, index stride, const Engine& engine);
+template <class T> Bytes trace_of_cube_bytes(index size, index panel_width);
 
 // tr((X'X)^3) of centred features, samples read as `row_scaling` says: n p^2 / 2 + p^3 / 2 multiply-adds.
 template <class T>
 double trace_of_cube_of_features(const Source& source, const Centring& centring,
                                  const RowScaling* row_scaling, const Engine& engine);
+template <class T> Bytes trace_of_cube_of_features_bytes(index samples, index features, index panel_width);
 
 }  // namespace fastcka

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inference/gram_rows.hpp"
 
+#include "layers/origin.hpp"
+
 #include <algorithm>
 
 namespace fastcka {
@@ -24,11 +26,26 @@ GramLayer<T> resolved(const Source& source, const Kernel& kernel, const LayerNot
 
 }  // namespace
 
+template <class T> index GramRows<T>::chunk_of(index panel_width) {
+    return std::max(columns_at_a_time / panel_width, index{1}) * panel_width;
+}
+
+template <class T>
+Bytes GramRows<T>::bytes(const Kernel& kernel, const LayerSet& set, index samples, index panel_width) {
+    Bytes bytes{centring_bytes(samples, set.most_features()) + origin_bytes(samples, set.most_row_bytes()),
+                TileScratch<T>::bytes(height_of(panel_width) * chunk_of(panel_width))};
+    for (index l = 0; l < set.count(); ++l)
+        bytes.shared += GramLayer<T>::bytes(kernel, samples, set.width(l), panel_width) +
+                        GramLayer<T>::samples_bytes(kernel, set, l, samples, panel_width) +
+                        CentringTerms<T>::bytes(samples);
+    return bytes;
+}
+
 template <class T>
 GramRows<T>::GramRows(const Layers& layers, const Kernel& kernel, const Margins& margins,
                       const std::vector<LayerNote>& notes, Centred centred, const Engine& engine)
     : engine_(engine), samples_(layers.samples()), width_(engine.operations<T>().panel_width),
-      height_(panels_of_rows * width_), chunk_(std::max(columns_at_a_time / width_, index{1}) * width_) {
+      height_(height_of(width_)), chunk_(chunk_of(width_)) {
     layers.for_each([&](index l, const Source& source) {
         const LayerNote& note = notes[static_cast<std::size_t>(l)];
         layers_.push_back(resolved<T>(source, kernel, note, engine));

@@ -16,11 +16,17 @@ template <class T> class GramRows {
     // `margins` and `notes`: of the layers, from sums over all samples. A layer that is degenerate has W = 0.
     GramRows(const Layers& layers, const Kernel& kernel, const Margins& margins,
              const std::vector<LayerNote>& notes, Centred centred, const Engine& engine);
+    // With a scratch for each thread.
+    static Bytes bytes(const Kernel& kernel, const LayerSet& set, index samples, index panel_width);
 
     index samples() const { return samples_; }
     index layers() const { return static_cast<index>(layers_.size()); }
-    index height() const { return height_; }                                    // rows of a strip
-    index stride() const { return (samples_ + width_ - 1) / width_ * width_; }  // values from row to row
+    index height() const { return height_; }                      // rows of a strip
+    index stride() const { return stride_of(samples_, width_); }  // values from row to row
+    static index height_of(index panel_width) { return panels_of_rows * panel_width; }
+    static index stride_of(index samples, index panel_width) {
+        return ceil_divide(samples, panel_width) * panel_width;
+    }
     index chunks() const { return (samples_ + chunk_ - 1) / chunk_; }
     index end_of(index chunk) const {
         return std::min((chunk + 1) * chunk_, samples_);
@@ -34,6 +40,8 @@ template <class T> class GramRows {
               int worker) const;
 
   private:
+    static index chunk_of(index panel_width);
+
     const Engine& engine_;
     index samples_, width_, height_, chunk_;
     std::vector<GramLayer<T>> layers_;

@@ -88,6 +88,8 @@ void answer(const Layers& layers, const Swept& swept, const Questions& questions
         more.emplace(sweep_all(layers, settings, observer));
         if (more->plan.precision != swept.plan.precision) throw NeedsDouble{};
     }
+    if (asked.pass.any() || questions.permutations)
+        release_buffers();  // of the sweep: others of other sizes follow
     Team team(swept.problem.settings.threads, observer);
     const Engine engine{current_level(), team};
     for (const Source& source : layers.sources) source.read_at_once(least_read_bytes(swept.problem));
@@ -131,6 +133,29 @@ SumTree<PassSums> made_pass(const Layers& layers, const Swept& swept, const Ques
     const FullProducts full = full_products(swept, questions, asked_of(swept, questions).layers);
     return SecondPass<T>(layers, swept, asked.pass, centred_of(questions.estimator), full, engine)
         .run(first, last);
+}
+
+// With what the sweep has left: diagonals, row and column sums of all samples.
+template <class T> index bytes_of(const Problem& problem, const Questions& questions) {
+    const Asked asked(problem, questions);
+    const LayerSet& set = problem.layers;
+    const index n = problem.samples, width = panel_width_of(current_level(), problem.settings.precision);
+    const index threads = std::max(problem.settings.threads, 1),
+                of_samples = SampleValues::bytes(n, set.count());
+    const index result = result_bytes(set, n).with(threads) + Alignment::bytes(set) +
+                         FullProducts::bytes(set) + PairSums::bytes(set.rows() * set.columns()) +
+                         (questions.permutations ? PermutationSums::bytes(n, set.count()) : 0);
+    const index kept = Partial::bytes(n, set.count()) + 2 * of_samples + result;
+    const index traces = questions.permutations ? trace_bytes<T>(problem, width).with(threads) : 0;
+    index most = 0;
+    if (asked.rows.any()) {
+        most = kept + 2 * RowProducts::bytes(set, n) + 3 * of_samples + traces;
+        if (!plan_of(problem).row_products) most = std::max(most, plan_of(*asked.sweep).bytes);
+    }
+    if (asked.pass.any())
+        most = std::max(most, kept + least_read_bytes(problem) + (asked.pass.permutations ? traces : 0) +
+                                  SecondPass<T>::bytes(problem, asked.pass, width).with(threads));
+    return most;
 }
 
 }  // namespace
@@ -215,32 +240,8 @@ template void u_centred(const MatrixView&, const Settings&, const Observer&, flo
 template void u_centred(const MatrixView&, const Settings&, const Observer&, double*, double*);
 
 index inference_bytes(const Problem& problem, const Questions& questions) {
-    const Asked asked(problem, questions);
-    const index n = problem.samples, layers = problem.layers.count();
-    const index cubes = questions.permutations ? trace_bytes(problem) : 0;
-    index bytes = 0;
-    if (asked.rows.any()) {
-        const index of_samples = RowProducts::bytes(problem.layers, n);
-        bytes = 2 * of_samples + cubes + layers * 12 * 8 * n;
-        if (!plan_of(problem).row_products) bytes = std::max(bytes, plan_of(*asked.sweep).bytes);
-    }
-    if (asked.pass.any()) {
-        const index element = problem.settings.precision == Precision::float64 ? 8 : 4;
-        const index width = panel_width_of(current_level(), problem.settings.precision);
-        const index stride = (n + width - 1) / width * width;
-        index panels = 0;
-        if (!problem.settings.kernel.is_given())
-            for (index p : problem.layers.widths()) panels += stride * p * element;
-        else
-            for (index l = 0; l < layers; ++l) panels += n * problem.layers.row_bytes(l);
-        const index pairs = problem.layers.rows() * problem.layers.columns();
-        const index sums =
-            Deviations::bytes(problem.layers) * (most_waiting(pass_blocks(problem, asked.pass)) + 3);
-        const index strip = panels_of_rows * width * stride * element;
-        bytes = std::max(bytes, panels + least_read_bytes(problem) + layers * (strip + 12 * 8 * n) +
-                                    pairs * 8 * 8 + sums + (asked.pass.permutations ? cubes : 0));
-    }
-    return bytes;
+    const bool wide = problem.settings.precision == Precision::float64;
+    return (wide ? bytes_of<double> : bytes_of<float>)(problem, questions);
 }
 
 }  // namespace fastcka

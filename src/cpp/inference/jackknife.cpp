@@ -24,6 +24,9 @@ namespace {
 
 constexpr index layers_in_task = 8;
 
+// Samples of a group, with zeros behind them up to whole strips.
+index padded_to(index height, index samples) { return ceil_divide(samples, height) * height; }
+
 double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) : not_given; }
 
 }  // namespace
@@ -92,6 +95,19 @@ Eigen::MatrixXd standard_errors(const LayerSet& set, const FullProducts& full, c
 }
 
 template <class T>
+Bytes Jackknife<T>::bytes(const LayerSet& set, const Deletions& deletions, index samples, index panel_width) {
+    const index height = GramRows<T>::height_of(panel_width), count = set.count();
+    const index products = 8 * layers_in_task * count;
+    Bytes bytes{Deviations::bytes(set) + 8 * height * count, products};
+    if (deletions.single()) return bytes;
+    bytes.shared += 2 * 8 * set.rows() * set.columns() +
+                    Buffer<double>::bytes(GramRows<T>::stride_of(samples, panel_width) * count) +
+                    Buffer<T>::bytes(size_product(count * height, padded_to(height, deletions.largest())));
+    bytes.per_thread += products;
+    return bytes;
+}
+
+template <class T>
 Jackknife<T>::Jackknife(const LayerSet& set, const FullProducts& full, const GramRows<T>& rows,
                         Centred centred, const Deletions& deletions, index group, const Engine& engine)
     : set_(set), full_(full), deviations_(set), engine_(engine), deletions_(deletions),
@@ -105,6 +121,7 @@ Jackknife<T>::Jackknife(const LayerSet& set, const FullProducts& full, const Gra
     products_ = within_ = Eigen::MatrixXd::Zero(set.rows(), set.columns());
     self_products_ = self_within_ = Eigen::VectorXd::Zero(set.count());
     columns_ = Buffer<double>(stride_ * set.count());
+    inside_ = Buffer<T>(size_product(set.count() * height_, padded_to(height_, deletions_.largest())));
     columns().setZero();
 }
 
@@ -181,17 +198,14 @@ void Jackknife<T>::add_singles(Span rows, index first, const std::vector<const T
 template <class T>
 void Jackknife<T>::add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips) {
     const index from = deletions_.first(group_), size = deletions_.size(group_);
-    const index padded = (size + height_ - 1) / height_ * height_;
-    const index rows = end - begin;
-    const Buffer<T> inside(
-        size_product(set_.count() * rows, padded));  // what lies within the group, side by side
+    const index padded = padded_to(height_, size), rows = end - begin;
     engine_.team.for_each(set_.count(), [&](index l, int) {
         const T* const strip = strips[static_cast<std::size_t>(l)] + (begin - first) * stride_;
         for (index i = 0; i < rows; ++i) {
             const T* const row = strip + i * stride_;
             double* const sum = columns_.data() + l * stride_;
             for (index j = 0; j < stride_; ++j) sum[j] += static_cast<double>(row[j]);
-            T* const part = inside.data() + (l * rows + i) * padded;
+            T* const part = inside_.data() + (l * rows + i) * padded;
             std::copy_n(row + from, size, part);
             std::fill(part + size, part + padded, T(0));
             self_products_(l) += engine_.operations<T>().sum_of_squares(row, stride_);
@@ -204,7 +218,7 @@ void Jackknife<T>::add_group_rows(index first, index begin, index end, const std
         for (index i = 0; i < rows; ++i) {
             for (std::size_t l = 0; l < strips.size(); ++l) {
                 vectors[l] = strips[l] + (begin - first + i) * stride_;
-                parts[l] = inside.data() + (static_cast<index>(l) * rows + i) * padded;
+                parts[l] = inside_.data() + (static_cast<index>(l) * rows + i) * padded;
             }
             multiply<T>(vectors, task.first, task.last, task.first_other, task.columns, stride_, engine_,
                         whole);

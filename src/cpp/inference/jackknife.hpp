@@ -16,6 +16,11 @@ class Deletions {
 
     bool single() const { return bounds_.empty(); }
     index count() const { return single() ? samples_ : static_cast<index>(bounds_.size()) - 1; }
+    index largest() const {
+        index most = 0;
+        for (index group = 0; group < count(); ++group) most = std::max(most, size(group));
+        return most;
+    }
     index first(index group) const { return single() ? group : bounds_[static_cast<std::size_t>(group)]; }
     index size(index group) const { return first(group + 1) - first(group); }
 
@@ -42,6 +47,8 @@ struct Deviations {
 class FullProducts {
   public:
     FullProducts(const LayerSet& set, Eigen::MatrixXd pairs, Eigen::VectorXd selves);
+
+    static index bytes(const LayerSet& set) { return 8 * (set.rows() * set.columns() + 2 * set.count()); }
 
     double pair(index i, index j) const { return pairs_(i, j - set_.first_column()); }
     double self(index layer) const { return selves_(layer); }
@@ -72,6 +79,7 @@ template <class T> class Jackknife {
     // `group`: the first deletion whose rows will come.
     Jackknife(const LayerSet& set, const FullProducts& full, const GramRows<T>& rows, Centred centred,
               const Deletions& deletions, index group, const Engine& engine);
+    static Bytes bytes(const LayerSet& set, const Deletions& deletions, index samples, index panel_width);
 
     // Some rows of all layers out of strips that begin with sample `first`; rows come in order.
     void add(Span rows, index first, const std::vector<const T*>& strips);
@@ -106,6 +114,7 @@ template <class T> class Jackknife {
         within_;  // sum over its rows of W.V, and of what lies within the group; rows x columns
     Eigen::VectorXd self_products_, self_within_;
     Buffer<double> columns_;  // sums of its rows, layer by layer, `stride` apart
+    Buffer<T> inside_;        // what lies within the group of some rows of all layers, side by side
 };
 
 }  // namespace fastcka

@@ -84,17 +84,30 @@ template void add_traces<double>(const Layers&, const Kernel&, const std::vector
                                  const std::function<double(index, const Source&)>&, const Engine&,
                                  PermutationSums&);
 
-index trace_bytes(const Problem& problem) {
-    const index n = problem.samples;
-    const index element = problem.settings.precision == Precision::float64 ? 8 : 4;
-    const index width = panel_width_of(current_level(), problem.settings.precision);
-    const index stride = (n + width - 1) / width * width;
-    index most = 0;
-    for (index p : problem.layers.widths()) {
-        const bool features = by_features(problem.settings.kernel, p, n);
-        most = std::max(most, (features ? 2 * p * p + (n + p) * p : 3 * stride * stride) * element);
+template <class T> Bytes trace_bytes(const Problem& problem, index panel_width) {
+    const index n = problem.samples, stride = GramRows<T>::stride_of(n, panel_width);
+    const Kernel& kernel = problem.settings.kernel;
+    Bytes most;
+    for (index l = 0; l < problem.layers.count(); ++l) {
+        const index p = problem.layers.width(l);
+        Bytes bytes;
+        if (by_features(kernel, p, n)) {
+            bytes = trace_of_cube_of_features_bytes<T>(n, p, panel_width);
+            bytes.shared +=
+                centring_bytes(n, p) + Centring::bytes(p) + RowScaling::bytes(kernel.traits().rows, n);
+        } else {
+            bytes = trace_of_cube_bytes<T>(n, panel_width);
+            bytes +=
+                GramRows<T>::bytes(kernel, LayerSet({p}, 1, {problem.layers.row_bytes(l)}), n, panel_width);
+            bytes.shared += Buffer<T>::bytes(size_product(stride, stride));
+        }
+        most.shared = std::max(most.shared, bytes.shared);
+        most.per_thread = std::max(most.per_thread, bytes.per_thread);
     }
     return most;
 }
+
+template Bytes trace_bytes<float>(const Problem&, index);
+template Bytes trace_bytes<double>(const Problem&, index);
 
 }  // namespace fastcka

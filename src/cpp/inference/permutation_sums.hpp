@@ -17,6 +17,8 @@ struct PermutationSums {
     Eigen::VectorXd cubes;            // sum_ij Ku_ij^3
     Eigen::VectorXd quadratic_forms;  // k' Ku k
     Eigen::VectorXd traces_of_cubes;  // tr(Ku Ku Ku)
+
+    static index bytes(index samples, index layers) { return 8 * layers * (2 * samples + 3); }
 };
 
 // Adds the traces of all layers that are not degenerate. by_samples(layer, view) is that from the n x n matrix of a layer.
@@ -28,7 +30,7 @@ void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<La
 // tr(Ku^3) from the whole of Ku.
 template <class T> double trace_by_samples(const GramRows<T>& rows, index layer, const Engine& engine);
 
-// At the peak, of one layer.
-index trace_bytes(const Problem& problem);
+// Of the layer whose trace takes most.
+template <class T> Bytes trace_bytes(const Problem& problem, index panel_width);
 
 }  // namespace fastcka

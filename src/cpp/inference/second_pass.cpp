@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inference/second_pass.hpp"
 
+#include "base/errors.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
@@ -14,10 +16,8 @@ constexpr index most_blocks = 64, fewest_blocks = 8, waiting_bytes = index{64} <
 }  // namespace
 
 void PassSums::merge(const PassSums& right) {
-    const auto check = [](bool fits) {
-        if (!fits) throw std::invalid_argument("sums of another shape");
-    };
-    check(cubes.size() == right.cubes.size() && quadratic_forms.size() == right.quadratic_forms.size());
+    check(cubes.size() == right.cubes.size() && quadratic_forms.size() == right.quadratic_forms.size(),
+          "sums of another shape");
     deviations.merge(right.deviations);
     squares.add(right.squares);
     cubes += right.cubes;
@@ -85,6 +85,25 @@ SecondPass<T>::SecondPass(const Layers& layers, const Swept& swept, const Questi
         for (index i = 0; i < n_; ++i)
             weights_.data()[l * rows_.stride() + i] = static_cast<T>(diagonals(i, l) - mean);
     }
+}
+
+// Margins and centred diagonals are there at the beginning; sums of blocks wait for their sibling.
+template <class T>
+Bytes SecondPass<T>::bytes(const Problem& problem, const Questions& questions, index panel_width) {
+    const LayerSet& set = problem.layers;
+    const index n = problem.samples, stride = GramRows<T>::stride_of(n, panel_width);
+    const Deletions deletions(n, questions.groups);
+    const index of_samples = SampleValues::bytes(n, set.count());
+    Bytes bytes = GramRows<T>::bytes(problem.settings.kernel, set, n, panel_width);
+    bytes.shared +=
+        Buffer<T>::bytes(GramRows<T>::height_of(panel_width) * stride * set.count()) + 3 * of_samples;
+    if (questions.standard_errors) {
+        const index blocks = PassBlocks(set, deletions, n, panel_width).count();
+        bytes += Jackknife<T>::bytes(set, deletions, n, panel_width);
+        bytes.shared += (most_waiting(blocks) + 2) * Deviations::bytes(set);
+    }
+    if (questions.permutations) bytes.shared += Buffer<T>::bytes(stride * set.count()) + 2 * of_samples;
+    return bytes;
 }
 
 template <class T> SumTree<PassSums> SecondPass<T>::run(index first, index last) {

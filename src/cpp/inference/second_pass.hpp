@@ -38,6 +38,7 @@ template <class T> class SecondPass {
     // `full`: of all samples, see full_products.
     SecondPass(const Layers& layers, const Swept& swept, const Questions& questions, Centred centred,
                const FullProducts& full, const Engine& engine);
+    static Bytes bytes(const Problem& problem, const Questions& questions, index panel_width);
 
     const GramRows<T>& rows() const { return rows_; }
     // The sums of blocks [first, last).

@@ -20,7 +20,7 @@ template <class T> class GramLayer {
     GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
               const Engine& engine, const Strips& strips = {});
 
-    // What one takes up besides samples, and what is left of it after forget_values().
+    // Memory of a layer without its samples, and what forget_values() keeps of it.
     static index bytes(const Kernel& kernel, index samples, index features, index width) {
         const auto [form, rows] = kernel.traits();
         return Centring::bytes(features) + RowScaling::bytes(rows, samples) +
@@ -29,7 +29,7 @@ template <class T> class GramLayer {
                                   : PanelTiles<T>::bytes(form, samples, features, width));
     }
     static index bytes_left(index samples) { return SampleSums::bytes(samples, false); }
-    // So many samples of a layer: packed, or of a given Gram matrix its rows, where they are read.
+    // Memory of some samples of a layer: packed, or the rows of a given Gram matrix that is read.
     static index samples_bytes(const Kernel& kernel, const LayerSet& set, index layer, index samples,
                                index width) {
         return kernel.is_given() ? samples * set.row_bytes(layer)

@@ -102,7 +102,7 @@ inline constexpr index samples_looked_at = 1024;
 inline constexpr double work_per_thread = 1.5e6;
 
 // Squared distances kept from the search for a median, so that their products are not computed again (bytes, all layers
-// together), and those that the search collects for its last step.
+// together), and distances that the search collects for its last step.
 inline constexpr index kept_distance_bytes = 512 << 20;
 inline constexpr index median_collected_bytes = 32 << 20;
 
