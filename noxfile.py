@@ -140,7 +140,7 @@ def torch(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def levels(session: nox.Session) -> None:
     """The numeric tests at every SIMD level below the highest of this machine, where all other tests run."""
-    needed = PYPROJECT["tool"]["cibuildwheel"]["test-requires"]  # by numeric tests: a tenth of all
+    needed = PYPROJECT["tool"]["cibuildwheel"]["test-requires"]  # all that numeric tests import
     session.install(os.environ.get("FASTCKA_WHEEL") or ".", "pytest-xdist", *needed)
     config = "from fastcka import _core; config = _core.config()"
     lower = f"{config}; print(*(level for level in config['simd_levels'] if level != config['simd_level']))"

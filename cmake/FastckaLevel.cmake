@@ -14,10 +14,7 @@ function(fastcka_add_level level)
   set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
   # In Debug too: unoptimised, the standard library's inline functions would be emitted and shared. -O1, which sanitizers
   # bring, is enough for that, and compiles in a fifth of the time.
-  set(optimised -O3)
-  if(FASTCKA_SANITIZE)
-    set(optimised -O1)
-  endif()
+  set(optimised $<$<NOT:$<BOOL:${FASTCKA_SANITIZE}>>:-O3>)
   target_compile_options(
     ${target}
     PRIVATE ${optimised}

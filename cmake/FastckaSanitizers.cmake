@@ -6,7 +6,6 @@ function(fastcka_set_sanitizers target)
     target_compile_options(
       ${target}
       PRIVATE -fsanitize=${FASTCKA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
-              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> # its own instrumentation hides values from it
               -O1 # unoptimised, Eigen is slower by an order of magnitude
               -g1) # lines for the stack of a finding; names of variables would cost a quarter of the compilation
     target_link_options(${target} PRIVATE -fsanitize=${FASTCKA_SANITIZE})
