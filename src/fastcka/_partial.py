@@ -30,7 +30,7 @@ class Partial:
     stage : str
         One of :attr:`Sweep.stages`.
     covered : tuple of range
-        The blocks whose sums are in it, as ranges in order.
+        The blocks whose sums it holds, as ranges in order.
     given : Partial or None
         Of the inference: the complete products, which the result needs, too.
 
@@ -50,13 +50,13 @@ class Partial:
     Notes
     -----
     Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
-    Two partials with a block in common, of other layers, settings or data, or made at different SIMD levels,
-    are refused with a ValueError that says what differs. Pickled or saved, a partial of the products takes
-    8 bytes for each sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers
-    and, unless the kernel is linear, for each sample of each layer. Other stages take about 16 bytes for each
-    feature, and rounds of the medians up to 1.5 MB for each layer of which some blocks are in and others are
-    not. A partial of the inference holds all products and 24 bytes for each pair of layers and run of
-    blocks; or 8 bytes for each sample of each pair, where it is a sweep of its own.
+    Merging two partials that share a block, differ in layers, settings or data, or were made at different
+    SIMD levels raises a ValueError that says what differs. Pickled or saved, a partial of the products takes
+    8 bytes for each sample of each layer, and for each run of consecutive blocks 8 bytes for each pair of
+    layers and, unless the kernel is linear, for each sample of each layer. Other stages take about 16 bytes
+    for each feature, and rounds of the medians up to 1.5 MB for each layer that is not complete. A partial of
+    the inference holds all products and 24 bytes for each pair of layers and run of blocks; or 8 bytes for
+    each sample of each pair, where it is a sweep of its own.
     """
 
     stage: Stage

@@ -38,7 +38,7 @@ class CalibratedMax:
     score : float
         ``max((maximum - tau) / (1 - tau), 0)``: 0 for what chance explains, 1 for equal representations.
     pvalue : float
-        ``(1 + #) / (n_resamples + 1)``, # the number of permutations whose largest value is as large.
+        ``(1 + #) / (n_resamples + 1)``, where # permutations have a largest value at least as large.
     tau : float
         The value that chance exceeds with probability `alpha`: the ``ceil((1 - alpha)(n_resamples + 1))``-th
         smallest of the largest values, that of the data among them.
@@ -90,8 +90,8 @@ def calibrated_max(
 ) -> CalibratedMax:
     """Calibrate the largest unbiased CKA over all pairs of layers of two networks.
 
-    Each permutation exchanges the samples of all layers of the second network alike, so that the largest
-    values under permutation come from layers that depend on each other as those of the data do.
+    Each permutation reorders the samples of all layers of the second network in the same way, so the layers
+    depend on each other under permutation as they do in the data.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def calibrated_max(
     kernel, dtype, n_threads
         As for :func:`cka_matrix`.
     alpha : float, default 0.05
-        Of `tau`.
+        The probability that chance exceeds `tau`.
     n_resamples, groups, permute, rng
         As for :func:`cka_test`; the paper advises 200 permutations or more.
 

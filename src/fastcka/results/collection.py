@@ -169,8 +169,8 @@ class Collection:
         ----------
         how : {"best_match", "namesakes", "max"} or function
             - "best_match": the mean, over the layers of one model, of the value with the most similar layer
-              of the other; of both directions, the average. 1 for a model and itself.
-            - "namesakes": the mean over the layers of one name that both have.
+              of the other, averaged over both directions. 1 for a model and itself.
+            - "namesakes": the mean over the layers whose name both have.
             - "max": the highest value.
             - a function is given each `pair` as a CKAMatrix, in both orders, and returns a number.
 

@@ -117,17 +117,17 @@ def extract(
         never count. Activations (n, p) stay as they are. A function takes the activations (and ``mask``, if
         it has that parameter) and returns (n, p). Of a mapping, the first pattern that fits counts.
     axes : mapping of name patterns to str, optional
-        What the axes of layers are of which it is not known: a letter for each, n (samples), c (channels), p
+        The axes of layers whose axes are not recognised: a letter for each, n (samples), c (channels), p
         (positions), f (features), such as "npf" or "ncpp".
     mask : mapping of name patterns to str or None, optional
         Which entry of the batch is the mask of a layer; None: all of its positions count.
     split : int, or mapping of name patterns to int, optional
-        Into how many heads, side by side in its features, a layer is split: ``split=12`` makes of "attn" the
-        layers "attn#h0" to "attn#h11". The heads of attention are found in what its output projection is
-        given: ``layers="*.out_proj:input"``.
+        Into how many heads, side by side in its features, a layer is split: ``split=12`` splits "attn" into
+        "attn#h0" to "attn#h11". Attention heads are parts of the input of the output projection:
+        ``layers="*.out_proj:input"``.
     max_tokens : int, optional
-        With ``pool="tokens"``: at most so many positions of each sample, drawn by the number of the sample.
-        Where batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
+        With ``pool="tokens"``: the maximum number of positions of each sample, drawn by the index of the
+        sample. If batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
     out : path, optional
         Write batch by batch into a store at this path, and return it opened. Repeat the call to resume an
         interrupted run: samples on disk are read from the loader, but the model does not run on them.
