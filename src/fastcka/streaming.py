@@ -190,7 +190,7 @@ class StreamingCKA:
         """Add a batch. One that is refused changes nothing.
 
         After Ctrl-C (KeyboardInterrupt) the stream stays valid, with the first samples of the batch added
-        (with inference: the first of each group). `n_samples` counts them, and `n_batches` counts the batch
+        (with inference: the first of some groups). `n_samples` counts them, and `n_batches` counts the batch
         if there are any.
 
         Parameters

@@ -26,9 +26,9 @@ def add_parser(commands: Commands) -> None:
         help="compare the layers in two files or more",
         description="Compare each layer in A with each layer in B. The rows of all layers are the same "
         "samples in the same order. Two single arrays give one number, several layers a table. More than two "
-        "inputs are models, and give a table of models: the mean similarity of the layers of one with their "
-        "best matches in the other, both ways averaged.",
-        epilog=f"A, B and C: {inputs.FILES} The same one twice: its layers with one another.",
+        "inputs give a table of models: the mean similarity of the layers of one with their best matches in "
+        "the other, averaged over both directions.",
+        epilog=f"A, B and C: {inputs.FILES} Name one twice to compare its layers with one another.",
     )
     parser.set_defaults(run=_compare)
     parser.add_argument(
@@ -42,9 +42,9 @@ def add_parser(commands: Commands) -> None:
     )
     inputs.add_estimator(parser)
     inputs.add_inference(parser)
-    parser.add_argument("--names", metavar="A,B", help="of the networks (default: from the files)")
+    parser.add_argument("--names", metavar="A,B", help="names of the networks (default: from the files)")
     inputs.add_selection(parser)
-    parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
+    parser.add_argument("--plan", action="store_true", help="print what would be computed, and stop")
     inputs.add_machine(parser)
     inputs.add_dtype(parser)
     outputs.add_options(parser)
