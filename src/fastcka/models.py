@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many models at once: every layer of every model in one sweep."""
+"""Many models at once: every layer of every model in one pass."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cka_models(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAModels:
-    """Compare every layer of every model with every layer of every model, in one sweep.
+    """Compare every layer of every model with every layer of every model, in one pass.
 
     Each representation is read once and each kernel value computed once, for any number of models.
 
