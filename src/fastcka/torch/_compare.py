@@ -100,7 +100,7 @@ def compare(
     estimator : {"biased", "unbiased"}, optional
         None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
     max_bytes : int, optional
-        Maximum memory for what is kept over the batches. None: half of the available memory.
+        Most bytes for what is collected over the batches. None: half of the available memory.
     max_samples : int, optional
         Stop after so many samples.
     device : optional
