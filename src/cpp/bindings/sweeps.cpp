@@ -70,7 +70,6 @@ py::dict state_of(const Partial& partial) {
 
 Partial partial_from(index blocks, index samples, const LayerSet& set, const py::dict& state) {
     const index all = set.count();
-    check(blocks > 0, "blocks");
     Partial partial(blocks, samples, all);
     StateReader<index> levels(state, "levels"), numbers(state, "numbers"), first(state, "first"),
         products(state, "products"), of_samples(state, "samples"), open(state, "open");
@@ -83,20 +82,21 @@ Partial partial_from(index blocks, index samples, const LayerSet& set, const py:
         BlockSums sums;
         sums.first = first.one();
         const index count = products.one();
-        check(sums.first >= 0 && sums.first + count <= all * all + all, "products");
+        check(is_within(sums.first, count, all * all + all), "products");
         const double* const values = product_values.next(count);
         sums.products.assign(values, values + count);
         for (SampleValues* each : {&sums.row_sums, &sums.column_sums}) {
             each->first = of_samples.one();
             const index rows = of_samples.one();
-            check(each->first >= 0 && rows >= 0 && each->first + rows <= samples, "samples");
+            check(is_within(each->first, rows, samples), "samples");
             if (rows > 0) each->values = matrix_from(sample_values.next(rows * all), rows, all);
         }
         const index* const tile = open.next(8);
         if (tile[7] > 0) {
             const index width = tile[2], size = tile[7];
             check(tile[0] >= 0 && tile[0] < all * all && width > 0 && width <= 64 && tile[1] > 0 &&
-                      tile[5] > 0 && tile[5] < tile[6] && size % (width * width) == 0,
+                      tile[1] <= set.most_features() && tile[5] > 0 && tile[5] < tile[6] &&
+                      size % (width * width) == 0,
                   "open");
             if (tile[4] != 0)
                 check(TileRange{0, tile[1], 0, tile[1], true}.blocks(width) * width * width == size, "open");

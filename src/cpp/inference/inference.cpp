@@ -58,7 +58,6 @@ void from_pass(const Layers& layers, const Swept& swept, const Questions& questi
         made.emplace(pass->run(0, pass_blocks(swept.problem, questions)));
         done = &*made;
     }
-    if (!done->complete()) throw std::invalid_argument("blocks are missing");
     const PassSums& sums = done->root();
     if (questions.standard_errors && centred == centred_of(questions.estimator))
         out.standard_errors =
