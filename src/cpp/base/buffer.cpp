@@ -35,6 +35,9 @@ namespace {
 constexpr std::size_t alignment = 64;       // a vector of the widest SIMD level, and a cache line
 constexpr std::size_t huge_page = 1 << 21;  // large blocks ask for huge pages: fewer faults, fewer TLB misses
 constexpr std::size_t kept_bytes = 512 << 20;  // idle memory beyond this goes back to the system
+// Smaller blocks go back to malloc, which keeps them well itself: a stream of 500 layers has 125 000, one for each pair of
+// layers, and each request looks through all blocks that are idle.
+constexpr std::size_t least_kept_bytes = 1 << 16;
 
 // Sits in front of the memory handed out.
 struct alignas(alignment) Header {
@@ -61,6 +64,7 @@ const int watching_forks =
 
 // The smallest idle block that is large enough, and not much larger; or none.
 Header* take_idle(std::size_t bytes) {
+    if (bytes < least_kept_bytes) return nullptr;
     Pool& p = pool();
     const std::lock_guard lock(p.mutex);
     auto best = p.idle.end();
@@ -168,7 +172,7 @@ index acquired_bytes(index bytes) {
 void return_memory(void* memory) noexcept {
     if (memory == nullptr) return;
     Header* header = static_cast<Header*>(memory) - 1;
-    if (header->bytes > kept_bytes) return give_back(header);
+    if (header->bytes < least_kept_bytes || header->bytes > kept_bytes) return give_back(header);
     allow(header, 0);
     try {
         Pool& p = pool();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Large aligned memory that is kept between calls: fresh pages cost about 5 ms per 16 MB. Used for panels and tiles.
+// Large aligned memory that is kept between calls: fresh pages cost about 5 ms per 16 MB. Used for panels and tiles. Any
+// thread may ask for it and return it.
 #pragma once
 
 #include "base/matrix_view.hpp"
