@@ -174,6 +174,7 @@ void bind_sweeps(py::module_& m) {
         "finish",
         [](index n, const Integers& widths_a, const std::optional<Integers>& widths_b,
            const Settings& settings, const Partial& partial) {
+            const WithoutGil without_gil;
             const Problem problem = problem_of(n, layer_set(widths_a, widths_b), settings);
             return finish(problem, plan_of(problem), partial);
         },
