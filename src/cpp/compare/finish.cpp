@@ -125,7 +125,7 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
     AlignmentBuilder builder(selves, samples, set, partial.layers, formula,
                              known_up_to(problem.settings, samples, plan));
     const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
-    const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
+    const index tasks = ceil_divide(set.columns(), finished_columns);
     Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
     team.for_each(tasks, [&](index task, int) {
         const index first = task * finished_columns;

@@ -13,11 +13,6 @@
 namespace fastcka {
 namespace {
 
-MatrixView part_of(const MatrixView& view, index first_row, index rows, index first_column, index columns) {
-    return {
-        view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
-}
-
 // Of a layer that `copy_rows` refuses.
 [[noreturn]] void report_bad_value(const MatrixView& view, Precision precision, const Engine& engine) {
     const auto fits = [&](const MatrixView& part) {
@@ -25,10 +20,10 @@ MatrixView part_of(const MatrixView& view, index first_row, index rows, index fi
                                                : engine.operations<float>().copy_rows(part, nullptr);
     };
     index i = 0, j = 0;
-    while (fits(part_of(view, i, 1, 0, view.columns))) ++i;
-    while (fits(part_of(view, i, 1, j, 1))) ++j;
+    while (fits(view.part(i, 1, 0, view.columns))) ++i;
+    while (fits(view.part(i, 1, j, 1))) ++j;
     double value = 0;
-    engine.operations<double>().copy_rows(part_of(view, i, 1, j, 1), &value);
+    engine.operations<double>().copy_rows(view.part(i, 1, j, 1), &value);
     if (!std::isfinite(value)) throw NonFinite(0, 0, i, j);
     throw std::invalid_argument(
         precision == Precision::float64
@@ -135,7 +130,7 @@ void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) 
         const index count = std::min(samples - first, pending_.free());
         engine.team.for_each(set_.count(), [&](index layer, int) {
             const MatrixView& view = batch[static_cast<std::size_t>(layer)];
-            const MatrixView part = part_of(view, first, count, 0, view.columns);
+            const MatrixView part = view.part(first, count, 0, view.columns);
             std::byte* const place = pending_.at(layer, pending_.count());
             if (precision_ == Precision::float64)
                 engine.operations<double>().copy_rows(part, reinterpret_cast<double*>(place));

@@ -24,13 +24,9 @@ template <class T> class GramRows {
     index height() const { return height_; }                      // rows of a strip
     index stride() const { return stride_of(samples_, width_); }  // values from row to row
     static index height_of(index panel_width) { return panels_of_rows * panel_width; }
-    static index stride_of(index samples, index panel_width) {
-        return ceil_divide(samples, panel_width) * panel_width;
-    }
-    index chunks() const { return (samples_ + chunk_ - 1) / chunk_; }
-    index end_of(index chunk) const {
-        return std::min((chunk + 1) * chunk_, samples_);
-    }  // its last column + 1
+    static index stride_of(index samples, index panel_width) { return round_up(samples, panel_width); }
+    index chunks() const { return ceil_divide(samples_, chunk_); }
+    index end_of(index chunk) const { return std::min((chunk + 1) * chunk_, samples_); }  // last column + 1
 
     TileScratch<T> scratch() const { return TileScratch<T>(height_ * chunk_); }
 

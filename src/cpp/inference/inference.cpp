@@ -224,7 +224,7 @@ void u_centred(const MatrixView& view, const Settings& settings, const Observer&
         const GramRows<T> rows(layers, settings.kernel, margins, swept.partial.layers, Centred::hollow,
                                engine);
         const index height = rows.height();
-        team.for_each_observed((n + height - 1) / height, [&](index strip, int worker) {
+        team.for_each_observed(ceil_divide(n, height), [&](index strip, int worker) {
             const Buffer<T> memory(height * rows.stride());
             const auto scratch = rows.scratch();
             for (index chunk = 0; chunk < rows.chunks(); ++chunk)

@@ -24,9 +24,6 @@ namespace {
 
 constexpr index layers_in_task = 8;
 
-// Samples of a group, with zeros behind them up to whole strips.
-index padded_to(index height, index samples) { return ceil_divide(samples, height) * height; }
-
 double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) : not_given; }
 
 }  // namespace
@@ -102,7 +99,7 @@ Bytes Jackknife<T>::bytes(const LayerSet& set, const Deletions& deletions, index
     if (deletions.single()) return bytes;
     bytes.shared += 2 * 8 * set.rows() * set.columns() +
                     Buffer<double>::bytes(GramRows<T>::stride_of(samples, panel_width) * count) +
-                    Buffer<T>::bytes(size_product(count * height, padded_to(height, deletions.largest())));
+                    Buffer<T>::bytes(size_product(count * height, round_up(deletions.largest(), height)));
     bytes.per_thread += products;
     return bytes;
 }
@@ -121,7 +118,7 @@ Jackknife<T>::Jackknife(const LayerSet& set, const FullProducts& full, const Gra
     products_ = within_ = Eigen::MatrixXd::Zero(set.rows(), set.columns());
     self_products_ = self_within_ = Eigen::VectorXd::Zero(set.count());
     columns_ = Buffer<double>(stride_ * set.count());
-    inside_ = Buffer<T>(size_product(set.count() * height_, padded_to(height_, deletions_.largest())));
+    inside_ = Buffer<T>(size_product(set.count() * height_, round_up(deletions_.largest(), height_)));
     columns().setZero();
 }
 
@@ -198,7 +195,7 @@ void Jackknife<T>::add_singles(Span rows, index first, const std::vector<const T
 template <class T>
 void Jackknife<T>::add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips) {
     const index from = deletions_.first(group_), size = deletions_.size(group_);
-    const index padded = padded_to(height_, size), rows = end - begin;
+    const index padded = round_up(size, height_), rows = end - begin;  // of a group, with zeros behind it
     engine_.team.for_each(set_.count(), [&](index l, int) {
         const T* const strip = strips[static_cast<std::size_t>(l)] + (begin - first) * stride_;
         for (index i = 0; i < rows; ++i) {

@@ -26,7 +26,7 @@ void check(const Permutations& permutations) {
 
 // use(first, last, worker) for tasks of some permutations.
 template <class Use> void for_each_task(const Permutations& permutations, Team& team, Use&& use) {
-    const index tasks = (permutations.count + permutations_in_task - 1) / permutations_in_task;
+    const index tasks = ceil_divide(permutations.count, permutations_in_task);
     team.for_each_observed(tasks, [&](index task, int worker) {
         const index first = task * permutations_in_task;
         use(first, std::min(first + permutations_in_task, permutations.count), worker);
@@ -38,9 +38,8 @@ void products_of(const std::vector<const T*>& left, const std::vector<const T*>&
                  const Permutations& permutations, const Engine& engine, double* out) {
     const auto& operations = engine.operations<T>();
     const index n = permutations.samples, width = operations.panel_width;
-    const index stride = (n + width - 1) / width * width,
-                pairs = static_cast<index>(left.size() * right.size());
     const auto matrices = static_cast<index>(left.size()), others = static_cast<index>(right.size());
+    const index stride = round_up(n, width), pairs = matrices * others;
     // Rows of the left side, one after the other for all of its matrices, ending in zeros.
     const Buffer<T> rows(size_product(n * matrices, stride));
     engine.team.for_each(n, [&](index i, int) {
@@ -65,7 +64,7 @@ void products_of(const std::vector<const T*>& left, const std::vector<const T*>&
             for (index k = first; k < last; ++k) {
                 const std::int32_t* const order = permutations[k];
                 const index i = places[static_cast<std::size_t>((k - first) * n + row)];
-                const index length = (i + width - 1) / width * width;  // below the diagonal
+                const index length = round_up(i, width);  // below the diagonal
                 for (index a = 0; a < matrices; ++a)
                     of_left[static_cast<std::size_t>(a)] = rows.data() + (i * matrices + a) * stride;
                 for (index b = 0; b < others; ++b) {

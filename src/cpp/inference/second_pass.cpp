@@ -26,7 +26,7 @@ void PassSums::merge(const PassSums& right) {
 
 PassBlocks::PassBlocks(const LayerSet& set, const Deletions& deletions, index samples, index panel_width)
     : first_{0} {
-    const index strip = panels_of_rows * panel_width, strips = (samples + strip - 1) / strip;
+    const index strip = panels_of_rows * panel_width, strips = ceil_divide(samples, strip);
     const index fit = waiting_bytes / (Deviations::bytes(set) + 1);
     const index wanted = std::min(strips, std::clamp(fit, fewest_blocks, most_blocks));
     for (index block = 1; block <= wanted; ++block) {

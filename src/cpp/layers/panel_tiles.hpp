@@ -29,7 +29,7 @@ template <class T> class PanelTiles {
     // What it takes up besides panels and kept distances.
     static index bytes(Form form, index samples, index features, index width) {
         return Centring::bytes(features) +
-               (has_terms(form) ? Buffer<T>::bytes(whole_panels(samples, width)) : 0) +
+               (has_terms(form) ? Buffer<T>::bytes(round_up(samples, width)) : 0) +
                (form == Form::about_the_origin ? 8 * (features + width) : 0);
     }
 
@@ -66,7 +66,6 @@ template <class T> class PanelTiles {
 
   private:
     static bool has_terms(Form form) { return form == Form::distances || form == Form::about_the_origin; }
-    static index whole_panels(index samples, index width) { return (samples + width - 1) / width * width; }
     void hold(Span rows, Span columns, SampleSums* sums, const Engine& engine);
     void pack(Span strips, SampleSums* sums, const Engine& engine);
     void add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine);

@@ -21,7 +21,7 @@ template <class T> class Panels {
     Panels() = default;
     Panels(index vectors, index coordinates, index width)
         : vectors_(vectors), coordinates_(coordinates), capacity_(coordinates), width_(width),
-          panels_((vectors + width - 1) / width), values_(size(vectors, coordinates, width)) {}
+          panels_(ceil_divide(vectors, width)), values_(size(vectors, coordinates, width)) {}
 
     static index bytes(index vectors, index coordinates, index width) {
         return Buffer<T>::bytes(size(vectors, coordinates, width));
@@ -39,7 +39,7 @@ template <class T> class Panels {
     // The same of vectors.
     void set_vectors(index vectors) {
         vectors_ = vectors;
-        panels_ = (vectors + width_ - 1) / width_;
+        panels_ = ceil_divide(vectors, width_);
     }
 
     static index block_size(index first_coordinate, index last_coordinate) {
@@ -58,7 +58,7 @@ template <class T> class Panels {
 
   private:
     static index size(index vectors, index coordinates, index width) {
-        return size_product((vectors + width - 1) / width * width, coordinates);
+        return size_product(round_up(vectors, width), coordinates);
     }
 
     index vectors_ = 0, coordinates_ = 0, capacity_ = 0, width_ = 1, panels_ = 0;

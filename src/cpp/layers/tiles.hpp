@@ -14,8 +14,8 @@ struct TileRange {
     index first_row, rows, first_column, columns;
     bool triangle;
 
-    index row_panels(index width) const { return (rows + width - 1) / width; }
-    index column_panels(index width) const { return (columns + width - 1) / width; }
+    index row_panels(index width) const { return ceil_divide(rows, width); }
+    index column_panels(index width) const { return ceil_divide(columns, width); }
     index blocks(index width) const {
         const index a = row_panels(width), b = column_panels(width);
         return triangle ? a * (a + 1) / 2 : a * b;
@@ -64,7 +64,7 @@ template <class T> struct TileScratch {
 class TileGrid {
   public:
     TileGrid(index vectors, index side)
-        : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
+        : vectors_(vectors), side_(side), across_(ceil_divide(vectors, side)) {}
 
     index across() const { return across_; }
     index side() const { return side_; }
@@ -72,7 +72,7 @@ class TileGrid {
     index number(index row, index column) const { return row * across_ - row * (row - 1) / 2 + column - row; }
     // Values of a whole tile in blocks of width x width.
     index tile_values(index width) const {
-        const index panels = (std::min(side_, vectors_) + width - 1) / width;
+        const index panels = ceil_divide(std::min(side_, vectors_), width);
         return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
     }
     // The most of its own values that a tile has.
@@ -124,7 +124,7 @@ class TileRuns {
     }
 
   private:
-    index in_row(index row) const { return (across_ - row + length_ - 1) / length_; }
+    index in_row(index row) const { return ceil_divide(across_ - row, length_); }
 
     index across_, length_;
     std::vector<index> first_{0};  // runs before each row

@@ -2,18 +2,6 @@
 #include "sums/feature_strips.hpp"
 
 namespace fastcka {
-namespace {
-
-// Some samples and features of a matrix.
-MatrixView part_of(const MatrixView& view, Span samples, index first_feature, index features) {
-    MatrixView part = view;
-    part.data = view.at(samples.first, first_feature);
-    part.rows = samples.count();
-    part.columns = features;
-    return part;
-}
-
-}  // namespace
 
 template <class T>
 FeatureStrips<T>::FeatureStrips(const LayerSet& layers, const Plan& plan, const Engine& engine)
@@ -126,13 +114,12 @@ template <class T> void FeatureStrips<T>::pack(Span strips, Span samples, Sample
     of.source.for_each_piece(
         samples.first, samples.last, coordinate_block, [&](const MatrixView& view, index from, index to) {
             // A task owns its samples, since it adds to their norms.
-            engine_.team.for_each((to - from + coordinate_block - 1) / coordinate_block, [&](index task,
-                                                                                             int worker) {
+            engine_.team.for_each(ceil_divide(to - from, coordinate_block), [&](index task, int worker) {
                 const index first = from - samples.first + task * coordinate_block;
                 for (index s = strips.first; s < strips.last; ++s) {
                     const Strip& into = strips_[static_cast<std::size_t>(s)];
                     Packing<T> job = jobs[static_cast<std::size_t>(s - strips.first)];
-                    job.view = part_of(view, samples, into.first, into.features);
+                    job.view = view.part(samples.first, samples.count(), into.first, into.features);
                     for (index panel = 0; panel < into.panels.count(); ++panel) {
                         engine_.operations<T>().pack(job, panel, first,
                                                      Panels<T>::block_size(first, into.panels.coordinates()));

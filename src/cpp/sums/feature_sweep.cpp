@@ -95,11 +95,9 @@ template <class T> class FeatureBlocks {
     }
     index entry(const FeatureTile& tile) const { return tile.left * layers_ + tile.right; }
 
-    static index coordinate_blocks(index samples) {
-        return (samples + coordinate_block - 1) / coordinate_block;
-    }
+    static index coordinate_blocks(index samples) { return ceil_divide(samples, coordinate_block); }
     static index longest_segment(index samples, index segments) {
-        return (coordinate_blocks(samples) + segments - 1) / segments * coordinate_block;
+        return ceil_divide(coordinate_blocks(samples), segments) * coordinate_block;
     }
     Span segment(index number) const {
         const index blocks = coordinate_blocks(samples_);

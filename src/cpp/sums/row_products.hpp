@@ -118,7 +118,6 @@ template <class T> class RowFold {
             return size_product(layers, width * stride);
         }
     };
-    static index stride_of(index tile, index width) { return (tile + width - 1) / width * width; }
     Scratch& scratch(int worker);
     // The samples of one panel of the rows of a tile or of its columns, into their columns of `out`.
     void fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
