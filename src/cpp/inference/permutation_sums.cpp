@@ -2,7 +2,6 @@
 #include "inference/permutation_sums.hpp"
 
 #include "inference/cubes.hpp"
-#include "simd/dispatch.hpp"
 
 #include <algorithm>
 #include <optional>
