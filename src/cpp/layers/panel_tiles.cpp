@@ -158,7 +158,7 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
     std::vector<double> distances(static_cast<std::size_t>(width));
     for (index i = 0; i < std::min(width, samples() - row); ++i) {
         T* const values = block + i * width;
-        // The distance of a sample to itself, always marked, is zero without a look at its values.
+        // The distance of a sample to itself is always marked, and zero whatever its values.
         const index self = row == column ? i : -1;
         bool near = false;
         for (index j = 0; j < columns; ++j) near |= j != self && values[j] != values[j];

@@ -33,7 +33,7 @@ template <class T> class Panels {
     index count() const { return panels_; }
     T* data() const { return values_.data(); }
 
-    // Fewer coordinates than there is room for: the same memory, laid out for them.
+    // The same memory, laid out for fewer coordinates than there is room for. Their values are undefined then.
     index capacity() const { return capacity_; }
     void set_coordinates(index coordinates) { coordinates_ = coordinates; }
     // The same of vectors.
@@ -82,9 +82,9 @@ struct Engine {
     template <class T> const Operations<T>& operations() const { return operations_of<T>(level); }
 };
 
-// How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
+// What is done to each sample first: (x - shift) * scale, one value of each for every sample. See RowFactors.
 struct RowScaling {
-    std::vector<double> shift, shift_low, scale;  // shifts empty: 0
+    std::vector<double> shift, shift_low, scale;  // no shifts: 0
 
     static index bytes(Rows rows, index samples) {
         return (rows == Rows::standardised ? 3 : rows == Rows::unit ? 1 : 0) * 8 * samples;
@@ -96,19 +96,20 @@ struct RowScaling {
     }
 };
 
-// Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has
-// scale 0 and becomes zero. Throws NonFinite.
+// nullopt for Rows::as_given. A sample without a direction (zero, or constant for standardised rows) gets the scale 0 and
+// becomes zero. Throws NonFinite.
 std::optional<RowScaling> row_scaling(const Source& source, Rows rows, const Engine& engine);
 
 // |x_i| of every sample.
 std::vector<double> row_norms(const Source& source, const Engine& engine);
 
-// `rows` null: as they are. Throws NonFinite (network and layer 0) where an element is not a finite number.
+// `rows` null: samples as they are. Throws NonFinite (network and layer 0) if an element is not a finite number, and
+// std::invalid_argument if sums overflow.
 Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine);
-// What that takes up while it looks at the samples.
+// The memory of centring_of() besides its result, in bytes.
 index centring_bytes(index samples, index features);
 
-// What packing hands out besides the panels, per sample and in packed units.
+// What packing yields besides the panels: a value for each sample, in packed units.
 struct SampleSums {
     std::vector<double> squared;      // |x_i|^2 of the packed values
     std::vector<double> projections;  // <x_i, direction>; empty unless asked for
@@ -116,16 +117,16 @@ struct SampleSums {
     static index bytes(index samples, bool projects) { return (projects ? 2 : 1) * 8 * samples; }
 };
 
-// Whether one sample outweighs the others so much that float32 products with it drown theirs.
+// Whether one sample outweighs the others so much that theirs are lost in the rounding of float32 products with it.
 bool has_massive_sample(const SampleSums& norms);
 
-// Whether a sample comes so often that the rounding of its float32 distances to others does not average out. Samples of
-// one norm are taken for the same.
+// Whether a sample occurs so often that the rounding of its float32 distances to others does not average out. Samples with the
+// same norm count as equal.
 bool has_repeated_sample(const SampleSums& norms);
 
-// The job that packs samples into `panels`, panel by panel. `view`: of all samples; memory of samples that are not packed is
-// not read. `direction`: a value for each feature, zeros up to a whole panel, or null. `sums`: an entry for each sample, zero
-// at first; or null, where they are known.
+// The job that packs samples into `panels`, panel by panel. `view`: of all samples; only samples that are packed need to be in
+// memory. `direction`: a value for each feature, then zeros up to a whole panel; or null. `sums`: an entry for each sample, zero
+// at first; null if they are not wanted. It keeps pointers to all of them.
 template <class T>
 Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
                       RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums);
@@ -139,7 +140,8 @@ void pack_panel(const Packing<T>& job, index panel, index coordinates, const Eng
     }
 }
 
-// `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
+// Packs all samples of a layer. `centring`, `rows` null: values as they are. `direction`: a value for each feature, in packed
+// units, for the projections in `sums`; or empty.
 template <class T>
 Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums, const Engine& engine);

@@ -20,7 +20,7 @@ struct TileRange {
         const index a = row_panels(width), b = column_panels(width);
         return triangle ? a * (a + 1) / 2 : a * b;
     }
-    // Its own values; of a triangle, those above the diagonal.
+    // The number of values; of a triangle, above the diagonal.
     index values() const { return triangle ? rows * (rows - 1) / 2 : rows * columns; }
     // visit(block number, row of its first value, column of its first value)
     template <class Visit> void for_each_block(index width, Visit&& visit) const {
@@ -31,7 +31,8 @@ struct TileRange {
     }
 };
 
-// A tile without what pads its blocks, row by row.
+// Copies a tile row by row, without the padding of its blocks and, of a triangle, only what is above the diagonal: values()
+// of them.
 template <class T> void copy_values(const TileRange& range, index width, const T* tile, T* out) {
     const index across = range.column_panels(width);
     for (index row = 0; row < range.rows; ++row) {
@@ -75,7 +76,7 @@ class TileGrid {
         const index panels = ceil_divide(std::min(side_, vectors_), width);
         return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
     }
-    // The most of its own values that a tile has.
+    // The most values() of any tile.
     index most_values() const {
         const index first = std::min(side_, vectors_);
         return std::max((*this)[0].values(), across_ == 1 ? 0 : first * std::min(side_, vectors_ - first));
@@ -94,9 +95,9 @@ class TileGrid {
     index vectors_, side_, across_;
 };
 
-// Some of the rows or columns of tiles of a grid, or of the samples, one after the other.
+// Consecutive numbers [first, last): of rows or columns of tiles, of samples, of blocks.
 struct Span {
-    index first, last;  // last: one beyond
+    index first, last;
     index count() const { return last - first; }
     bool has(index number) const { return first <= number && number < last; }
 };
@@ -147,9 +148,9 @@ template <class Visit> void walk(index across, const Held& held, Visit&& visit) 
     }
 }
 
-// Inner products over the coordinates `all` into `tile`. Returns true when they were too many for float32 sums and lie in
-// `wide` instead. They may be made in parts, one after the other, which begin a carry interval after the first or another
-// number of them: `part` is made now, and coordinate 0 of the panels is `packed`.
+// Inner products over the coordinates `all` into `tile`; or, if these are too many for float32 sums, into `wide`: then it
+// returns true. The coordinates may come in parts, one call after another, each of which begins a multiple of carry_interval
+// after the first: `part` is added now. `packed`: the number of the panels' coordinate 0 among all.
 template <class T>
 bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, Span all, Span part,
                    index packed, T* tile, double* wide, const Engine& engine, int worker) {
@@ -176,7 +177,7 @@ bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRang
     return tile_products(left, right, range, all, all, 0, tile, wide, engine, worker);
 }
 
-// The tile of Gram values' inner products, always in `tile`.
+// Inner products over all coordinates, always into `tile`.
 template <class T>
 void gram_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, T* tile,
                    double* wide, const Engine& engine, int worker) {
