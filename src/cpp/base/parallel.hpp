@@ -24,8 +24,8 @@ class Team {
 
     int threads() const { return threads_; }
 
-    // Calls body() on this thread while the others wait for tasks: one start of threads for every for_each in it. Workers may
-    // arrive late or not at all; the calling thread then does their share.
+    // Calls body() on this thread while the others wait for tasks: one start of threads for every for_each in it. Workers
+    // may arrive late or not at all; the calling thread then does their share.
     void together(const std::function<void()>& body);
 
     // Calls work(task, worker) once for every task; worker < threads() numbers the thread, 0 is the caller. The first

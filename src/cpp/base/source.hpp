@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A layer as something that gives rows: an array, which is there, or a reader, which brings some rows into memory at a time.
+// A layer as something that gives rows: an array, which is there, or a reader, which brings some rows into memory at a
+// time.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -18,8 +19,8 @@ class Reader {
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
 
-    // A view in which rows [first, last) are in memory until the next call; nothing is read if they are already. Rows have the
-    // numbers that they have in the layer, and `data` is where row 0 would be. Throws what the reader throws.
+    // A view in which rows [first, last) are in memory until the next call; nothing is read if they are already. Rows
+    // have the numbers that they have in the layer, and `data` is where row 0 would be. Throws what the reader throws.
     const MatrixView& read(index first, index last) {
         if (first < first_ || last > last_) {
             first_ = last_ = 0;
@@ -77,8 +78,8 @@ class Source {
             reader_->at_once = std::max<index>(bytes / (view_.columns * size_of(view_.element)), 1);
     }
 
-    // visit(view, from, to) for rows [first, last) in order, a multiple of `unit` of them at a time but for the last. An array
-    // is visited once.
+    // visit(view, from, to) for rows [first, last) in order, a multiple of `unit` of them at a time but for the last. An
+    // array is visited once.
     template <class Visit> void for_each_piece(index first, index last, index unit, Visit&& visit) const {
         const index rows = is_lazy() ? std::max(reader_->at_once / unit * unit, unit) : last - first;
         for (index from = first; from < last; from += rows) {

@@ -83,8 +83,8 @@ Settings in_float64(const Layers& layers, Settings settings) {
     return settings;
 }
 
-// result_of(sums), of sums of which it has one: float64 where float32 loses digits, and where the sums are too coarse float64,
-// then the Gram route.
+// result_of(sums), of sums of which it has one: float64 where float32 loses digits, and where the sums are too coarse
+// float64, then the Gram route.
 template <class Result>
 Result of_exact_sums(const Layers& layers, const Settings& settings, const Observer& observer,
                      std::optional<Result> (*result_of)(Swept&&)) {

@@ -28,7 +28,8 @@ class Stream {
     index samples() const { return counts().folded + counts().massive + counts().pending; }
     // Throws NonFinite or UnusableLayer, or std::invalid_argument for other layers.
     void check(const Layers& batch, int threads, const Observer& observer = {}) const;
-    // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see samples()); the state stays valid.
+    // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see
+    // samples()); the state stays valid.
     void update(const Layers& batch, int threads, const Observer& observer = {});
     // Adds the samples of another stream of the same layers and precision. Not interruptible: a half-merged state would be
     // invalid.

@@ -8,9 +8,9 @@
 namespace fastcka {
 namespace {
 
-// <W, V> over the m samples that remain without a group, after centring W and V again. Let r_i be the sum of row i of W over
-// these samples before that (minus its sum over the group), and s the sum of all r_i; r' and s' likewise for V. Centring
-// changes <W, V> by -2/m r.r' + s s'/m^2 (Kc), or by -2/(m - 2) r.r' + s s'/((m - 1) (m - 2)) (Ku).
+// <W, V> over the m samples that remain without a group, after centring W and V again. Let r_i be the sum of row i of W
+// over these samples before that (minus its sum over the group), and s the sum of all r_i; r' and s' likewise for V.
+// Centring changes <W, V> by -2/m r.r' + s s'/m^2 (Kc), or by -2/(m - 2) r.r' + s s'/((m - 1) (m - 2)) (Ku).
 struct Recentring {
     double rows, total;
     Recentring(double m, Centred centred)

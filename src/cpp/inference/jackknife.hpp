@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Standard errors of all pairs by the jackknife, in closed form: <W, V> without some samples follows from the rows of W and V
-// that belong to them.
+// Standard errors of all pairs by the jackknife, in closed form: <W, V> without some samples follows from the rows of W
+// and V that belong to them.
 #pragma once
 
 #include "inference/gram_rows.hpp"

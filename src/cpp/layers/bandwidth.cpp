@@ -97,8 +97,8 @@ template <class T> class DistanceSelection {
     };
 
     // Around the median of a sample: one row of some blocks of distances. Distances in a row depend on each other, so the
-    // standard error of the rank of a quantile is at most 1 / (2 sqrt(rows)); three standard errors on either side rarely miss
-    // the median of all distances.
+    // standard error of the rank of a quantile is at most 1 / (2 sqrt(rows)); three standard errors on either side rarely
+    // miss the median of all distances.
     Bracket around_median_of_sample(const MedianRanks& ranks) {
         constexpr index wanted_rows = 4096;
         const index width = engine_.operations<T>().panel_width, blocks = values_ / (width * width);

@@ -61,8 +61,9 @@ template <class T> class GramLayer {
     // Resolves the kernel for a bandwidth, in the units of the data.
     void set_sigma(double sigma);
 
-    // Gram values of one tile, block by block. In a triangle the values on and below the diagonal are zero, and the diagonal
-    // goes to `diagonal`, indexed by sample. `wide`: a worker's memory for one tile. Threads may fill different tiles.
+    // Gram values of one tile, block by block. In a triangle the values on and below the diagonal are zero, and the
+    // diagonal goes to `diagonal`, indexed by sample. `wide`: a worker's memory for one tile. Threads may fill different
+    // tiles.
     void fill(const TileGrid& grid, index number, T* tile, double* wide, double* diagonal,
               const Engine& engine, int worker) const;
 

@@ -14,8 +14,8 @@ struct SampleSource {
     std::vector<double> direction;  // of projections; empty: none
 };
 
-// How much of a layer is packed at a time. A strip holds the samples of one row of tiles of the grid; only some strips are in
-// memory.
+// How much of a layer is packed at a time. A strip holds the samples of one row of tiles of the grid; only some strips
+// are in memory.
 struct Strips {
     index samples = 0;  // in each; 0: all samples are packed at once
     index held = 0;     // the strips of this layer that fit into memory if no other layer holds any
@@ -37,8 +37,8 @@ template <class T> class PanelTiles {
     index samples() const { return samples_; }
     void set_map(const KernelMap& map) { map_ = map; }
 
-    // Packs the strips of these rows and columns of tiles, unless they are in memory, and frees all others. Does nothing if all
-    // samples are packed. Tiles are filled from strips that are held.
+    // Packs the strips of these rows and columns of tiles, unless they are in memory, and frees all others. Does nothing
+    // if all samples are packed. Tiles are filled from strips that are held.
     void hold(Span rows, Span columns, const Engine& engine) {
         hold(rows, columns, nullptr, engine);
         source_.source.forget();
@@ -82,8 +82,8 @@ template <class T> class PanelTiles {
     }
     void products(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
 
-    // Replaces the NaN that mark near pairs of a block: by squared distances from direct differences, and with `map` by Gram
-    // values.
+    // Replaces the NaN that mark near pairs of a block: by squared distances from direct differences, and with `map` by
+    // Gram values.
     void mend(T* block, index row, index column, const KernelMap* map, const Engine& engine) const;
 
     // visit(block, row, column, rows, columns)

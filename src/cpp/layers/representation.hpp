@@ -120,13 +120,13 @@ struct SampleSums {
 // Whether one sample outweighs the others so much that theirs are lost in the rounding of float32 products with it.
 bool has_massive_sample(const SampleSums& norms);
 
-// Whether a sample occurs so often that the rounding of its float32 distances to others does not average out. Samples with the
-// same norm count as equal.
+// Whether a sample occurs so often that the rounding of its float32 distances to others does not average out. Samples
+// with the same norm count as equal.
 bool has_repeated_sample(const SampleSums& norms);
 
-// The job that packs samples into `panels`, panel by panel. `view`: of all samples; only samples that are packed need to be in
-// memory. `direction`: a value for each feature, then zeros up to a whole panel; or null. `sums`: an entry for each sample, zero
-// at first; null if they are not wanted. It keeps pointers to all of them.
+// The job that packs samples into `panels`, panel by panel. `view`: of all samples; only samples that are packed need to
+// be in memory. `direction`: a value for each feature, then zeros up to a whole panel; or null. `sums`: an entry for each
+// sample, zero at first; null if they are not wanted. It keeps pointers to all of them.
 template <class T>
 Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
                       RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums);
@@ -140,8 +140,8 @@ void pack_panel(const Packing<T>& job, index panel, index coordinates, const Eng
     }
 }
 
-// Packs all samples of a layer. `centring`, `rows` null: values as they are. `direction`: a value for each feature, in packed
-// units, for the projections in `sums`; or empty.
+// Packs all samples of a layer. `centring`, `rows` null: values as they are. `direction`: a value for each feature, in
+// packed units, for the projections in `sums`; or empty.
 template <class T>
 Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums, const Engine& engine);

@@ -149,8 +149,8 @@ template <class Visit> void walk(index across, const Held& held, Visit&& visit) 
 }
 
 // Inner products over the coordinates `all` into `tile`; or, if these are too many for float32 sums, into `wide`: then it
-// returns true. The coordinates may come in parts, one call after another, each of which begins a multiple of carry_interval
-// after the first: `part` is added now. `packed`: the number of the panels' coordinate 0 among all.
+// returns true. The coordinates may come in parts, one call after another, each of which begins a multiple of
+// carry_interval after the first: `part` is added now. `packed`: the number of the panels' coordinate 0 among all.
 template <class T>
 bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, Span all, Span part,
                    index packed, T* tile, double* wide, const Engine& engine, int worker) {

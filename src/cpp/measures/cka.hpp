@@ -10,9 +10,9 @@
 
 namespace fastcka {
 
-// Notes the layers that have no value: where the inner product of a layer with itself is a tiny part of the terms that it is
-// the difference of, what they leave is rounding. `known_up_to`: the largest condition at which the arithmetic of the sums
-// keeps enough digits.
+// Notes the layers that have no value: where the inner product of a layer with itself is a tiny part of the terms that it
+// is the difference of, what they leave is rounding. `known_up_to`: the largest condition at which the arithmetic of the
+// sums keeps enough digits.
 void mark_degenerate(const Estimates& self, const Formula& formula, double known_up_to,
                      std::vector<LayerNote>& notes);
 bool has_too_coarse(const std::vector<LayerNote>& notes);

@@ -68,8 +68,8 @@ template <class T> struct Operations {
     // tile (=, or += unless `overwrite`) left' right over `coordinates`; a triangle leaves out blocks below the diagonal.
     void (*accumulate)(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
                        bool triangle, T* tile);
-    // A block of a Gram matrix that was given, double-centred and scaled: (K_ij - mean_j - offset_i) * scale, the offset being
-    // mean_i less the mean of all.
+    // A block of a Gram matrix that was given, double-centred and scaled: (K_ij - mean_j - offset_i) * scale, the offset
+    // being mean_i less the mean of all.
     void (*centred_block)(const MatrixView& gram, const double* mean, const double* mean_low,
                           const double* offset, double scale, index first_row, index rows, index first_column,
                           index columns, T* block);

@@ -32,9 +32,9 @@ inline constexpr index tile_bytes_per_thread = 4 << 20;
 // side does not fit, all threads share one block of whole tiles instead.
 inline constexpr index least_tile_with_many_layers = 192;
 
-// So they do where a layer takes at least this many multiply-adds and there are fewer tiles than layers: of mini-batches, 26
-// layers of 100 x 3072 take 0.5 of the time on two threads, 24 of 200 x 768 0.8; 12 of 200 x 200 would take 1.2 times as
-// long.
+// So they do where a layer takes at least this many multiply-adds and there are fewer tiles than layers: of mini-batches,
+// 26 layers of 100 x 3072 take 0.5 of the time on two threads, 24 of 200 x 768 0.8; 12 of 200 x 200 would take 1.2 times
+// as long.
 inline constexpr double work_to_hand_over = 5e6;
 
 // Gram values of all layers in such a block (bytes), and samples on its side where one block covers all of them.

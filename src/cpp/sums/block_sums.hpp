@@ -53,7 +53,8 @@ struct SampleValues {
 
     index last() const { return first + values.rows(); }
     static index bytes(index samples, index layers) { return 8 * samples * layers; }
-    // Adds sums of the same samples or others; samples in between get zeros. Throws std::invalid_argument if the layers differ.
+    // Adds sums of the same samples or others; samples in between get zeros. Throws std::invalid_argument if the layers
+    // differ.
     void add(const SampleValues& other);
 };
 
@@ -61,8 +62,8 @@ struct BlockSums {
     index first = 0;  // the entry that `products` begins with
     // Gram route: sum_{i < j} K_ij L_ij; feature route: |X'Y|^2. An entry for each pair of layers.
     std::vector<double> products;
-    // Gram route: sum_{j > i} K_ij of the samples i of its rows and sum_{i < j} K_ij of the samples j of its columns, over the
-    // tiles of the block; empty if the rows of K sum to 0.
+    // Gram route: sum_{j > i} K_ij of the samples i of its rows and sum_{i < j} K_ij of the samples j of its columns,
+    // over the tiles of the block; empty if the rows of K sum to 0.
     SampleValues row_sums, column_sums;
     std::optional<OpenTile> open;  // feature route, with segments; there are no products then
 

@@ -17,8 +17,8 @@ template <class T> class FeatureStrips {
   public:
     FeatureStrips(const LayerSet& layers, const Plan& plan, const Engine& engine);
 
-    // Computes the norms of a layer, and its centring unless that is `known`. If the plan holds only some strips, nothing stays
-    // packed; otherwise the whole layer does. Throws NeedsDouble in float32.
+    // Computes the norms of a layer, and its centring unless that is `known`. If the plan holds only some strips, nothing
+    // stays packed; otherwise the whole layer does. Throws NeedsDouble in float32.
     const Centring& add(index layer, const Source& source, const Kernel& kernel, const Centring* known);
 
     index count() const { return static_cast<index>(strips_.size()); }
@@ -26,8 +26,8 @@ template <class T> class FeatureStrips {
     const LayerNote& note(index layer) const { return this->layer(layer).note; }
     const std::vector<double>& squared_norms(index layer) const { return this->layer(layer).norms.squared; }
 
-    // Packs these samples of the wanted strips, unless they are packed already, and frees all other strips. `wanted`: one entry
-    // for each strip.
+    // Packs these samples of the wanted strips, unless they are packed already, and frees all other strips. `wanted`: one
+    // entry for each strip.
     void hold(const std::vector<bool>& wanted, Span samples);
     // Of a strip that is held. Coordinate 0 is the first of its samples.
     const Panels<T>& panels(index strip) const { return strips_[static_cast<std::size_t>(strip)].panels; }

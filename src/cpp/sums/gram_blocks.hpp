@@ -55,8 +55,8 @@ template <class T> class GramBlocks {
         const Kernel& kernel = problem.settings.kernel;
         const index n = problem.samples, width = plan.panel_width;
         const TileGrid grid(n, plan.tile);
-        // Sums wait for their sibling in the tree: one for each level. Within a row of blocks they have the samples of that row
-        // and of at most all columns; sums of several rows have more.
+        // Sums wait for their sibling in the tree: one for each level. Within a row of blocks they have the samples of
+        // that row and of at most all columns; sums of several rows have more.
         const index waiting = most_waiting(grid.across());
         const auto sums = [&](index samples) { return sums_bytes(problem, plan, samples); };
         const index of_a_row = waiting * sums(plan.tile) + sums(n);
@@ -117,8 +117,8 @@ template <class T> class GramBlocks {
             release_buffers();
         });
     }
-    // To be called once all layers are packed. Does nothing unless sums of single samples are wanted; the rows of K sum to zero
-    // then, so that margins are known before the first tile.
+    // To be called once all layers are packed. Does nothing unless sums of single samples are wanted; the rows of K sum
+    // to zero then, so that margins are known before the first tile.
     void begin_rows() {
         if (!plan.row_products) return;
         Margins margins{Eigen::MatrixXd(samples_, layers()), {}};

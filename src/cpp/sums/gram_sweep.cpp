@@ -32,7 +32,8 @@ template <class T> class OwnBlocks {
     }
 
   private:
-    // The tiles of a block come from left to right; parts of other blocks may come in between, so that sums wait in `open_`.
+    // The tiles of a block come from left to right; parts of other blocks may come in between, so that sums wait in
+    // `open_`.
     void add_part(const typename GramBlocks<T>::Part& part, int worker) {
         const Span whole = all_.runs[part.block].columns;
         BlockSums sums = part.columns.first == whole.first ? begin(part.block) : take_open(part.block);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Massive samples, as language models have them: one value of 3000 among values of about 1. In a sum of products with such a
-// sample, the products of all others are lost in the rounding. A stream keeps a few massive samples apart.
+// Massive samples, as language models have them: one value of 3000 among values of about 1. In a sum of products with
+// such a sample, the products of all others are lost in the rounding. A stream keeps a few massive samples apart.
 #pragma once
 
 #include "layers/representation.hpp"
@@ -19,8 +19,8 @@ bool may_be_massive(std::vector<double> squared_norms);
 
 // For each sample of a block, its share of the sum of squared distances from the middle, in the layer in which that is
 // largest; 0 if it is massive in no layer. A sample is massive in a layer if its squared distance is more than
-// `massive_norm_ratio` times the mean of all nearer samples; one sample in 16 at most. The middle is the median of 64 samples,
-// feature by feature, which massive samples do not move.
+// `massive_norm_ratio` times the mean of all nearer samples; one sample in 16 at most. The middle is the median of 64
+// samples, feature by feature, which massive samples do not move.
 std::vector<double> massive_shares(const SampleRows& block, const LayerSet& set, const Engine& engine);
 
 // The samples with the largest shares, at most `most_massive_rows`.

@@ -16,8 +16,8 @@ template <class T> struct TileMemory {
     explicit TileMemory(index side) : values(side * side), wide(side * side) {}
 };
 
-// The samples are packed about their own mean and in their own scale, so that packed values are about 1 whatever samples came
-// before: z = factor * packed + offset.
+// The samples are packed about their own mean and in their own scale, so that packed values are about 1 whatever samples
+// came before: z = factor * packed + offset.
 template <class T> class MomentBlock {
   public:
     MomentBlock() = default;
@@ -39,8 +39,8 @@ template <class T> class MomentBlock {
     // Products of packed features for one tile, block by block, in `memory`. Throws what the observer throws.
     const double* form(const FeatureTile& tile, const TileMemory<T>& memory, const Engine& engine,
                        int worker) const;
-    // Adds sum z_i z_j' to the rows of a tile, `stride` apart, or writes it there with `overwrite`; for a layer with itself only
-    // on and above the diagonal. `formed`: from form().
+    // Adds sum z_i z_j' to the rows of a tile, `stride` apart, or writes it there with `overwrite`; for a layer with
+    // itself only on and above the diagonal. `formed`: from form().
     void add_products(const FeatureTile& tile, const double* formed, bool overwrite, double* target,
                       index stride) const;
 
@@ -73,8 +73,8 @@ struct Addition {
     std::vector<Memory> memory(index side, const Engine& engine) const;  // for each worker
     // The products of a tile: everything that may throw. write() then cannot fail halfway.
     Formed form(const FeatureTile& tile, const Memory& memory, const Engine& engine, int worker) const;
-    // Writes the cross products of a tile: those in `zz`, brought from the scale of `before` to the scale of `moments`, plus those
-    // of the samples. The target may be their place in `zz`.
+    // Writes the cross products of a tile: those in `zz`, brought from the scale of `before` to the scale of `moments`,
+    // plus those of the samples. The target may be their place in `zz`.
     void write(const FeatureTile& tile, const Formed& formed, const CrossProducts& zz, const Moments& before,
                double* target, index stride) const noexcept;
 };

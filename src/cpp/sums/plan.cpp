@@ -38,7 +38,7 @@ void choose_reading(const Problem& problem, Plan& plan) {
     const index whole = problem.samples * problem.layers.most_row_bytes(), more = whole - plan.read_bytes;
     if (whole == 0) return;
     if (plan.layer_by_layer || (problem.settings.kernel.is_given() && plan.held.rows == 0)) {
-        plan.read_bytes = whole;  // what is there all the time is counted
+        plan.read_bytes = whole;  // counted already
         plan.reads = 1;
         return;
     }

@@ -43,8 +43,8 @@ RowFold<T>::RowFold(const LayerSet& set, const Margins& margins, const std::vect
     }
 }
 
-// A strip waits in a node on each level of its tree, at most; a thread makes one while two merge. Margins, centred diagonals
-// and their means are there while the terms are made.
+// A strip has at most one waiting node on each level of its tree, and a thread holds one more while two merge. Margins,
+// centred diagonals and means are in memory while the terms are computed.
 template <class T> Bytes RowFold<T>::bytes(const LayerSet& set, index samples, index tile, index width) {
     const index strips = ceil_divide(samples, tile), layers = set.count();
     const index vectors = CentringTerms<T>::bytes(samples) + index{sizeof(T)} * samples + 4 * 8 * samples;
@@ -58,7 +58,7 @@ template <class T> typename RowFold<T>::Scratch& RowFold<T>::scratch(int worker)
     return *mine;
 }
 
-// Rows of W, `stride_` values apart: of the panel's samples against those of the other side.
+// Writes rows of W to `strip`, `stride_` values apart: the panel's samples against the samples of the other side.
 template <class T>
 void RowFold<T>::unpack(index layer, const TileRange& range, Side side, index panel, const T* tile,
                         T* strip) const {
@@ -96,7 +96,7 @@ void RowFold<T>::unpack(index layer, const TileRange& range, Side side, index pa
     }
 }
 
-// The same from values that lie row by row, with no padding.
+// The same from values that are stored row by row, without padding.
 template <class T>
 void RowFold<T>::gather(index layer, const TileRange& range, Side side, index panel, const T* values,
                         T* strip) const {
