@@ -27,8 +27,8 @@ struct UnusableLayer : std::invalid_argument {
         : std::invalid_argument(reason), network(of_network), layer(of_layer) {}
 };
 
-// float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. The core starts again in
-// float64; this never leaves it.
+// float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. Caught where the computation can
+// start again in float64; Python never sees it.
 struct NeedsDouble {};
 
 // Throws std::invalid_argument unless the condition holds.

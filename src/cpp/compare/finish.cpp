@@ -28,7 +28,7 @@ Margins margins_of(const Problem& problem, const Partial& partial) {
 
 namespace {
 
-// The sums of all pairs, out of those of all blocks.
+// The sums of all pairs, from the sums of all blocks.
 class PairwiseSums {
   public:
     PairwiseSums(const Problem& problem, const Plan& plan, const Partial& partial)
@@ -61,7 +61,7 @@ class PairwiseSums {
     }
 
   private:
-    // Row by row: of all layers the upper half, or the rows of the result.
+    // Stored row by row: the upper half of all layers, or the rows of the result.
     double product(index i, index j) const {
         if (!joint_) return products_(i * set_.columns() + j - set_.first_column());
         return products_(std::min(i, j) * set_.count() + std::max(i, j));
@@ -100,7 +100,7 @@ bool are_too_coarse(const Problem& problem, const Plan& plan, const PairSums& se
                     std::vector<LayerNote> notes) {
     Settings settings = problem.settings;
     const double samples = static_cast<double>(problem.samples);
-    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
+    // float32 rounds all products of samples that are orthogonal to each other alike, which matters for every estimator.
     if (plan.precision == Precision::float32 && settings.measure == Measure::cka &&
         settings.kernel.is_centred())
         settings.estimator = Estimator::unbiased;

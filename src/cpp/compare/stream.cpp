@@ -13,7 +13,7 @@
 namespace fastcka {
 namespace {
 
-// Of a layer that `copy_rows` refuses.
+// Reports the first value of a layer that copy_rows() rejects.
 [[noreturn]] void report_bad_value(const MatrixView& view, Precision precision, const Engine& engine) {
     const auto fits = [&](const MatrixView& part) {
         return precision == Precision::float64 ? engine.operations<double>().copy_rows(part, nullptr)
@@ -36,10 +36,10 @@ index tile_side_of(const LayerSet& set, Precision precision) {
                      [&](index side) { return feature_tile_count(set, side); });
 }
 
-// z of massive samples may be as large as this: fourth powers of it are summed.
+// The largest z of massive samples: fourth powers of it are summed.
 constexpr double largest_z = 0x1p200;
 
-// Makes room for samples that are kept apart.
+// Lowers the scale of the moments for samples that are kept apart.
 void make_room(const SampleRows& apart, Moments& moments) {
     for (index l = 0; l < moments.set.count(); ++l) {
         const Eigen::VectorXd& origin = moments.origin[static_cast<std::size_t>(l)];
@@ -69,9 +69,10 @@ index Stream::state_bytes(const LayerSet& set, Precision precision) {
     const index width = std::accumulate(set.widths().begin(), set.widths().end(), index{0});
     index values = width * (2 + set.count());
     set.for_each_pair([&](index i, index j) { values += set.width(i) * set.width(j); });
-    // samples waiting for a block and kept apart, and packed copies of a block
+    // Samples that wait or are kept apart, and the packed copy of a block, in which panels pad the features of each layer.
+    constexpr index padding = 2 * 64;
     return values * 8 + SampleRows::bytes(set, precision, 2 * stream_block + most_massive_rows) +
-           2 * stream_block * 64 * set.count() * (precision == Precision::float64 ? 8 : 4);
+           padding * stream_block * set.count() * (precision == Precision::float64 ? 8 : 4);
 }
 
 Stream::Counts Stream::counts() const {
@@ -143,7 +144,7 @@ void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) 
     }
 }
 
-// A block, packed. What massive samples there is no room for apart are computed in float64.
+// Packs a block. Massive samples for which there is no room apart are multiplied in float64.
 Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
                            Precision products, const Engine& engine) const {
     const bool all_ordinary =
@@ -176,7 +177,7 @@ Stream::Fold Stream::begin_pending(Precision products, const Engine& engine) con
     return begin(moments_, pending_, massive_shares(pending_, set_, engine), products, engine);
 }
 
-// Too few samples for sums of products: with all of them apart, nothing cancels.
+// For a result with few pending samples: all of them are kept apart for it, so that nothing cancels.
 Stream::Fold Stream::begin_few(const Engine& engine) const {
     Fold fold = begin(moments_, {}, {}, precision_, engine);
     SampleRows apart(set_, precision_, fold.massive.rows.count() + pending_.count());
@@ -277,7 +278,7 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
         LinearSums sums;
         team.together([&] {
             const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);
-            // What massive samples add, which are apart, was never float32.
+            // Massive samples are apart: their terms were never float32.
             sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, known_up_to / largest_condition,
                                engine);
         });

@@ -24,7 +24,7 @@ void check(const Permutations& permutations) {
     }
 }
 
-// use(first, last, worker) for tasks of some permutations.
+// use(first, last, worker) for some permutations at a time; shared out to the team.
 template <class Use> void for_each_task(const Permutations& permutations, Team& team, Use&& use) {
     const index tasks = ceil_divide(permutations.count, permutations_in_task);
     team.for_each_observed(tasks, [&](index task, int worker) {

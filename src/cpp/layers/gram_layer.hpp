@@ -15,8 +15,8 @@ namespace fastcka {
 template <class T> class GramLayer {
   public:
     GramLayer() = default;
-    // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: the
-    // kernel itself, for gram(), and not up to what centring removes. `known`: means and scale, or null.
+    // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: see
+    // LayerFacts. `known`: means and scale, or null.
     GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
               const Engine& engine, const Strips& strips = {});
 
