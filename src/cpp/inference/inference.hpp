@@ -10,8 +10,7 @@
 namespace fastcka {
 
 struct Questions {
-    Estimator estimator =
-        Estimator::unbiased;  // the questions are about this one; Settings say which is shown
+    Estimator estimator = Estimator::unbiased;  // of the questions; Settings have the one that is shown
     bool standard_errors = false;
     // Groups of samples that the jackknife deletes: the first sample of each, then the number of samples. Empty: each
     // sample.

@@ -60,8 +60,8 @@ std::vector<double> massive_shares(const SampleRows& block, const LayerSet& set,
         squared = squared_distances(block, layer, set.width(layer));
         std::vector<double> sorted = squared;
         std::sort(sorted.begin(), sorted.end());
-        double sum = 0,
-               least = 0;  // least: the smallest squared distance of a massive sample; 0: there is none
+        double sum = 0;    // of squared distances
+        double least = 0;  // the smallest squared distance of a massive sample; 0: there is none
         for (index k = 0; k < n; ++k) {
             const double value = sorted[static_cast<std::size_t>(k)];
             if (least == 0 && k >= n - most_massive(n) &&

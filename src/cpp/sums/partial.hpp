@@ -19,9 +19,8 @@ struct LayerStatistics {
     Centring centring;
     double sigma = not_given;    // the bandwidth, if it follows the median distance; 0: the median is zero
     bool needs_float64 = false;  // float32 would lose digits
-    double mean_distance =
-        not_given;             // mean squared distance of two samples, packed; if there is a bandwidth
-    MedianSearch search = {};  // the state after the rounds so far
+    double mean_distance = not_given;  // of two samples, squared and packed; if there is a bandwidth
+    MedianSearch search = {};          // the state after the rounds so far
 
     // Whether the bandwidth is still to be found.
     bool is_open(const Kernel& kernel) const {
