@@ -19,9 +19,9 @@ namespace {
         return precision == Precision::float64 ? engine.operations<double>().copy_rows(part, nullptr)
                                                : engine.operations<float>().copy_rows(part, nullptr);
     };
-    index i = 0, j = 0;
-    while (fits(view.part(i, 1, 0, view.columns))) ++i;
-    while (fits(view.part(i, 1, j, 1))) ++j;
+    index i = 0, j = 0;  // within the layer, even if another thread changes its values meanwhile
+    while (i + 1 < view.rows && fits(view.part(i, 1, 0, view.columns))) ++i;
+    while (j + 1 < view.columns && fits(view.part(i, 1, j, 1))) ++j;
     double value = 0;
     engine.operations<double>().copy_rows(view.part(i, 1, j, 1), &value);
     if (!std::isfinite(value)) throw NonFinite(0, 0, i, j);
@@ -76,7 +76,8 @@ index Stream::state_bytes(const LayerSet& set, Precision precision) {
 }
 
 Stream::Counts Stream::counts() const {
-    return {static_cast<index>(std::clamp(moments_.samples(), 0.0, 0x1p60)), massive_.rows.count(),
+    const double folded = moments_.samples();  // of a saved state: any number, or none
+    return {folded >= 0 && folded < 0x1p60 ? static_cast<index>(folded) : -1, massive_.rows.count(),
             pending_.count()};
 }
 

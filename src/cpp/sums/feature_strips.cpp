@@ -27,8 +27,9 @@ template <class T> index FeatureStrips<T>::bytes(const Problem& problem, const P
     for (index p : set.widths()) {
         bytes += Centring::bytes(p) + SampleSums::bytes(n, false) +
                  RowScaling::bytes(problem.settings.kernel.traits().rows, n);
-        for (index first = 0; whole && first < p; first += side)
-            bytes += Panels<T>::bytes(std::min(side, p - first), n, plan.panel_width);
+        if (!whole) continue;
+        bytes += p / side * Panels<T>::bytes(side, n, plan.panel_width);
+        if (p % side != 0) bytes += Panels<T>::bytes(p % side, n, plan.panel_width);
     }
     return bytes;
 }
