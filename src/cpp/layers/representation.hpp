@@ -69,7 +69,7 @@ template <class T> class Panels {
 // neither overflow nor vanish, for any units of the data.
 struct Centring {
     std::vector<double> mean;
-    std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing
+    std::vector<double> mean_low;  // the part of the mean that rounding has removed; empty: 0
     double scale = 1;
     double largest = 0;  // largest deviation from the first sample; 0: all samples are equal
 

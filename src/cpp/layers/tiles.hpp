@@ -46,7 +46,8 @@ template <class T> void copy_values(const TileRange& range, index width, const T
     }
 }
 
-// A worker's memory for one tile. float32 products of many coordinates are carried over into `wide`.
+// A worker's memory for one tile. float32 products of many coordinates are carried over into `wide`, which float64 does not
+// need.
 template <class T> struct TileScratch {
     Buffer<T> tile;
     Buffer<double> wide;
