@@ -173,8 +173,10 @@ Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::
 
 Stream::Fold Stream::begin_pending(Precision products, const Engine& engine) const {
     const std::vector<double> ordinary(static_cast<std::size_t>(pending_.count()));
-    Fold fold = begin(moments_, pending_, ordinary, products, engine);
-    if (!fold.added.may_have_massive_rows()) return fold;
+    {
+        Fold fold = begin(moments_, pending_, ordinary, products, engine);
+        if (!fold.added.may_have_massive_rows()) return fold;
+    }  // its packed copy is freed before the next one is made
     return begin(moments_, pending_, massive_shares(pending_, set_, engine), products, engine);
 }
 

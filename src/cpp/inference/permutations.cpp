@@ -12,7 +12,7 @@ namespace {
 
 constexpr index permutations_in_task = 8;
 
-void check(const Permutations& permutations) {
+void check_orders(const Permutations& permutations) {
     std::vector<char> seen(static_cast<std::size_t>(permutations.samples));
     for (index k = 0; k < permutations.count; ++k) {
         std::fill(seen.begin(), seen.end(), char(0));
@@ -131,7 +131,7 @@ double squared_norm(const Panels<T>& left, const Panels<T>& right, T* tile, doub
 template <class T>
 void permuted_products(const std::vector<const T*>& left, const std::vector<const T*>& right,
                        const Permutations& permutations, int threads, const Observer& observer, double* out) {
-    check(permutations);
+    check_orders(permutations);
     Team team(threads, observer);
     team.together([&] { products_of(left, right, permutations, Engine{current_level(), team}, out); });
 }
@@ -140,7 +140,7 @@ template <class T>
 void permuted_feature_products(const std::vector<MatrixView>& left, const std::vector<MatrixView>& right,
                                const Kernel& kernel, const Permutations& permutations, int threads,
                                const Observer& observer, double* out) {
-    check(permutations);
+    check_orders(permutations);
     Team team(threads, observer);
     team.together([&] {
         const Engine engine{current_level(), team};
