@@ -91,7 +91,7 @@ void allow([[maybe_unused]] Header* header, [[maybe_unused]] std::size_t bytes) 
 
 std::size_t rounded_up(std::size_t bytes, std::size_t grain) { return (bytes + grain - 1) / grain * grain; }
 
-// The size of a new block for so many bytes, with its header.
+// The size of a new block for that many bytes, with its header.
 std::size_t block_size(std::size_t bytes) {
     [[maybe_unused]] constexpr std::size_t page = 1 << 16;  // as large as pages get, huge ones apart
 #ifdef FASTCKA_MAPS_LARGE_BLOCKS

@@ -48,7 +48,7 @@ template <class T> class Buffer {
 
     T* data() const { return values_; }
 
-    // What so many values take up, in bytes.
+    // The bytes that a new buffer of that size takes up.
     static index bytes(index size) { return acquired_bytes(bytes_of(size)); }
 
   private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A layer as something that gives rows: an array, which is there, or a reader, which brings some rows into memory at a
+// A layer as something that gives rows: an array in memory, or a reader, which brings some rows into memory at a
 // time.
 #pragma once
 

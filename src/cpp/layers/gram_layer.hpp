@@ -38,7 +38,7 @@ template <class T> class GramLayer {
 
     LayerNote note;
 
-    // Of features, or of the columns of a given Gram matrix.
+    // The means and scale of the features, or of the columns of a given Gram matrix.
     const Centring& centring() const { return centring_; }
     // |x|^2 of each packed sample; empty for a given Gram matrix.
     const std::vector<double>& squared_norms() const { return squared_norms_; }

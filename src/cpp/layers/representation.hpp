@@ -89,7 +89,7 @@ struct RowScaling {
     static index bytes(Rows rows, index samples) {
         return (rows == Rows::standardised ? 3 : rows == Rows::unit ? 1 : 0) * 8 * samples;
     }
-    // Of the samples from `first` on.
+    // The factors of the samples from `first` on; they point into this.
     RowFactors factors(index first = 0) const {
         return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first,
                 shift.empty() ? nullptr : shift_low.data() + first};

@@ -80,7 +80,7 @@ template <class T> void FeatureStrips<T>::forget(Strip& strip) {
 }
 
 template <class T> void FeatureStrips<T>::hold(const std::vector<bool>& wanted, Span samples) {
-    if (at_once_ == 0) return;  // everything is there
+    if (at_once_ == 0) return;  // all samples are packed
     for (index s = 0; s < count(); ++s)
         if (!wanted[static_cast<std::size_t>(s)]) forget(strip(s));
     for (index s = 0; s < count();) {

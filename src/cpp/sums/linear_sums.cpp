@@ -138,7 +138,7 @@ PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addit
             const Eigen::Map<const VectorXd> s(mine.s.data() + i * side + first, count);
             auto c = centred.head(count);
             c = s - n * d[l](range.first_row + i) * d[r].segment(from, count);
-            // Of a layer with itself everything counts twice that is not on the diagonal.
+            // Values off the diagonal of a layer with itself count twice.
             const bool twice = left == right, on_diagonal = twice && range.first_row + i == from;
             const auto both = [&](double sum, double own) {
                 return twice ? 2 * sum - on_diagonal * own : sum;

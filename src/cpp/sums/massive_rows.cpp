@@ -13,7 +13,7 @@ namespace {
 // The most samples of a block that are massive in a layer.
 index most_massive(index samples) { return std::max<index>(samples / massive_fraction, 1); }
 
-// Of at most 64 evenly spaced samples.
+// The median of a feature, of at most 64 evenly spaced samples.
 double median_of_feature(const SampleRows& block, index layer, index feature) {
     const index count = std::min<index>(block.count(), 64);
     std::vector<double> values;

@@ -28,7 +28,7 @@ struct LayerStatistics {
     }
 };
 
-// Of some layers or all; nullopt: not known yet.
+// The statistics of some layers or all; nullopt: not known yet.
 struct Statistics {
     std::vector<std::optional<LayerStatistics>> layers;
 

@@ -19,7 +19,7 @@ struct PairSums {
     // The sum of the magnitudes of the terms that n (n - 3) HSIC_1 is the difference of; of a layer with itself the sum
     // of the terms of its condition (docs/numerics.md) if that is larger.
     Eigen::ArrayXXd magnitudes;
-    // Of k = diag(H K H) and l = diag(H L H):
+    // With k = diag(H K H) and l = diag(H L H):
     Eigen::ArrayXXd spreads;  // sum_i (k_i - mean k) (l_i - mean l)
     Eigen::ArrayXXd traces;   // (sum_i k_i) (sum_i l_i)
 
@@ -34,7 +34,7 @@ struct Sums {
     PairSums selves;  // each layer with itself: layers x 1
 };
 
-// What belongs to one representation alone, a column per layer.
+// Sums over one Gram matrix alone, a column per layer.
 struct Margins {
     Eigen::MatrixXd diagonal;  // K_ii, samples x layers
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
