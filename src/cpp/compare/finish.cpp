@@ -11,6 +11,8 @@
 namespace fastcka {
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
+    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
+          "sums of another shape");
     if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals, {}};
     const BlockSums& root = partial.sums.root();
     for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
@@ -115,8 +117,6 @@ bool are_too_coarse(const Problem& problem, const Plan& plan, const PairSums& se
 
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
-    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
-          "sums of another shape");
     const LayerSet& set = problem.layers;
     const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
     const PairwiseSums sums(problem, plan, partial);

@@ -230,6 +230,9 @@ void Stream::settle(int threads, const Observer& observer) {
 }
 
 void Stream::merge(Stream& other, int threads) {
+    if (other.set_.widths() != set_.widths() || other.set_.split() != set_.split() ||
+        other.precision_ != precision_)
+        throw std::invalid_argument("a stream of other layers or another precision");
     settle(threads, {});
     other.settle(threads, {});
     Team team(threads);

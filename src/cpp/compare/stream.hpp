@@ -33,8 +33,8 @@ class Stream {
     // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see
     // samples()); the state stays valid.
     void update(const Layers& batch, int threads, const Observer& observer = {});
-    // Adds the samples of another stream of the same layers and precision, which stays as it is. Not interruptible: a
-    // half-merged state would be invalid.
+    // Adds the samples of another stream, which keeps them. Not interruptible: a half-merged state would be invalid. Throws
+    // std::invalid_argument unless it has the same layers and precision.
     void merge(Stream& other, int threads);
     Alignment result(Estimator estimator, int threads, const Observer& observer = {});
     // Completes an update that the observer stopped; does nothing otherwise.
