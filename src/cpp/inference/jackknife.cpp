@@ -190,7 +190,8 @@ void Jackknife<T>::add_singles(Span rows, index first, const std::vector<const T
 template <class T>
 void Jackknife<T>::add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips) {
     const index from = deletions_.first(group_), size = deletions_.size(group_);
-    const index padded = round_up(size, height_), rows = end - begin;  // of a group, with zeros behind it
+    const index rows = end - begin;
+    const index padded = round_up(size, height_);  // values of the group in a row, and zeros
     engine_.team.for_each(set_.count(), [&](index l, int) {
         const T* const strip = strips[static_cast<std::size_t>(l)] + (begin - first) * stride_;
         for (index i = 0; i < rows; ++i) {
