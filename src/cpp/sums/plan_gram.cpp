@@ -149,11 +149,12 @@ template <class T> class GramPlanner {
             index tiles = 0;  // of the thread that has most
             walk(across, held, [&](Span rows, Span columns) {
                 const bool triangle = columns.first == rows.first;
-                tiles += ceil_divide(triangle ? triangle_number(rows.count()) : rows.count() * columns.count(),
-                                     plan_.threads);
+                tiles += ceil_divide(
+                    triangle ? triangle_number(rows.count()) : rows.count() * columns.count(), plan_.threads);
             });
             return static_cast<double>(tiles) * multiply_adds_ / static_cast<double>(plan_.tiles) +
-                   packings(across, held) * static_cast<double>(across) * values * work_to_pack / plan_.threads;
+                   packings(across, held) * static_cast<double>(across) * values * work_to_pack /
+                       plan_.threads;
         };
         Held best{strips - 1, 1};
         if (plan_.shared_block) return best;  // threads share out layers
