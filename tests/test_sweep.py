@@ -305,10 +305,12 @@ def test_crafted_states_are_refused(sweep):
         {"numbers": good["numbers"] + blocks},
         {"numbers": np.zeros_like(good["numbers"])},
         {"first": good["first"] - 10**6},
+        {"first": np.full_like(good["first"], 2**63 - 1)},  # with a count, it leaves 64 bits
         {"products": good["products"] + 1},
         {"product_values": good["product_values"][:-1]},
         {"sample_values": good["sample_values"][1:]},
         {"samples": good["samples"] + 10**6},
+        {"samples": np.where(np.arange(len(good["samples"])) % 2, good["samples"], 2**63 - 1)},
         {"statuses": good["statuses"] + 9},
         {"units": good["units"][:-1]},
         {"diagonals": good["diagonals"][:-1]},

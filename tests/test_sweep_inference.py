@@ -264,8 +264,8 @@ def test_crafted_states_are_refused(sweep, products):
     assert restored().covered() == [(0, 3)]
     nodes = good["nodes"].reshape(-1, 6)
 
-    def moved(level=0, number=0, samples=0, layers=0):
-        return np.add(nodes, [level, number, 0, 0, samples, layers]).ravel()
+    def moved(level=0, number=0, first=0, samples=0, layers=0):
+        return np.add(nodes, [level, number, 0, first, samples, layers]).ravel()
 
     for changed in (
         {"nodes": good["nodes"][:-1]},
@@ -274,6 +274,7 @@ def test_crafted_states_are_refused(sweep, products):
         {"nodes": np.repeat(nodes[:1], len(nodes), axis=0).ravel()},
         {"nodes": (nodes * [1, 1, 0, 1, 1, 1]).ravel()},  # no deviations, but their values
         {"nodes": moved(samples=N + 1)},
+        {"nodes": moved(first=2**63 - 1 - nodes[:, 3].max())},  # with the samples, it leaves 64 bits
         {"nodes": moved(layers=1)},
         {"values": good["values"][:-1]},
         {"values": np.append(good["values"], 1.0)},

@@ -142,7 +142,7 @@ BUGS = [
         "if (other.pending_.count() > 1) absorb",
         "merge",
     ),
-    Bug("src/cpp/base/buffer.cpp", "if (header->bytes > kept_bytes)", "if (header->bytes > 0)", "buffer"),
+    Bug("src/cpp/base/buffer.cpp", "header->bytes > kept_bytes)", "header->bytes > 0)", "buffer"),
     # Python.
     Bug(
         "src/fastcka/_arrays.py",

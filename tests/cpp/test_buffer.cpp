@@ -77,7 +77,7 @@ TEST(buffer_from_many_threads) {
     for (int t = 0; t < 4; ++t)
         threads.emplace_back([t] {
             for (index i = 0; i < 200; ++i) {
-                const index size = 1000 + (i * 37 + t) % 5 * 1000;
+                const index size = 10000 + (i * 37 + t) % 5 * 10000;
                 const Buffer<index> buffer(size);
                 std::fill_n(buffer.data(), size, t);
                 if (i % 50 == 0) release_buffers();
@@ -91,7 +91,7 @@ TEST(buffer_from_many_threads) {
 TEST(buffer_is_reused_though_threads_ask_at_the_same_time) {
     release_buffers();
     constexpr int threads = 4;
-    constexpr index size = 1000;
+    constexpr index size = 1 << 16;
     std::mutex mutex;
     std::set<const void*> addresses;
     std::vector<std::thread> asking;
@@ -123,16 +123,32 @@ TEST(buffer_idle_for_longest_makes_room) {
 }
 
 #ifdef __linux__
+// Each request had looked through all of them: 200 000 took a minute.
+TEST(buffer_of_any_number_of_small_sizes) {
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(20);  // a thousand times what it takes
+        for (int repeat = 0; repeat < 2; ++repeat) {
+            std::vector<Buffer<char>> many;
+            for (index i = 0; i < 200000; ++i) many.emplace_back(1000 + i % 1000);
+        }
+        std::_Exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 TEST(buffer_in_a_forked_child) {
+    constexpr index size = 1 << 16;
     std::atomic<bool> done{false};
     std::thread other([&] {
-        while (!done) const Buffer<char> buffer(1000);
+        while (!done) const Buffer<char> buffer(size);
     });
     for (int i = 0; i < 50; ++i) {
         const pid_t child = fork();
         if (child == 0) {
             alarm(10);  // ends a child that waits for a lock
-            const Buffer<char> buffer(1000);
+            const Buffer<char> buffer(size);
             std::_Exit(buffer.data() == nullptr);
         }
         int status = -1;

@@ -27,6 +27,10 @@ double median_of(const Distances& of, bool offdiagonal) {
     return (all[(all.size() - 1) / 2] + all[all.size() / 2]) / 2;
 }
 
+template <class T> DistanceKey key_of(T distance) {
+    return std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>(distance);
+}
+
 // Digit number `place` of a key, the leading one first.
 template <class T> DistanceKey digit(DistanceKey key, int place) {
     return (key >> (digit_bits * (digits_of<T> - 1 - place))) & 0xffff;
@@ -35,7 +39,7 @@ template <class T> DistanceKey digit(DistanceKey key, int place) {
 template <class T> DigitCounts counted(const Distances& of, const MedianSearch& search, const Range& blocks) {
     DigitCounts counts{std::vector<index>(static_cast<std::size_t>(digit_values), 0)};
     for (index at = of.first(blocks.first); at < of.first(blocks.last); ++at) {
-        const auto key = distance_key(static_cast<T>(of.values[static_cast<std::size_t>(at)]));
+        const auto key = key_of(static_cast<T>(of.values[static_cast<std::size_t>(at)]));
         int same = 0;  // leading digits
         while (same < search.digits && digit<T>(key, same) == digit<T>(search.lowest, same)) ++same;
         if (same == search.digits)

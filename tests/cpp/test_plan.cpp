@@ -204,6 +204,10 @@ TEST(plan_of_absurd_sizes_is_refused) {
         CHECK(make_plan(problem, 24).bytes > index{1} << 60);  // as good as refused
     } catch (const std::bad_alloc&) {
     }
+    // So must the tiles of X'X: it had counted 2^41 strips of features one by one, and more tiles than 64 bits can count.
+    CHECK_THROWS(OverBudget, make_plan(problem_for(4, {index{1} << 49}, {}), 24));
+    const Plan wide = make_plan(problem_for(4, {index{1} << 35}, {}, Route::feature), 24);
+    CHECK(wide.tiles > index{1} << 50 && wide.bytes > index{1} << 37);
 }
 
 }  // namespace fastcka::test

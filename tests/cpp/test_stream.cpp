@@ -111,6 +111,13 @@ TEST(streams_merge) {
         }
 }
 
+TEST(streams_of_other_layers_or_precision_do_not_merge) {
+    Stream stream = new_stream(true), single = new_stream(false);
+    Stream other({{5, 31, 1}, 2}, Precision::float64), split({{5, 30, 1}, 1}, Precision::float64);
+    for (Stream* each : {&single, &other, &split})
+        CHECK_THROWS(std::invalid_argument, stream.merge(*each, 1));
+}
+
 TEST(stream_is_saved_and_loaded) {
     const Data data;
     for (bool double_precision : {false, true})

@@ -40,6 +40,14 @@ TEST(sums_are_added_along_one_tree_in_any_order) {
     }
 }
 
+TEST(sum_tree_of_no_or_absurdly_many_blocks) {
+    CHECK_THROWS(std::invalid_argument, SumTree<Written>(0));
+    CHECK_THROWS(std::invalid_argument, SumTree<Written>((index{1} << 62) + 1));
+    CHECK(SumTree<Written>(index{1} << 62).free({62, 0}));
+    const SumTree<Written> empty(3);
+    CHECK_THROWS(std::invalid_argument, empty.root());
+}
+
 TEST(pair_products_are_inner_products) {
     Random random(91);
     for_each_level([&](const Level& level, auto zero) {

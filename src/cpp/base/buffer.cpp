@@ -19,7 +19,7 @@
 #endif
 
 // Large blocks are separate mappings: from malloc, they would leave huge pages behind in its heap, of which every
-// small allocation then touches a whole one. Behind what malloc gives, the sanitizer sees more.
+// small allocation then touches a whole one. With the sanitizer all come from malloc, whose memory it watches.
 #if defined(__linux__) && !defined(FASTCKA_WATCHED)
 #define FASTCKA_MAPS_LARGE_BLOCKS
 #include <sys/mman.h>
@@ -35,6 +35,9 @@ namespace {
 constexpr std::size_t alignment = 64;       // a vector of the widest SIMD level, and a cache line
 constexpr std::size_t huge_page = 1 << 21;  // large blocks ask for huge pages: fewer faults, fewer TLB misses
 constexpr std::size_t kept_bytes = 512 << 20;  // idle memory beyond this goes back to the system
+// Smaller blocks go back to malloc, which keeps them well itself: a stream of 500 layers has 125 000, one for each pair of
+// layers, and each request looks through all blocks that are idle.
+constexpr std::size_t least_kept_bytes = 1 << 16;
 
 // Sits in front of the memory handed out.
 struct alignas(alignment) Header {
@@ -61,6 +64,7 @@ const int watching_forks =
 
 // The smallest idle block that is large enough, and not much larger; or none.
 Header* take_idle(std::size_t bytes) {
+    if (bytes < least_kept_bytes) return nullptr;
     Pool& p = pool();
     const std::lock_guard lock(p.mutex);
     auto best = p.idle.end();
@@ -75,8 +79,8 @@ Header* take_idle(std::size_t bytes) {
     return header;
 }
 
-// The first so many bytes of a block may be used from now on, and no others: the address sanitizer then sees what reads
-// beyond a request into the rest of a reused block, or uses memory after its return.
+// From now on the first `bytes` bytes of a block may be used, and no others: the address sanitizer then reports a read
+// beyond the request into the rest of a reused block, and a use after the return.
 void allow([[maybe_unused]] Header* header, [[maybe_unused]] std::size_t bytes) {
 #ifdef FASTCKA_WATCHED
     char* const memory = reinterpret_cast<char*>(header + 1);
@@ -87,7 +91,7 @@ void allow([[maybe_unused]] Header* header, [[maybe_unused]] std::size_t bytes) 
 
 std::size_t rounded_up(std::size_t bytes, std::size_t grain) { return (bytes + grain - 1) / grain * grain; }
 
-// Of a new block for so many bytes, with its header.
+// The size of a new block for that many bytes, with its header.
 std::size_t block_size(std::size_t bytes) {
     [[maybe_unused]] constexpr std::size_t page = 1 << 16;  // as large as pages get, huge ones apart
 #ifdef FASTCKA_MAPS_LARGE_BLOCKS
@@ -106,7 +110,7 @@ Header* map_block(std::size_t total) {
         rounded_up(reinterpret_cast<std::size_t>(first), huge_page) - reinterpret_cast<std::size_t>(first);
     if (before > 0) munmap(first, before);
     if (before < huge_page) munmap(first + before + total, huge_page - before);
-    // Not the last part of one, most of which would be wasted.
+    // Whole huge pages only: most of a last one would be wasted.
     madvise(first + before, total / huge_page * huge_page, MADV_HUGEPAGE);
     return new (first + before) Header{total - sizeof(Header), true};
 }
@@ -133,7 +137,7 @@ void give_back(Header* header) noexcept {
     std::free(header);
 }
 
-// What has been idle for longest, if more than so much is idle; or none.
+// The block that has been idle for longest, if more than `kept` bytes are idle; or none.
 Header* take_oldest(std::size_t kept) {
     Pool& p = pool();
     const std::lock_guard lock(p.mutex);
@@ -168,7 +172,7 @@ index acquired_bytes(index bytes) {
 void return_memory(void* memory) noexcept {
     if (memory == nullptr) return;
     Header* header = static_cast<Header*>(memory) - 1;
-    if (header->bytes > kept_bytes) return give_back(header);
+    if (header->bytes < least_kept_bytes || header->bytes > kept_bytes) return give_back(header);
     allow(header, 0);
     try {
         Pool& p = pool();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Large aligned memory that is kept between calls: fresh pages cost about 5 ms per 16 MB. Used for panels and tiles.
+// Large aligned memory that is kept between calls: fresh pages cost about 5 ms per 16 MB. Used for panels and tiles. Any
+// thread may ask for it and return it.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -11,10 +12,9 @@ namespace fastcka {
 // At least `bytes` bytes, aligned for every SIMD level, uninitialised. Throws std::bad_alloc.
 void* acquire_memory(index bytes);
 void return_memory(void* memory) noexcept;
-// What that many bytes take up when they are new, with what they are rounded up to; of a size that overflowed, more than
-// there is.
+// What a new block for that many bytes takes up, with its header and rounded up; 2^60 for a size that overflowed.
 index acquired_bytes(index bytes);
-// Gives memory that no call is using back to the system, all but `kept` bytes of it.
+// Gives idle memory back to the system, all but `kept` bytes of it.
 void release_buffers(index kept = 0) noexcept;
 
 // a * b, or -1, which acquire_memory refuses, when that overflows.
@@ -34,6 +34,7 @@ struct Bytes {
     index with(index threads) const { return shared + threads * per_thread; }
 };
 
+// `size` values, uninitialised. It has one owner, and moves.
 template <class T> class Buffer {
   public:
     Buffer() = default;
@@ -47,7 +48,7 @@ template <class T> class Buffer {
 
     T* data() const { return values_; }
 
-    // What so many values take up.
+    // The bytes that a new buffer of that size takes up.
     static index bytes(index size) { return acquired_bytes(bytes_of(size)); }
 
   private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Failures that the caller words for people; everything else is a standard exception.
+// Failures with facts, which Python puts into words; all others are standard exceptions.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -27,10 +27,11 @@ struct UnusableLayer : std::invalid_argument {
         : std::invalid_argument(reason), network(of_network), layer(of_layer) {}
 };
 
-// float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. The computation starts anew in
-// float64; nobody else sees this.
+// float32 would lose digits on these values: a massive sample, or a very narrow bandwidth. Caught where the computation can
+// start again in float64; Python never sees it.
 struct NeedsDouble {};
 
+// Throws std::invalid_argument unless the condition holds.
 inline void check(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
@@ -38,7 +39,7 @@ inline void check(bool condition, const char* message) {
 // The plan does not fit into the memory allowed.
 struct OverBudget : std::bad_alloc {
     std::string text;
-    index least;  // bytes that would do; 0: none would
+    index least;  // bytes that would be enough; 0: no number would
     explicit OverBudget(std::string words, index bytes = 0) : text(std::move(words)), least(bytes) {}
     const char* what() const noexcept override { return text.c_str(); }
 };

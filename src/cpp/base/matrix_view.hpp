@@ -10,7 +10,9 @@
 namespace fastcka {
 
 using index = std::ptrdiff_t;
-inline index ceil_divide(index a, index b) { return (a + b - 1) / b; }
+// Of a >= 0 and b > 0: a / b rounded up, and the smallest multiple of b that is not below a.
+constexpr index ceil_divide(index a, index b) { return (a + b - 1) / b; }
+constexpr index round_up(index a, index b) { return ceil_divide(a, b) * b; }
 
 enum class Element { f64, f32, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
 
@@ -41,6 +43,9 @@ struct MatrixView {
 
     const std::byte* at(index row, index column) const {
         return data + row * row_stride + column * column_stride;
+    }
+    MatrixView part(index first_row, index of_rows, index first_column, index of_columns) const {
+        return {at(first_row, first_column), of_rows, of_columns, row_stride, column_stride, element};
     }
     // Which axis is closer together in memory: lines along it are read without jumping.
     bool columns_are_contiguous() const {

@@ -12,7 +12,7 @@
 namespace fastcka {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{50};  // Ctrl-C is to be answered within 200 ms
+constexpr std::chrono::milliseconds look_interval{50};  // Ctrl-C has to be answered within 200 ms
 
 // Spins before a waiting worker sleeps: about 1 ms, longer than the gap between rounds. A thread that sleeps, or gives way
 // with yield(), may wait for its turn when work comes. With 500 spins the first pair of 300 x 300 after a product of
@@ -27,6 +27,7 @@ void pause_a_moment() {
 #endif
 }
 
+// Ends a task because another worker, or a team around this one, has failed.
 struct Stopped {};
 
 // Counts a member out, however it leaves.
@@ -142,7 +143,7 @@ void Team::take_tasks(int worker) {
             if (observed_) done_.fetch_add(1, std::memory_order_relaxed);
         }
     } catch (const Stopped&) {
-        if (!stopped_) fail();  // a team around this one was stopped; else another worker holds the reason
+        if (!stopped_) fail();  // thrown by the observer: a team around this one has stopped
     } catch (...) {
         fail();
     }

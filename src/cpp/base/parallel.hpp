@@ -13,17 +13,19 @@
 
 namespace fastcka {
 
-// Called now and then on the thread that called the core, with the tasks done and the tasks in all; may throw to stop.
+// Called every 50 ms or so on the thread that called the core, with the numbers of tasks done and of all tasks. May throw,
+// which stops the computation.
 using Observer = std::function<void(index done, index total)>;
 
+// Belongs to one thread, the caller: it alone calls everything but poll().
 class Team {
   public:
     explicit Team(int threads, Observer observer = {}) : threads_(threads), observer_(std::move(observer)) {}
 
     int threads() const { return threads_; }
 
-    // Calls body() on this thread while the others wait for what it shares out: one start for every for_each in it.
-    // Workers may arrive late or not at all; the calling thread then does their share.
+    // Calls body() on this thread while the others wait for tasks: one start of threads for every for_each in it. Workers
+    // may arrive late or not at all; the calling thread then does their share.
     void together(const std::function<void()>& body);
 
     // Calls work(task, worker) once for every task; worker < threads() numbers the thread, 0 is the caller. The first
@@ -36,14 +38,15 @@ class Team {
         run(tasks, work, true);
     }
 
-    // What follows is one computation of `tasks` observed tasks in several calls.
+    // Announces that the observed tasks of all following calls are one computation, of `tasks` tasks.
     void expect(index tasks) {
         done_ = 0;
         total_ = tasks;
         expecting_ = true;
     }
 
-    // To be called within long tasks: lets the observer look, and throws when another worker has failed.
+    // To be called within long tasks, with the number of the worker: calls the observer when it is time, and throws when
+    // another worker has failed.
     void poll(int worker);
 
   private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A layer as something that gives rows: an array, which is there, or a reader, which brings some rows into memory at a time.
+// A layer as something that gives rows: an array in memory, or a reader, which brings some rows into memory at a
+// time.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -18,8 +19,8 @@ class Reader {
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
 
-    // Rows [first, last), in memory until the next call; the same where they are there already. Throws whatever keeps them
-    // from being read.
+    // A view in which rows [first, last) are in memory until the next call; nothing is read if they are already. Rows
+    // have the numbers that they have in the layer, and `data` is where row 0 would be. Throws what the reader throws.
     const MatrixView& read(index first, index last) {
         if (first < first_ || last > last_) {
             first_ = last_ = 0;
@@ -34,11 +35,11 @@ class Reader {
         first_ = last_ = 0;
     }
 
-    index at_once = 0;  // rows that are read at a time, about
+    index at_once = 0;  // about how many rows to read at a time
 
   private:
-    virtual MatrixView fetch(index first, index last) = 0;
-    virtual void drop() = 0;
+    virtual MatrixView fetch(index first, index last) = 0;  // these rows alone
+    virtual void drop() = 0;                                // frees the rows that were fetched
 
     index first_ = 0, last_ = 0;
     MatrixView rows_{};
@@ -48,7 +49,7 @@ class Source {
   public:
     Source() = default;
     Source(const MatrixView& view) : view_(view) {}  // NOLINT: an array is a source
-    // `shape`: what it would be as an array; without data.
+    // `shape`: its shape and element type; there are no data.
     Source(const MatrixView& shape, std::shared_ptr<Reader> reader)
         : view_(shape), reader_(std::move(reader)) {}
 
@@ -71,14 +72,14 @@ class Source {
     void forget() const {
         if (is_lazy()) reader_->forget();
     }
-    // Of a lazy source: how much is read at a time, about. No bit of a result depends on it.
+    // Sets about how much of a lazy source is read at a time. No bit of a result depends on it.
     void read_at_once(index bytes) const {
         if (is_lazy())
             reader_->at_once = std::max<index>(bytes / (view_.columns * size_of(view_.element)), 1);
     }
 
-    // visit(view, from, to) for rows [first, last) in order, a multiple of `unit` of them at a time but for the last. An array
-    // is visited once.
+    // visit(view, from, to) for rows [first, last) in order, a multiple of `unit` of them at a time but for the last. An
+    // array is visited once.
     template <class Visit> void for_each_piece(index first, index last, index unit, Visit&& visit) const {
         const index rows = is_lazy() ? std::max(reader_->at_once / unit * unit, unit) : last - first;
         for (index from = first; from < last; from += rows) {

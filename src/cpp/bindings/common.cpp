@@ -23,7 +23,8 @@ Element element_of(const py::dtype& type) {
     throw py::type_error("unsupported element type " + std::string(py::str(type)));
 }
 
-// Rows of an object that has `rows(first, last)` and `close()`. The core reads without the GIL, on the thread that called it.
+// Rows of an object that has `rows(first, last)` and `close()`. The core reads without the GIL, on the thread that called
+// it.
 class ObjectReader : public Reader {
   public:
     ObjectReader(py::object source, const MatrixView& shape) : source_(std::move(source)), shape_(shape) {}

@@ -36,7 +36,6 @@ py::dict state_of(const Tree& tree) {
 }
 
 std::unique_ptr<Tree> tree_from(index blocks, index samples, const LayerSet& set, const py::dict& state) {
-    check(blocks > 0, "blocks");
     auto tree = std::make_unique<Tree>(blocks);
     StateReader<index> nodes(state, "nodes");
     StateReader<double> values(state, "values");
@@ -49,7 +48,7 @@ std::unique_ptr<Tree> tree_from(index blocks, index samples, const LayerSet& set
         check(tree->free({node[0], node[1]}), "nodes");
         const bool errors = node[2] != 0;
         const index first = node[3], rows = node[4], layers = node[5];
-        check(0 <= first && 0 <= rows && first + rows <= samples, "nodes");
+        check(is_within(first, rows, samples), "nodes");
         check(layers == (rows > 0 ? set.count() : 0), "nodes");
         const std::array<index, 2> own{errors, layers};
         check(!kind || *kind == own, "nodes");

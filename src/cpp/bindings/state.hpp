@@ -20,6 +20,11 @@ template <class T> py::array_t<T> array_from(const std::vector<T>& values) {
     return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
+// Whether [first, first + count) lies within [0, all), whatever numbers a file holds.
+inline bool is_within(index first, index count, index all) {
+    return first >= 0 && count >= 0 && first <= all && count <= all - first;
+}
+
 inline Eigen::MatrixXd matrix_from(const double* rows, index n, index columns) {
     using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     return Eigen::Map<const RowMajor>(rows, n, columns);

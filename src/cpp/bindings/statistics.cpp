@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is found out about layers before the first block, and the rounds of the search for medians, as values that merge
+// The statistics of layers, needed before the first block, and the rounds of the search for medians, as values that merge
 // and become plain arrays.
 #include "bindings/state.hpp"
 #include "compare/pairwise.hpp"

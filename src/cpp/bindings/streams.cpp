@@ -59,7 +59,6 @@ void merge(SharedStream& into, SharedStream& other, int threads) {
 }
 
 using Widths = std::vector<index>;
-using Arrays = std::vector<py::array>;
 
 Precision precision(bool float64) { return float64 ? Precision::float64 : Precision::float32; }
 

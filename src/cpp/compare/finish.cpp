@@ -11,6 +11,8 @@
 namespace fastcka {
 
 Margins margins_of(const Problem& problem, const Partial& partial) {
+    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
+          "sums of another shape");
     if (problem.settings.kernel.is_centred()) return {partial.diagonals, -partial.diagonals, {}};
     const BlockSums& root = partial.sums.root();
     for (const SampleValues* sums : {&root.row_sums, &root.column_sums})
@@ -28,7 +30,7 @@ Margins margins_of(const Problem& problem, const Partial& partial) {
 
 namespace {
 
-// The sums of all pairs, out of those of all blocks.
+// The sums of all pairs, from the sums of all blocks.
 class PairwiseSums {
   public:
     PairwiseSums(const Problem& problem, const Plan& plan, const Partial& partial)
@@ -61,7 +63,7 @@ class PairwiseSums {
     }
 
   private:
-    // Row by row: of all layers the upper half, or the rows of the result.
+    // Stored row by row: the upper half of all layers, or the rows of the result.
     double product(index i, index j) const {
         if (!joint_) return products_(i * set_.columns() + j - set_.first_column());
         return products_(std::min(i, j) * set_.count() + std::max(i, j));
@@ -100,7 +102,7 @@ bool are_too_coarse(const Problem& problem, const Plan& plan, const PairSums& se
                     std::vector<LayerNote> notes) {
     Settings settings = problem.settings;
     const double samples = static_cast<double>(problem.samples);
-    // Of samples that are orthogonal to each other, float32 rounds all products alike: that counts for any estimator.
+    // float32 rounds all products of samples that are orthogonal to each other alike, which matters for every estimator.
     if (plan.precision == Precision::float32 && settings.measure == Measure::cka &&
         settings.kernel.is_centred())
         settings.estimator = Estimator::unbiased;
@@ -115,8 +117,6 @@ bool are_too_coarse(const Problem& problem, const Plan& plan, const PairSums& se
 
 Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial) {
     check(partial.sums.blocks() == plan.blocks && partial.sums.complete(), "blocks are missing");
-    check(partial.diagonals.rows() == problem.samples && partial.diagonals.cols() == problem.layers.count(),
-          "sums of another shape");
     const LayerSet& set = problem.layers;
     const Formula& formula = formula_of(problem.settings.measure, problem.settings.estimator);
     const PairwiseSums sums(problem, plan, partial);
@@ -125,7 +125,7 @@ Pairwise finish(const Problem& problem, const Plan& plan, const Partial& partial
     AlignmentBuilder builder(selves, samples, set, partial.layers, formula,
                              known_up_to(problem.settings, samples, plan));
     const Spreads spreads = formula.measure == Measure::cka ? Spreads::skipped : Spreads::made;
-    const index tasks = (set.columns() + finished_columns - 1) / finished_columns;
+    const index tasks = ceil_divide(set.columns(), finished_columns);
     Team team(static_cast<int>(std::min<index>(plan.threads, tasks)));
     team.for_each(tasks, [&](index task, int) {
         const index first = task * finished_columns;

@@ -83,8 +83,8 @@ Settings in_float64(const Layers& layers, Settings settings) {
     return settings;
 }
 
-// result_of(sums), of sums of which it has one: float64 where float32 loses digits, and where the sums are too coarse float64,
-// then the Gram route.
+// Calls result_of(sums) until it returns a result: in float64 if float32 loses digits or its sums are too coarse, and
+// then by the Gram route if sums in float64 are too coarse.
 template <class Result>
 Result of_exact_sums(const Layers& layers, const Settings& settings, const Observer& observer,
                      std::optional<Result> (*result_of)(Swept&&)) {
@@ -125,7 +125,7 @@ Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& 
 
 namespace {
 
-// What is found out about one layer, in float64 where float32 would lose digits.
+// The statistics of one layer, in float64 if float32 would lose digits.
 LayerStatistics statistics_of(const Sweep& sweep, index layer, const LayerStatistics* known,
                               Medians medians) {
     const bool gram = sweep.plan.route == Route::gram, wide = sweep.plan.precision == Precision::float64;

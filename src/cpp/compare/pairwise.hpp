@@ -8,12 +8,12 @@
 
 namespace fastcka {
 
-// What is asked of the planner. Throws std::invalid_argument where shapes do not fit.
+// The problem for the planner. Throws std::invalid_argument if shapes or settings do not fit together.
 Problem problem_of(index samples, LayerSet layers, Settings settings);
 Problem problem_of(const Layers& layers, const Settings& settings);
 Plan plan_of(const Problem& problem);
 
-// The sums of all blocks, as exact as the values ask for, and what they say about pairs and single samples.
+// The sums of all blocks, in the precision and by the route that the values need.
 struct Swept {
     Problem problem;
     Plan plan;
@@ -23,13 +23,14 @@ Swept sweep_all(const Layers& layers, const Settings& settings, const Observer& 
 
 Pairwise pairwise(const Layers& layers, const Settings& settings, const Observer& observer = {});
 
-// The same in pieces, for finish(): what is found out about layers [first, last), rounds of the search for their medians,
-// and the sums of blocks [first, last).
+// The same in pieces, for finish(): the statistics of layers [first, last), a round of the search for medians over blocks
+// [first, last) of all layers, and the sums of blocks [first, last). All depend on the arguments alone: any process may
+// compute any piece.
 Statistics statistics(const Layers& layers, const Settings& settings, index first, index last,
                       Medians medians, const Observer& observer = {});
 MedianRound median_round(const Layers& layers, const Settings& settings, const Statistics& known, index first,
                          index last, const Observer& observer = {});
-// All that is known then, the searches that are open finished here.
+// The statistics with all medians: searches that are still open are finished here.
 Statistics with_medians(const Layers& layers, const Settings& settings, const Statistics& known,
                         const Observer& observer = {});
 Partial partial(const Layers& layers, const Settings& settings, index first, index last,

@@ -13,22 +13,17 @@
 namespace fastcka {
 namespace {
 
-MatrixView part_of(const MatrixView& view, index first_row, index rows, index first_column, index columns) {
-    return {
-        view.at(first_row, first_column), rows, columns, view.row_stride, view.column_stride, view.element};
-}
-
-// Of a layer that `copy_rows` refuses.
+// Reports the first value of a layer that copy_rows() rejects.
 [[noreturn]] void report_bad_value(const MatrixView& view, Precision precision, const Engine& engine) {
     const auto fits = [&](const MatrixView& part) {
         return precision == Precision::float64 ? engine.operations<double>().copy_rows(part, nullptr)
                                                : engine.operations<float>().copy_rows(part, nullptr);
     };
-    index i = 0, j = 0;
-    while (fits(part_of(view, i, 1, 0, view.columns))) ++i;
-    while (fits(part_of(view, i, 1, j, 1))) ++j;
+    index i = 0, j = 0;  // within the layer, even if another thread changes its values meanwhile
+    while (i + 1 < view.rows && fits(view.part(i, 1, 0, view.columns))) ++i;
+    while (j + 1 < view.columns && fits(view.part(i, 1, j, 1))) ++j;
     double value = 0;
-    engine.operations<double>().copy_rows(part_of(view, i, 1, j, 1), &value);
+    engine.operations<double>().copy_rows(view.part(i, 1, j, 1), &value);
     if (!std::isfinite(value)) throw NonFinite(0, 0, i, j);
     throw std::invalid_argument(
         precision == Precision::float64
@@ -41,10 +36,10 @@ index tile_side_of(const LayerSet& set, Precision precision) {
                      [&](index side) { return feature_tile_count(set, side); });
 }
 
-// z of massive samples may be as large as this: fourth powers of it are summed.
+// The largest z of massive samples: fourth powers of it are summed.
 constexpr double largest_z = 0x1p200;
 
-// Makes room for samples that are kept apart.
+// Lowers the scale of the moments for samples that are kept apart.
 void make_room(const SampleRows& apart, Moments& moments) {
     for (index l = 0; l < moments.set.count(); ++l) {
         const Eigen::VectorXd& origin = moments.origin[static_cast<std::size_t>(l)];
@@ -74,13 +69,15 @@ index Stream::state_bytes(const LayerSet& set, Precision precision) {
     const index width = std::accumulate(set.widths().begin(), set.widths().end(), index{0});
     index values = width * (2 + set.count());
     set.for_each_pair([&](index i, index j) { values += set.width(i) * set.width(j); });
-    // samples waiting for a block and kept apart, and packed copies of a block
+    // Samples that wait or are kept apart, and the packed copy of a block, in which panels pad the features of each layer.
+    constexpr index padding = 2 * 64;
     return values * 8 + SampleRows::bytes(set, precision, 2 * stream_block + most_massive_rows) +
-           2 * stream_block * 64 * set.count() * (precision == Precision::float64 ? 8 : 4);
+           padding * stream_block * set.count() * (precision == Precision::float64 ? 8 : 4);
 }
 
 Stream::Counts Stream::counts() const {
-    return {static_cast<index>(std::clamp(moments_.samples(), 0.0, 0x1p60)), massive_.rows.count(),
+    const double folded = moments_.samples();  // of a saved state: any number, or none
+    return {folded >= 0 && folded < 0x1p60 ? static_cast<index>(folded) : -1, massive_.rows.count(),
             pending_.count()};
 }
 
@@ -135,7 +132,7 @@ void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) 
         const index count = std::min(samples - first, pending_.free());
         engine.team.for_each(set_.count(), [&](index layer, int) {
             const MatrixView& view = batch[static_cast<std::size_t>(layer)];
-            const MatrixView part = part_of(view, first, count, 0, view.columns);
+            const MatrixView part = view.part(first, count, 0, view.columns);
             std::byte* const place = pending_.at(layer, pending_.count());
             if (precision_ == Precision::float64)
                 engine.operations<double>().copy_rows(part, reinterpret_cast<double*>(place));
@@ -148,7 +145,7 @@ void Stream::absorb(const std::vector<MatrixView>& batch, const Engine& engine) 
     }
 }
 
-// A block, packed. What massive samples there is no room for apart are computed in float64.
+// Packs a block. Massive samples for which there is no room apart are multiplied in float64.
 Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
                            Precision products, const Engine& engine) const {
     const bool all_ordinary =
@@ -176,12 +173,14 @@ Stream::Fold Stream::begin(Moments moments, const SampleRows& block, const std::
 
 Stream::Fold Stream::begin_pending(Precision products, const Engine& engine) const {
     const std::vector<double> ordinary(static_cast<std::size_t>(pending_.count()));
-    Fold fold = begin(moments_, pending_, ordinary, products, engine);
-    if (!fold.added.may_have_massive_rows()) return fold;
+    {
+        Fold fold = begin(moments_, pending_, ordinary, products, engine);
+        if (!fold.added.may_have_massive_rows()) return fold;
+    }  // its packed copy is freed before the next one is made
     return begin(moments_, pending_, massive_shares(pending_, set_, engine), products, engine);
 }
 
-// Too few samples for sums of products: with all of them apart, nothing cancels.
+// For a result with few pending samples: all of them are kept apart for it, so that nothing cancels.
 Stream::Fold Stream::begin_few(const Engine& engine) const {
     Fold fold = begin(moments_, {}, {}, precision_, engine);
     SampleRows apart(set_, precision_, fold.massive.rows.count() + pending_.count());
@@ -231,6 +230,9 @@ void Stream::settle(int threads, const Observer& observer) {
 }
 
 void Stream::merge(Stream& other, int threads) {
+    if (other.set_.widths() != set_.widths() || other.set_.split() != set_.split() ||
+        other.precision_ != precision_)
+        throw std::invalid_argument("a stream of other layers or another precision");
     settle(threads, {});
     other.settle(threads, {});
     Team team(threads);
@@ -282,7 +284,7 @@ Alignment Stream::result(Estimator estimator, int threads, const Observer& obser
         LinearSums sums;
         team.together([&] {
             const Fold fold = few ? begin_few(engine) : begin_pending(products, engine);
-            // What massive samples add, which are apart, was never float32.
+            // Massive samples are apart: their terms were never float32.
             sums = linear_sums(zz_, moments_, fold.added, fold.massive.rows, known_up_to / largest_condition,
                                engine);
         });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Linear CKA of a stream of batches, exactly: the moments of all pairs of layers, from which the sums of sums/sums follow
-// at any time. Samples are gathered into blocks of a fixed size first, so that batch sizes do not matter, not even for one
-// bit.
+// Linear CKA of a stream of batches, exactly: the moments of all pairs of layers, from which the sums of sums/sums.hpp
+// follow at any time. Samples are gathered into blocks of a fixed size first, so that no bit depends on the sizes of
+// batches.
 #pragma once
 
 #include "measures/cka.hpp"
@@ -14,30 +14,34 @@
 
 namespace fastcka {
 
+// One thread may use it at a time.
 class Stream {
   public:
+    // Samples in the moments; massive ones, kept apart; and those that wait until a block is full.
     struct Counts {
-        index folded, massive, pending;  // samples
+        index folded, massive, pending;
     };
 
     Stream(const LayerSet& set, Precision precision);
 
-    // Bytes of a state, known before the first sample.
+    // The bytes of a state and of the packed copy of a block, known before the first sample.
     static index state_bytes(const LayerSet& set, Precision precision);
 
     index samples() const { return counts().folded + counts().massive + counts().pending; }
     // Throws NonFinite or UnusableLayer, or std::invalid_argument for other layers.
     void check(const Layers& batch, int threads, const Observer& observer = {}) const;
-    // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see samples()); the state stays valid.
+    // Throws the same before anything is changed. When the observer throws, a prefix of the batch has been absorbed (see
+    // samples()); the state stays valid.
     void update(const Layers& batch, int threads, const Observer& observer = {});
-    // Adds the samples of another stream of the same layers and precision. Not interruptible: a half-merged state would be
-    // invalid.
+    // Adds the samples of another stream, which keeps them. Not interruptible: a half-merged state would be invalid. Throws
+    // std::invalid_argument unless it has the same layers and precision.
     void merge(Stream& other, int threads);
     Alignment result(Estimator estimator, int threads, const Observer& observer = {});
-    // Completes what an update that was stopped left undone; does nothing otherwise.
+    // Completes an update that the observer stopped; does nothing otherwise.
     void settle(int threads, const Observer& observer);
 
-    // For saving and loading a settled stream: its counts, then every array as visit(name, first element, elements).
+    // For saving and loading a settled stream: its counts, then visit(name, first element, number of elements) for every
+    // array.
     Counts counts() const;
     void set_counts(Counts counts);
     template <class Visit> void visit_arrays(Visit&& visit) {
@@ -68,11 +72,11 @@ class Stream {
     }
 
   private:
-    // Samples waiting to enter the moments, and massive samples, which stay apart.
+    // A block on its way into the moments: what they will be with it, and the massive samples that stay apart.
     struct Fold {
         Addition added;
         MassiveRows massive;
-        std::vector<unsigned char> done;  // per tile: its cross products are as they will be
+        std::vector<unsigned char> done;  // per tile: whether its cross products contain the block
     };
     Fold begin(Moments moments, const SampleRows& block, const std::vector<double>& shares,
                Precision products, const Engine& engine) const;

@@ -8,8 +8,8 @@
 namespace fastcka {
 namespace {
 
-// Of a tile, about: some panels of rows meet each panel of columns, which comes from memory, while it is in the L1 cache,
-// and the tile and its panels stay in L2.
+// About how many columns a tile has. Each panel of columns comes from memory and meets all panels of rows of a strip
+// while it is in the L1 cache; the tile and the panels of rows stay in L2.
 constexpr index columns_at_a_time = 256;
 
 template <class T>

@@ -14,7 +14,7 @@
 namespace fastcka {
 namespace {
 
-// From the sums of single samples, which a sweep has made.
+// Answers from the sums of single samples that a sweep has computed.
 template <class T>
 void from_rows(const Layers& layers, const Swept& swept, const Questions& questions, const Engine& engine,
                Inference& out) {
@@ -45,7 +45,7 @@ void from_rows(const Layers& layers, const Swept& swept, const Questions& questi
     add_traces<T>(layers, kernel, notes, by_samples, engine, sums);
 }
 
-// From whole rows of all Gram matrices, which are formed once more unless `done`.
+// Answers from whole rows of all Gram matrices, which are computed once more unless the sums of that pass are `done`.
 template <class T>
 void from_pass(const Layers& layers, const Swept& swept, const Questions& questions, Centred centred,
                const SumTree<PassSums>* done, const Engine& engine, Inference& out) {
@@ -58,7 +58,6 @@ void from_pass(const Layers& layers, const Swept& swept, const Questions& questi
         made.emplace(pass->run(0, pass_blocks(swept.problem, questions)));
         done = &*made;
     }
-    if (!done->complete()) throw std::invalid_argument("blocks are missing");
     const PassSums& sums = done->root();
     if (questions.standard_errors && centred == centred_of(questions.estimator))
         out.standard_errors =
@@ -105,7 +104,7 @@ void answer(const Layers& layers, const Swept& swept, const Questions& questions
     });
 }
 
-// Of the estimator of the questions.
+// The values by the estimator of the questions.
 Alignment asked_of(const Swept& swept, const Questions& questions) {
     Problem asked = swept.problem;
     asked.settings.estimator = questions.estimator;
@@ -135,7 +134,7 @@ SumTree<PassSums> made_pass(const Layers& layers, const Swept& swept, const Ques
         .run(first, last);
 }
 
-// With what the sweep has left: diagonals, row and column sums of all samples.
+// Includes the diagonals, row and column sums of all samples that the sweep leaves in memory.
 template <class T> index bytes_of(const Problem& problem, const Questions& questions) {
     const Asked asked(problem, questions);
     const LayerSet& set = problem.layers;
@@ -169,7 +168,7 @@ Inference infer(const Layers& layers, const Settings& settings, const Swept& swe
                 const Questions& questions, const Done& done, const Observer& observer) {
     try {
         return of_swept(layers, swept, questions, done, observer);
-    } catch (const NeedsDouble&) {  // the sums asked for did not, but what else is made of them does
+    } catch (const NeedsDouble&) {  // the sums of the sweep did not, but what follows from them does
     }
     Settings exact = settings;
     exact.precision = Precision::float64;
@@ -225,7 +224,7 @@ void u_centred(const MatrixView& view, const Settings& settings, const Observer&
         const GramRows<T> rows(layers, settings.kernel, margins, swept.partial.layers, Centred::hollow,
                                engine);
         const index height = rows.height();
-        team.for_each_observed((n + height - 1) / height, [&](index strip, int worker) {
+        team.for_each_observed(ceil_divide(n, height), [&](index strip, int worker) {
             const Buffer<T> memory(height * rows.stride());
             const auto scratch = rows.scratch();
             for (index chunk = 0; chunk < rows.chunks(); ++chunk)

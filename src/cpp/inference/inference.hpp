@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// More than a number: standard errors of all pairs, and what the moments of a measure under permutation are made of: from
-// sums of single samples, which the sweep of a linear kernel makes on its way, or in one more pass over the Gram matrices.
+// Standard errors of all pairs, and the sums from which the moments of a measure under permutation follow. They come from
+// sums of single samples, which the sweep of a linear kernel can compute on its way, or from one more pass over the Gram
+// matrices.
 #pragma once
 
 #include "compare/pairwise.hpp"
@@ -9,17 +10,18 @@
 namespace fastcka {
 
 struct Questions {
-    Estimator estimator = Estimator::unbiased;  // of what is asked about; that of the settings is shown
+    Estimator estimator = Estimator::unbiased;  // of the questions; Settings have the one that is shown
     bool standard_errors = false;
-    std::vector<index> groups =
-        {};  // jackknife over these: the first sample of each, and the number of samples at the end
+    // Groups of samples that the jackknife deletes: the first sample of each, then the number of samples. Empty: each
+    // sample.
+    std::vector<index> groups = {};
     bool permutations = false;
 
     bool any() const { return standard_errors || permutations; }
 };
 
 struct Inference : Pairwise {
-    Alignment asked;  // of the estimator of the questions; the base is of that of the settings
+    Alignment asked;  // by the estimator of the questions; the base class has the estimator of the settings
     index samples = 0;
     Eigen::MatrixXd standard_errors;  // rows x columns, or empty
     PermutationSums sums;             // or empty
@@ -28,13 +30,13 @@ struct Inference : Pairwise {
 Inference infer(const Layers& layers, const Settings& settings, const Questions& questions,
                 const Observer& observer = {});
 
-// What is asked after the sums of all blocks is answered by them alone; by one more sweep, which makes sums of single
-// samples; or by one more pass, over whole rows.
+// The work that questions need after the sums of all blocks: none; one more sweep, which computes sums of single samples;
+// or one more pass, over whole rows.
 struct PassSums;
 enum class Further { nothing, sweep, pass };
 Further further_work(const Problem& problem, const Questions& questions);
 
-// The same after the sums of all blocks, and after that work where it is done.
+// The same after the sums of all blocks. `Done`: the further work, if it has been done already; null: it is done here.
 struct Done {
     const Partial* rows = nullptr;            // the sums of all blocks of that sweep, by the Gram route
     const SumTree<PassSums>* pass = nullptr;  // those of all blocks of that pass
@@ -47,12 +49,13 @@ index pass_blocks(const Problem& problem, const Questions& questions);
 SumTree<PassSums> pass_over(const Layers& layers, const Swept& swept, const Questions& questions, index first,
                             index last, const Observer& observer = {});
 
-// Ku of one layer, up to a factor, row by row, and its diagonal of Kc.
+// Writes Ku of one layer, n x n row by row, to `out`, and the diagonal of its Kc to `diagonal`; both up to the same factor.
+// Throws NeedsDouble in float32.
 template <class T>
 void u_centred(const MatrixView& view, const Settings& settings, const Observer& observer, T* out,
                double* diagonal);
 
-// At the peak, beside the inputs, after the sweep of the plan.
+// Bytes at the peak after the sweep of the plan, without the inputs.
 index inference_bytes(const Problem& problem, const Questions& questions);
 
 }  // namespace fastcka

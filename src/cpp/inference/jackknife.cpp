@@ -6,10 +6,11 @@
 #include <stdexcept>
 
 namespace fastcka {
+namespace {
 
-// <W, V> of the m samples that remain without a group, centred again. r_i are the sums of their rows before that, which are
-// minus those over the group, and s is the sum of r. <W, V> over these samples changes by - 2/m r.r' + s s'/m^2 (Kc), or by
-// - 2/(m-2) r.r' + s s'/((m-1)(m-2)) (Ku).
+// <W, V> over the m samples that remain without a group, after centring W and V again. Let r_i be the sum of row i of W
+// over these samples before that (minus its sum over the group), and s the sum of all r_i; r' and s' likewise for V.
+// Centring changes <W, V> by -2/m r.r' + s s'/m^2 (Kc), or by -2/(m - 2) r.r' + s s'/((m - 1) (m - 2)) (Ku).
 struct Recentring {
     double rows, total;
     Recentring(double m, Centred centred)
@@ -20,14 +21,18 @@ struct Recentring {
     }
 };
 
-namespace {
-
 constexpr index layers_in_task = 8;
 
-// Samples of a group, with zeros behind them up to whole strips.
-index padded_to(index height, index samples) { return ceil_divide(samples, height) * height; }
-
 double inverse_root(double square) { return square > 0 ? 1 / std::sqrt(square) : not_given; }
+
+// out(i, j) = sum over `length` values of vector first + i times vector first_other + j, row by row.
+template <class Value>
+void multiply(const std::vector<const Value*>& vectors, index first, index last, index first_other,
+              index columns, index length, const Engine& engine, std::vector<double>& out) {
+    out.assign(static_cast<std::size_t>((last - first) * columns), 0.0);
+    engine.operations<Value>().products(vectors.data() + first, last - first, vectors.data() + first_other,
+                                        columns, length, out.data(), columns);
+}
 
 }  // namespace
 
@@ -102,7 +107,7 @@ Bytes Jackknife<T>::bytes(const LayerSet& set, const Deletions& deletions, index
     if (deletions.single()) return bytes;
     bytes.shared += 2 * 8 * set.rows() * set.columns() +
                     Buffer<double>::bytes(GramRows<T>::stride_of(samples, panel_width) * count) +
-                    Buffer<T>::bytes(size_product(count * height, padded_to(height, deletions.largest())));
+                    Buffer<T>::bytes(size_product(count * height, round_up(deletions.largest(), height)));
     bytes.per_thread += products;
     return bytes;
 }
@@ -121,28 +126,15 @@ Jackknife<T>::Jackknife(const LayerSet& set, const FullProducts& full, const Gra
     products_ = within_ = Eigen::MatrixXd::Zero(set.rows(), set.columns());
     self_products_ = self_within_ = Eigen::VectorXd::Zero(set.count());
     columns_ = Buffer<double>(stride_ * set.count());
-    inside_ = Buffer<T>(size_product(set.count() * height_, padded_to(height_, deletions_.largest())));
+    inside_ = Buffer<T>(size_product(set.count() * height_, round_up(deletions_.largest(), height_)));
     columns().setZero();
 }
 
-// use(task, products): products of vectors of the task's layers, row by row, as product(vectors, length) makes them.
+// use(task) for all pairs, some rows of them at a time; shared out to the team.
 template <class T> template <class Use> void Jackknife<T>::for_each_task(Use&& use) {
     engine_.team.for_each(static_cast<index>(tasks_.size()),
                           [&](index number, int) { use(tasks_[static_cast<std::size_t>(number)]); });
 }
-
-namespace {
-
-// products(i, j) = sum over `length` values of vector i of one list times vector j of another.
-template <class Value>
-void multiply(const std::vector<const Value*>& vectors, index first, index last, index first_other,
-              index columns, index length, const Engine& engine, std::vector<double>& out) {
-    out.assign(static_cast<std::size_t>((last - first) * columns), 0.0);
-    engine.operations<Value>().products(vectors.data() + first, last - first, vectors.data() + first_other,
-                                        columns, length, out.data(), columns);
-}
-
-}  // namespace
 
 template <class T> void Jackknife<T>::add(Span rows, index first, const std::vector<const T*>& strips) {
     if (deletions_.single()) return add_singles(rows, first, strips);
@@ -198,7 +190,8 @@ void Jackknife<T>::add_singles(Span rows, index first, const std::vector<const T
 template <class T>
 void Jackknife<T>::add_group_rows(index first, index begin, index end, const std::vector<const T*>& strips) {
     const index from = deletions_.first(group_), size = deletions_.size(group_);
-    const index padded = padded_to(height_, size), rows = end - begin;
+    const index rows = end - begin;
+    const index padded = round_up(size, height_);  // values of the group in a row, and zeros
     engine_.team.for_each(set_.count(), [&](index l, int) {
         const T* const strip = strips[static_cast<std::size_t>(l)] + (begin - first) * stride_;
         for (index i = 0; i < rows; ++i) {
@@ -238,7 +231,7 @@ template <class T> void Jackknife<T>::finish_group() {
     const index from = deletions_.first(group_), size = deletions_.size(group_);
     const double factor = n_ / static_cast<double>(size);
     const Recentring centre(n_ - static_cast<double>(size), centred_);
-    // Sums over the group of the rows that are left.
+    // `columns` holds the sums over the group; those of the rows that remain are needed.
     auto columns = this->columns();
     columns.middleRows(from, size).setZero();
     const Eigen::RowVectorXd totals = columns.colwise().sum();

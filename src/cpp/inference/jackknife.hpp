@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Standard errors of all pairs by the jackknife, in closed form: <W, V> without some samples follows from
-// the rows of W and V that belong to them.
+// Standard errors of all pairs by the jackknife, in closed form: <W, V> without some samples follows from the rows of W
+// and V that belong to them.
 #pragma once
 
 #include "inference/gram_rows.hpp"
@@ -29,10 +29,12 @@ class Deletions {
     std::vector<index> bounds_;
 };
 
-// How far CKA without a group is from that of all samples, summed over some groups.
+// CKA without a group less CKA of all samples, summed over some groups.
 struct Deviations {
-    Eigen::MatrixXd sums, squares, weighted_sums;  // of deviations, rows x columns
-    double weights = 0;                            // sum of 1 / (h - 1)
+    // With d the deviation without a group and h = all samples / samples of the group, the sums over groups of d,
+    // (h - 1) d^2, (1 - 1/h) d and 1 / (h - 1); rows x columns.
+    Eigen::MatrixXd sums, squares, weighted_sums;
+    double weights = 0;
 
     Deviations() = default;
     explicit Deviations(const LayerSet& set)
@@ -43,7 +45,7 @@ struct Deviations {
     void merge(const Deviations& other);
 };
 
-// <W, V> over all samples of the wanted pairs and of each layer with itself, which deviations are from.
+// <W, V> over all samples, of the wanted pairs and of each layer with itself: what deviations are measured from.
 class FullProducts {
   public:
     FullProducts(const LayerSet& set, Eigen::MatrixXd pairs, Eigen::VectorXd selves);
@@ -53,14 +55,14 @@ class FullProducts {
     double pair(index i, index j) const { return pairs_(i, j - set_.first_column()); }
     double self(index layer) const { return selves_(layer); }
 
-    // <W, V> of a pair and 1 / |W|, 1 / |V| without a group; `factor`: all samples / those of the group. Any thread may add
-    // to any pair, one at a time.
+    // Adds the deviation of a pair without a group: `product` is <W, V>, the roots are 1 / |W| and 1 / |V| without it, and
+    // `factor` is h, all samples / samples of the group. Threads may add to different pairs at the same time.
     void add(Deviations& to, index i, index j, double product, double root_i, double root_j,
              double factor) const;
-    // Once for each group.
+    // To be called once for each group.
     static void add_group(Deviations& to, double factor) { to.weights += 1 / (factor - 1); }
 
-    // Rows x columns, of <W, V> / (|W| |V|).
+    // Of <W, V> / (|W| |V|), rows x columns.
     Eigen::MatrixXd standard_errors(const Deviations& deviations, index groups) const;
 
   private:
@@ -81,10 +83,10 @@ template <class T> class Jackknife {
               const Deletions& deletions, index group, const Engine& engine);
     static Bytes bytes(const LayerSet& set, const Deletions& deletions, index samples, index panel_width);
 
-    // Some rows of all layers out of strips that begin with sample `first`; rows come in order.
+    // Adds some rows of all layers, out of strips that begin with sample `first`. Rows come in order.
     void add(Span rows, index first, const std::vector<const T*>& strips);
 
-    // Of the deletions all of whose rows have come.
+    // Over the deletions all of whose rows have been added.
     Deviations deviations() && { return std::move(deviations_); }
 
   private:
@@ -110,11 +112,11 @@ template <class T> class Jackknife {
     std::vector<Task> tasks_;
     // Of the group whose rows are coming:
     index group_;
-    Eigen::MatrixXd products_,
-        within_;  // sum over its rows of W.V, and of what lies within the group; rows x columns
+    // Over its rows, the sum of W_ij V_ij for all j, and for j in the group; rows x columns.
+    Eigen::MatrixXd products_, within_;
     Eigen::VectorXd self_products_, self_within_;
-    Buffer<double> columns_;  // sums of its rows, layer by layer, `stride` apart
-    Buffer<T> inside_;        // what lies within the group of some rows of all layers, side by side
+    Buffer<double> columns_;  // the sum of its rows, layer by layer, `stride` apart
+    Buffer<T> inside_;        // of some rows of all layers the values for j in the group, side by side
 };
 
 }  // namespace fastcka

@@ -2,7 +2,6 @@
 #include "inference/permutation_sums.hpp"
 
 #include "inference/cubes.hpp"
-#include "simd/dispatch.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -61,7 +60,7 @@ template <class T> double trace_by_samples(const GramRows<T>& rows, index layer,
     const Buffer<T> matrix(size_product(stride, stride));
     std::vector<TileScratch<T>> scratch;
     for (int worker = 0; worker < engine.team.threads(); ++worker) scratch.push_back(rows.scratch());
-    const index strips = (n + height - 1) / height;
+    const index strips = ceil_divide(n, height);
     engine.team.for_each(strips * rows.chunks(), [&](index task, int worker) {
         const index first = task / rows.chunks() * height, chunk = task % rows.chunks();
         if (rows.end_of(chunk) <= first) return;

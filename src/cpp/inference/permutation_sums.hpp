@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the first three moments of a measure under permutation are made of.
+// The sums of each layer from which the first three moments of a measure under permutation follow.
 #pragma once
 
-#include "compare/pairwise.hpp"
 #include "inference/gram_rows.hpp"
+#include "sums/plan.hpp"
 
 #include <functional>
 
 namespace fastcka {
 
-// Of each layer, up to a factor of its Gram matrix: what the first three moments over permutations are made of, for any
-// measure of measures/measure.hpp.
+// For each layer, up to a factor of its Gram matrix; enough for every measure of measures/measure.hpp. The formulas are in
+// src/fastcka/_permutation_moments.py. Kc and Ku: see sums/centring_terms.hpp.
 struct PermutationSums {
     Eigen::MatrixXd diagonals;        // k_i = Kc_ii, samples x layers
     Eigen::MatrixXd squares;          // sum_j Ku_ij^2, samples x layers
@@ -21,7 +21,8 @@ struct PermutationSums {
     static index bytes(index samples, index layers) { return 8 * layers * (2 * samples + 3); }
 };
 
-// Adds the traces of all layers that are not degenerate. by_samples(layer, view) is that from the n x n matrix of a layer.
+// Computes tr(Ku^3) of every layer that is not degenerate: from its features where they are fewer than the samples, and
+// otherwise by by_samples(layer, source), from the n x n matrix. Needs all other members of `sums`.
 template <class T>
 void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<LayerNote>& notes,
                 const std::function<double(index, const Source&)>& by_samples, const Engine& engine,
@@ -30,7 +31,7 @@ void add_traces(const Layers& layers, const Kernel& kernel, const std::vector<La
 // tr(Ku^3) from the whole of Ku.
 template <class T> double trace_by_samples(const GramRows<T>& rows, index layer, const Engine& engine);
 
-// Of the layer whose trace takes most.
+// The memory of add_traces for the layer that takes most.
 template <class T> Bytes trace_bytes(const Problem& problem, index panel_width);
 
 }  // namespace fastcka

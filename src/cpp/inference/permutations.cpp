@@ -12,7 +12,7 @@ namespace {
 
 constexpr index permutations_in_task = 8;
 
-void check(const Permutations& permutations) {
+void check_orders(const Permutations& permutations) {
     std::vector<char> seen(static_cast<std::size_t>(permutations.samples));
     for (index k = 0; k < permutations.count; ++k) {
         std::fill(seen.begin(), seen.end(), char(0));
@@ -24,9 +24,9 @@ void check(const Permutations& permutations) {
     }
 }
 
-// use(first, last, worker) for tasks of some permutations.
+// use(first, last, worker) for some permutations at a time; shared out to the team.
 template <class Use> void for_each_task(const Permutations& permutations, Team& team, Use&& use) {
-    const index tasks = (permutations.count + permutations_in_task - 1) / permutations_in_task;
+    const index tasks = ceil_divide(permutations.count, permutations_in_task);
     team.for_each_observed(tasks, [&](index task, int worker) {
         const index first = task * permutations_in_task;
         use(first, std::min(first + permutations_in_task, permutations.count), worker);
@@ -38,9 +38,8 @@ void products_of(const std::vector<const T*>& left, const std::vector<const T*>&
                  const Permutations& permutations, const Engine& engine, double* out) {
     const auto& operations = engine.operations<T>();
     const index n = permutations.samples, width = operations.panel_width;
-    const index stride = (n + width - 1) / width * width,
-                pairs = static_cast<index>(left.size() * right.size());
     const auto matrices = static_cast<index>(left.size()), others = static_cast<index>(right.size());
+    const index stride = round_up(n, width), pairs = matrices * others;
     // Rows of the left side, one after the other for all of its matrices, ending in zeros.
     const Buffer<T> rows(size_product(n * matrices, stride));
     engine.team.for_each(n, [&](index i, int) {
@@ -65,7 +64,7 @@ void products_of(const std::vector<const T*>& left, const std::vector<const T*>&
             for (index k = first; k < last; ++k) {
                 const std::int32_t* const order = permutations[k];
                 const index i = places[static_cast<std::size_t>((k - first) * n + row)];
-                const index length = (i + width - 1) / width * width;  // below the diagonal
+                const index length = round_up(i, width);  // below the diagonal
                 for (index a = 0; a < matrices; ++a)
                     of_left[static_cast<std::size_t>(a)] = rows.data() + (i * matrices + a) * stride;
                 for (index b = 0; b < others; ++b) {
@@ -132,7 +131,7 @@ double squared_norm(const Panels<T>& left, const Panels<T>& right, T* tile, doub
 template <class T>
 void permuted_products(const std::vector<const T*>& left, const std::vector<const T*>& right,
                        const Permutations& permutations, int threads, const Observer& observer, double* out) {
-    check(permutations);
+    check_orders(permutations);
     Team team(threads, observer);
     team.together([&] { products_of(left, right, permutations, Engine{current_level(), team}, out); });
 }
@@ -141,7 +140,7 @@ template <class T>
 void permuted_feature_products(const std::vector<MatrixView>& left, const std::vector<MatrixView>& right,
                                const Kernel& kernel, const Permutations& permutations, int threads,
                                const Observer& observer, double* out) {
-    check(permutations);
+    check_orders(permutations);
     Team team(threads, observer);
     team.together([&] {
         const Engine engine{current_level(), team};

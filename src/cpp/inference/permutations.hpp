@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// <W, P V P'> for many permutations P, the same for all pairs of matrices: one side is permuted, and each of its rows used
-// for all permutations of a task and all matrices of the other side while it is in the cache.
+// <W, P V P'> for many permutations P and all pairs of matrices. One side is permuted; each of its rows is used for all
+// permutations of a task and all matrices of the other side while it is in the cache.
 #pragma once
 
 #include "kernels/kernel.hpp"
@@ -17,7 +17,8 @@ struct Permutations {
     const std::int32_t* operator[](index number) const { return orders + number * samples; }
 };
 
-// out[(k * left + a) * right + b] = <W_a, P_k V_b P_k'> of symmetric matrices, row by row.
+// out[(k * left + a) * right + b] = <W_a, P_k V_b P_k'> of symmetric matrices, n x n row by row. Throws
+// std::invalid_argument if an order is no permutation.
 template <class T>
 void permuted_products(const std::vector<const T*>& left, const std::vector<const T*>& right,
                        const Permutations& permutations, int threads, const Observer& observer, double* out);

@@ -10,7 +10,7 @@
 namespace fastcka {
 namespace {
 
-// Blocks are few enough that the sums that wait for others stay small, and enough for some dozen processes.
+// Few enough blocks that waiting sums stay small, and enough of them for some dozen processes.
 constexpr index most_blocks = 64, fewest_blocks = 8, waiting_bytes = index{64} << 20;
 
 }  // namespace
@@ -26,7 +26,7 @@ void PassSums::merge(const PassSums& right) {
 
 PassBlocks::PassBlocks(const LayerSet& set, const Deletions& deletions, index samples, index panel_width)
     : first_{0} {
-    const index strip = panels_of_rows * panel_width, strips = (samples + strip - 1) / strip;
+    const index strip = panels_of_rows * panel_width, strips = ceil_divide(samples, strip);
     const index fit = waiting_bytes / (Deviations::bytes(set) + 1);
     const index wanted = std::min(strips, std::clamp(fit, fewest_blocks, most_blocks));
     for (index block = 1; block <= wanted; ++block) {
@@ -87,7 +87,7 @@ SecondPass<T>::SecondPass(const Layers& layers, const Swept& swept, const Questi
     }
 }
 
-// Margins and centred diagonals are there at the beginning; sums of blocks wait for their sibling.
+// Includes margins and centred diagonals, and the sums of blocks that wait for their sibling.
 template <class T>
 Bytes SecondPass<T>::bytes(const Problem& problem, const Questions& questions, index panel_width) {
     const LayerSet& set = problem.layers;
@@ -148,7 +148,7 @@ template <class T> PassSums SecondPass<T>::sums_of(index block) {
     return sums;
 }
 
-// The strip of rows of all layers from sample `first` on.
+// Computes the strip of rows from sample `first` on, of all layers.
 template <class T> void SecondPass<T>::fill(index first) {
     const index strip = rows_.height() * rows_.stride();
     engine_.team.for_each_observed(count_ * rows_.chunks(), [&](index task, int worker) {

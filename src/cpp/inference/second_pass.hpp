@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One more pass over the Gram matrices of all layers, for what needs their margins first. Blocks are groups of whole rows,
-// whose sums are values that merge.
+// One more pass over the Gram matrices of all layers, for sums that need their margins first. A block is some whole rows;
+// the sums of blocks are values that merge.
 #pragma once
 
 #include "inference/inference.hpp"
@@ -9,8 +9,9 @@
 namespace fastcka {
 
 struct PassSums {
-    Deviations deviations;  // empty where no standard errors are asked for
-    // For the moments under permutation, or empty: sum_j Ku_ij^2 of its samples; sum_ij Ku_ij^3 and k' Ku k of each layer.
+    Deviations deviations;  // empty unless standard errors are asked for
+    // Empty unless moments under permutation are asked for: sum_j Ku_ij^2 of the samples of the block; sum_ij Ku_ij^3 and
+    // k' Ku k of each layer.
     SampleValues squares;
     Eigen::VectorXd cubes, quadratic_forms;
 
@@ -18,7 +19,7 @@ struct PassSums {
     void merge(const PassSums& right);
 };
 
-// Which deletions of the jackknife, and so which rows, are a block: it follows from samples, layers, groups, precision and
+// The deletions of the jackknife, and so the rows, of each block. They depend on samples, layers, groups, precision and
 // level alone.
 class PassBlocks {
   public:
@@ -53,7 +54,7 @@ template <class T> class SecondPass {
     const LayerSet& set_;
     const Engine& engine_;
     Centred centred_;
-    bool errors_, permutations_;  // whether that is what this pass is for
+    bool errors_, permutations_;  // what this pass is for
     Deletions deletions_;
     const FullProducts& full_;
     GramRows<T> rows_;
@@ -65,14 +66,14 @@ template <class T> class SecondPass {
     Buffer<T> weights_;  // k - mean k of each layer, `stride` apart
 };
 
-// <W, V> over all samples of pairs and layers, for the estimator that is asked about.
+// <W, V> over all samples, of pairs and of layers with themselves, for the estimator of the questions.
 FullProducts full_products(const Swept& swept, const Questions& questions,
                            const std::vector<LayerNote>& notes);
 
-// What is asked of a pass, and what of the sums of single samples that a sweep makes.
+// Splits questions: those that sums of single samples answer, which a sweep computes, and those that need a pass.
 struct Asked {
     Questions rows, pass;
-    std::optional<Problem> sweep;  // that makes those sums; nothing where none can
+    std::optional<Problem> sweep;  // the sweep that computes those sums; nullopt if none can
 
     Asked(const Problem& problem, const Questions& questions);
 };

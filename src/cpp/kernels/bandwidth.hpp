@@ -13,7 +13,7 @@ namespace fastcka {
 struct Bandwidth {
     double relative = 1;       // sigma = relative * sqrt(median of squared distances) ...
     double sigma = not_given;  // ... unless this is given
-    bool offdiagonal = false;  // the median leaves the n zero distances of samples to themselves out
+    bool offdiagonal = false;  // the median is over different samples: without the n zero distances
 
     template <class Visit> void visit_options(Visit&& visit) {
         visit("bandwidth", relative);
@@ -24,8 +24,8 @@ struct Bandwidth {
 };
 
 // factor * (exp(reference - t) - 1) if centred, otherwise exp(reference - t), with t = rate * argument(squared distance).
-// Centring removes any constant, so the kernel at the mean distance is subtracted where most values are close to it: what
-// remains keeps its digits when all Gram values are nearly equal.
+// Centring removes any constant. So the value at the mean distance is subtracted if most values are close to it: the rest
+// keeps its digits when all Gram values are nearly equal.
 struct ExponentialMap {
     double rate = 0;
     double reference = 0;
@@ -47,9 +47,9 @@ struct ExponentialMap {
 // `rate` of t in packed units; `typical`: the argument that it is a multiple of, at the mean squared distance.
 inline Resolved<ExponentialMap> resolve_exponential(double rate, double typical_argument,
                                                     const LayerFacts& layer) {
-    // Values with a typical exponent below `concentrated` have the constant exp(-typical) left out. Beyond it they are far
-    // apart and small: they are multiplied by exp(min(typical, largest_shift)) instead, so that their products stay within
-    // the range of float32 for exponents from 0 to about 80.
+    // With a typical exponent below `concentrated`, the constant exp(-typical) is subtracted from all values. Above it
+    // values differ widely and are small: they are multiplied by exp(min(typical, largest_shift)) instead, so that their
+    // products stay within the range of float32 for exponents from 0 to about 80.
     constexpr double concentrated = 16, largest_shift = 40;
     // Distances are about 1, or at least 1e-8 of that: beyond the largest rate all exponents are far below any that
     // counts, and an infinite one would make NaN of distance zero. Below the smallest one exp(-t) - 1 is -t in float64,

@@ -15,10 +15,10 @@ struct Distance {
     double exponent = 1;
     template <class Visit> void visit_options(Visit&& visit) { visit("exponent", exponent); }
 
-    // What the definition adds for each of two samples, by its norm; centring removes it.
+    // The term of the definition for each of two samples, by its norm; centring removes it.
     double own_term(double norm) const { return norm > 0 ? std::pow(norm, exponent) / 2 : 0; }
 
-    // -1/2 (|x - y|^e - reference): of the kernel, centring keeps only this.
+    // -1/2 (|x - y|^e - reference): all of the kernel that centring does not remove.
     struct Map {
         double reference = 0;
         double exponent = 1;

@@ -13,6 +13,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -38,7 +39,7 @@ class Kernel {
     template <class K>
         requires std::is_constructible_v<Kernels::Any, K>
     Kernel(K kernel) : kernel_(std::move(kernel)) {}
-    // With default options.
+    // With default options. Throws std::invalid_argument for an unknown name.
     static Kernel named(const std::string& name) {
         for (const Kernels::Any& each : Kernels::defaults())
             if (Kernel kernel(each); kernel.name() == name) return kernel;
@@ -61,9 +62,9 @@ class Kernel {
     // Gram values are functions of distances: they do not depend on an origin.
     bool of_distances() const { return traits().form == Form::distances; }
 
-    // Null: it is another.
+    // Null if it is another kernel.
     template <class K> const K* as() const { return std::get_if<K>(&kernel_); }
-    // Null: it has none.
+    // Null if it has none.
     const Bandwidth* bandwidth() const {
         return visit([](const auto& k) -> const Bandwidth* {
             if constexpr (requires { k.bandwidth; })
@@ -74,7 +75,7 @@ class Kernel {
     }
     bool needs_median() const { return bandwidth() != nullptr && bandwidth()->needs_median(); }
 
-    // What the definition adds for each of two samples, by its norm, although centring removes it.
+    // A term of the definition for each of two samples, by its norm, which centring removes; 0 for most kernels.
     double own_term(double norm) const {
         return visit([&](const auto& k) {
             if constexpr (requires { k.own_term(norm); })

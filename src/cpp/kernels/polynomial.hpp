@@ -22,9 +22,10 @@ struct Polynomial {
         visit("gamma", gamma);
     }
 
-    // gamma <x, y> + coef0 with x = origin + x_o is base + a + b + c, where a = rate <x_o, origin>, b = rate <y_o, origin> and
-    // c = rate <x_o, y_o>. The map gives k(x, y) - k(x, origin) - k(origin, y) + k(origin, origin): what it leaves out depends
-    // on one sample or none, and is removed here, before it can cost digits, and not by centring. Evaluated in float64.
+    // With x = origin + x_o and y = origin + y_o, gamma <x, y> + coef0 is base + a + b + c, where
+    // a = rate <x_o, origin>, b = rate <y_o, origin> and c = rate <x_o, y_o>.
+    // The map gives k(x, y) - k(x, origin) - k(origin, y) + k(origin, origin). The terms that it leaves out depend on one
+    // sample or none: centring would remove them, but only after they have cost digits. Evaluated in float64.
     struct Map {
         double rate = 0;
         double base = 0;
@@ -45,8 +46,9 @@ struct Polynomial {
         }
 
       private:
-        // With s_k = (base + a + b + c)^k, a_k = (base + a)^k - base^k, b_k likewise and e_k = s_k - (base + a)^k - (base + b)^k +
-        // base^k, the step from k to k + 1 adds products alone: nothing cancels that is not small itself.
+        // Let s_k = (base + a + b + c)^k, a_k = (base + a)^k - base^k, b_k likewise, and
+        // e_k = s_k - (base + a)^k - (base + b)^k + base^k.
+        // The step from k to k + 1 only adds products: nothing cancels unless it is small itself.
         template <class Simd>
         double value(double a, double b, double c) const {  // of its level: see FastckaLevel.cmake
             double s_k = 1, power_a = 1, power_b = 1;       // (base + a)^k, (base + b)^k

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the core asks of a kernel, and what a kernel may ask of a layer. A kernel is a struct with
-//   name, traits          what it is called, and what follows
-//   visit_options(visit)  visit("option", member) for each option
+// The interface of kernels, and the facts about a layer that they may use. A kernel is a struct with
+//   name, traits          its name, and how the core computes it
+//   visit_options(visit)  calls visit("option", member) for each option
 //   Map                   its constants for one layer, and its values as a template on the SIMD level
-//   resolve(layer)        those constants
-// and is one of the list in kernels/kernel.hpp.
+//   resolve(layer)        returns those constants
+// and one of the list in kernels/kernel.hpp.
 #pragma once
 
 #include "base/matrix_view.hpp"
@@ -19,9 +19,9 @@ inline constexpr double not_given = std::numeric_limits<double>::quiet_NaN();
 // How a sample is read: as it is; divided by its norm; or less its own mean, and then divided by its norm.
 enum class Rows { as_given, unit, standardised };
 
-// What Gram values are a function of. products: they are the inner products of centred samples, and the map is the
-// identity. distances: of the squared distance of two samples. about_the_origin: of the inner product of two
-// samples less an origin, and of that of each with the origin. given: nothing, the caller has computed them.
+// What Gram values are computed from. products: they are the inner products of centred samples, and the map is the
+// identity. distances: the squared distance of two samples. about_the_origin: the inner product of two samples less an
+// origin, and the inner products of each with the origin. given: the caller has computed them.
 enum class Form { products, distances, about_the_origin, given };
 
 struct Traits {
@@ -32,7 +32,7 @@ struct Traits {
 // One layer, packed: (x - origin) * scale. The origin is the mean of the features where Gram values are inner products,
 // otherwise one that massive samples do not move.
 struct LayerFacts {
-    bool as_defined;  // the kernel itself, for gram(), and not up to what centring removes
+    bool as_defined;  // the kernel itself, for gram(); otherwise terms that centring removes may be left out
     Precision precision;
     index features;
     double scale;
@@ -43,9 +43,9 @@ struct LayerFacts {
     double sigma;               // the bandwidth, in the units of the data, for kernels that have one
 };
 
-// Gram values in the kernel's own units are values of the map * unit. Of a kernel of distances the map leaves out a
-// constant; with it, the values of two different samples are those whose magnitudes the condition counts: the kernel's,
-// or less 1 where it is above 1/2 at the mean squared distance.
+// A kernel for one layer. Gram values in the kernel's own units are values of the map * unit. For a kernel of distances
+// the map leaves out a constant. With it, the values of different samples are those that the condition (docs/numerics.md)
+// is about: the kernel, or the kernel less 1 if it is above 1/2 at the mean squared distance.
 template <class Map> struct Resolved {
     Map map;
     double unit;
@@ -57,7 +57,7 @@ struct IdentityMap {
     template <class Simd, class Use> void with_values(Use&&) const {}
 };
 
-// What linear kernels have in common.
+// The base of kernels whose map is the identity.
 template <class Map> struct LinearKernel {
     template <class Visit> void visit_options(Visit&&) {}
     Resolved<Map> resolve(const LayerFacts& layer) const { return {{}, 1 / (layer.scale * layer.scale)}; }

@@ -75,9 +75,10 @@ template <class T> class DistanceSelection {
         TileScratch<T> memory;
         std::vector<index> histogram;
         std::vector<Key> keys;
-        Key above = 0;
-        index below = 0;
-        bool left_out = false;  // keys, of which there were too many
+        Key above = 0;          // the smallest key beyond those that are counted
+        index below = 0;        // keys below the bracket
+        index rows = 0;         // of the sample
+        bool left_out = false;  // some keys: there were too many
     };
 
     Scratch& scratch(int worker) {
@@ -88,31 +89,32 @@ template <class T> class DistanceSelection {
 
     static constexpr Key largest_key = std::numeric_limits<Key>::max();
 
-    // A growing vector may take twice what is in it, and a copy once more.
+    // The most keys that are collected: a growing vector may take twice what is in it, and a copy once more.
     static constexpr index collectable = median_collected_bytes / 4 / static_cast<index>(sizeof(Key));
 
     struct Bracket {
-        Key lowest, highest;
+        Key lowest, highest;  // both within
     };
 
-    // One row of some blocks of distances. They depend on each other within a row, so the standard error of the rank of a
-    // quantile is at most 1 / (2 sqrt(rows)); three of those on either side rarely miss that of all distances.
+    // Around the median of a sample: one row of some blocks of distances. Distances in a row depend on each other, so the
+    // standard error of the rank of a quantile is at most 1 / (2 sqrt(rows)); three standard errors on either side rarely
+    // miss the median of all distances.
     Bracket around_median_of_sample(const MedianRanks& ranks) {
         constexpr index wanted_rows = 4096;
         const index width = engine_.operations<T>().panel_width, blocks = values_ / (width * width);
         const index step = std::max<index>(1, grid_.tiles() * blocks / wanted_rows);
-        for (Scratch& worker : workers_) worker.keys.clear(), worker.below = 0;
+        for (Scratch& worker : workers_) worker.keys.clear(), worker.rows = 0;
         for_each_block({0, grid_.tiles()}, [&](Scratch& mine, index tile, const Block& block) {
             const index number = tile * blocks + block.number;
             if (number % step != 0) return;
             const index i = number / step % block.rows;
             for (index j = block.first_column(i); j < block.columns; ++j)
                 mine.keys.push_back(block.key(i, j));
-            ++mine.below;  // rows of the sample
+            ++mine.rows;
         });
         std::vector<Key> sample = collected();
         index rows = 0;
-        for (const Scratch& worker : workers_) rows += worker.below;
+        for (const Scratch& worker : workers_) rows += worker.rows;
         const double n = static_cast<double>(tiles_.samples()), count = static_cast<double>(sample.size());
         const double middle = static_cast<double>(ranks.first()) / (n * (n - 1) / 2);
         const double margin = 1.5 / std::sqrt(static_cast<double>(rows));
@@ -125,7 +127,7 @@ template <class T> class DistanceSelection {
         return {at(middle - margin, 0), at(middle + margin, largest_key)};
     }
 
-    // From the distances within the bracket; nothing where they are too many, or the median is not among them.
+    // The median from the distances within the bracket; nothing if they are too many, or the median is not among them.
     std::optional<double> among(const Bracket& bracket, const MedianRanks& ranks) {
         const index most = collectable / static_cast<index>(workers_.size());
         for (Scratch& worker : workers_) worker.keys.clear(), worker.below = 0, worker.left_out = false;
@@ -172,7 +174,7 @@ template <class T> class DistanceSelection {
         return all;
     }
 
-    // Of a tile: distances of pairs i < j where it lies on the diagonal.
+    // A block of a tile; on the diagonal only the distances of pairs i < j count.
     struct Block {
         const T* values;
         index number, width, rows, columns;
@@ -190,7 +192,7 @@ template <class T> class DistanceSelection {
         });
     }
 
-    // visit(scratch, number of the tile, block)
+    // visit(scratch, number of the tile, block) for every block of the wanted tiles.
     template <class Visit> void for_each_block(Span wanted, Visit&& visit) {
         walk(grid_.across(), tiles_.held_alone(), [&](Span rows, Span columns) {
             std::vector<index> numbers;

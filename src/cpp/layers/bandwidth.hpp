@@ -15,15 +15,16 @@ template <class T>
 double median_squared_distance(PanelTiles<T>& tiles, const TileGrid& grid, bool offdiagonal, bool keep,
                                const Engine& engine);
 
-// The next digit of those distances whose leading digits are known, over some tiles of the grid.
+// Counts the next digit of the distances that have the known leading digits, over tiles `numbers` of the grid.
 template <class T>
 DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span numbers,
                             const MedianSearch& search, const Engine& engine);
 
-// What a search takes up besides a tile for each thread, and the distances that are kept.
+// The memory of a search besides a tile for each thread; and that of the distances that are kept, in bytes.
 template <class T> Bytes median_search_bytes(const TileGrid& grid, index width);
 template <class T> index kept_distances_bytes(const TileGrid& grid, index width);
 
+// In the units of the data; `median`: of squared distances, packed.
 inline double sigma_of(const Bandwidth& bandwidth, double median, const Centring& centring) {
     return bandwidth.relative * std::sqrt(median) / centring.scale;
 }

@@ -7,7 +7,7 @@
 namespace fastcka {
 namespace {
 
-// Of a number of that type, relative to it.
+// The largest relative rounding error of a number of that type.
 double rounding_of(Element element) {
     switch (element) {
         case Element::f32: return 0x1p-24;

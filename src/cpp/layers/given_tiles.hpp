@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Tiles of a Gram matrix that was given: double-centred and scaled on the way.
+// Tiles of a Gram matrix that the caller gives: double-centred and scaled on the way.
 #pragma once
 
 #include "layers/tiles.hpp"
@@ -11,13 +11,13 @@ class GivenTiles {
     GivenTiles() = default;
     // `columns`: the means of its columns, and the scale. `strip`: rows in a strip; 0: all of them.
     GivenTiles(const Source& gram, const Centring& columns, index strip);
-    // What it takes up besides rows that were read.
+    // Its memory besides the rows that are read, in bytes.
     static index bytes(index samples) { return 3 * 8 * samples; }
 
-    // Brings the rows of these strips into memory, where it is not there as a whole: tiles are filled out of them.
+    // Reads the rows of these strips if the matrix is not in memory. Tiles are filled from strips that are held.
     void hold(Span strips);
 
-    // Of a value, in the units of the tiles: it was rounded when it was stored.
+    // The rounding error of a value when it was stored, in the units of the tiles.
     double rounding() const { return rounding_; }
 
     // Gram values of one tile, block by block.

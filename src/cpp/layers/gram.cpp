@@ -21,8 +21,7 @@ void fill_gram(const MatrixView& samples, const Kernel& kernel, const Engine& en
     GramLayer<T> layer(samples, kernel, true, nullptr, engine);
     if (kernel.needs_median()) {
         const double sigma = relative_sigma(layer, *kernel.bandwidth(), grid, false, engine);
-        if (!(sigma > 0))
-            return std::fill(out, out + n * n, static_cast<T>(not_given));  // no bandwidth, no matrix
+        if (!(sigma > 0)) return std::fill(out, out + n * n, static_cast<T>(not_given));  // NaN: no bandwidth
         layer.set_sigma(sigma);
     }
     std::vector<double> own = row_norms(samples, engine);

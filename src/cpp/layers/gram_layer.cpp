@@ -21,9 +21,9 @@ double mean_of(const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// Norms that are long beside distances cost float32 digits; where they would cost too many, values become float64. There, near
-// samples are subtracted from each other. A polynomial kernel is taken relative to its value at the origin, which leaves least
-// amid the samples.
+// Norms that are large beside distances cost float32 digits, and where they cost too many, the layer becomes float64; there, near
+// samples are subtracted from each other. A polynomial kernel is taken relative to its value at the origin; the rest is smallest
+// for an origin amid the samples.
 template <class T> OriginRule origin_rule(Form form) {
     if (sizeof(T) == 4) return median_if_far;
     return form == Form::about_the_origin ? median_of : median_if_exact;
@@ -48,8 +48,8 @@ GramLayer<T>::GramLayer(const Source& source, const Kernel& kernel, bool as_defi
         return;
     }
 
-    // The origin subtracted from the samples. As defined, a kernel of inner products sees them where they are; distances do not care,
-    // and of a polynomial kernel the map puts back what counts.
+    // The origin is subtracted from the samples. With `as_defined`, a kernel of inner products sees them where they are;
+    // distances do not depend on an origin, and the map of a polynomial kernel adds the terms of the origin again.
     const bool in_place = as_defined && form == Form::products;
     if (in_place) centring_.scale = 1;
     Centring origin = centring_;
@@ -73,8 +73,8 @@ GramLayer<T>::GramLayer(const Source& source, const Kernel& kernel, bool as_defi
     tiles_ = std::move(tiles);
     squared_norms_ = std::move(sums.squared);
 
-    double offset = 0,
-           origin_norm = 0;  // |mean - origin|^2, packed, and |origin|^2, in the units of the data
+    double offset = 0;       // |mean - origin|^2, packed
+    double origin_norm = 0;  // |origin|^2, in the units of the data
     for (std::size_t j = 0; j < origin.mean.size(); ++j) {
         offset += std::pow((centring_.mean[j] - origin.mean[j]) * origin.scale, 2);
         origin_norm += origin.mean[j] * origin.mean[j];

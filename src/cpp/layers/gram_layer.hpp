@@ -15,12 +15,12 @@ namespace fastcka {
 template <class T> class GramLayer {
   public:
     GramLayer() = default;
-    // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: the
-    // kernel itself, for gram(), and not up to what centring removes. `known`: means and scale, or null.
+    // Centres and packs; the kernel is resolved except for a bandwidth that is relative to the median. `as_defined`: see
+    // LayerFacts. `known`: means and scale, or null.
     GramLayer(const Source& source, const Kernel& kernel, bool as_defined, const Centring* known,
               const Engine& engine, const Strips& strips = {});
 
-    // Memory of a layer without its samples, and what forget_values() keeps of it.
+    // Memory of a layer without its samples, and of what forget_values() keeps, in bytes.
     static index bytes(const Kernel& kernel, index samples, index features, index width) {
         const auto [form, rows] = kernel.traits();
         return Centring::bytes(features) + RowScaling::bytes(rows, samples) +
@@ -38,13 +38,13 @@ template <class T> class GramLayer {
 
     LayerNote note;
 
-    const Centring& centring() const {
-        return centring_;
-    }  // of features, or of the columns of a given Gram matrix
-    const std::vector<double>& squared_norms() const {
-        return squared_norms_;
-    }  // packed; of a given one: none
-    double mean_distance() const { return facts_.mean_distance; }  // of two samples, squared and packed
+    // The means and scale of the features, or of the columns of a given Gram matrix.
+    const Centring& centring() const { return centring_; }
+    // |x|^2 of each packed sample; empty for a given Gram matrix.
+    const std::vector<double>& squared_norms() const { return squared_norms_; }
+    // The mean squared distance of two packed samples.
+    double mean_distance() const { return facts_.mean_distance; }
+    // Throws std::bad_variant_access for a given Gram matrix.
     PanelTiles<T>& panel_tiles() { return std::get<PanelTiles<T>>(tiles_); }
 
     // See PanelTiles and GivenTiles.
@@ -61,15 +61,16 @@ template <class T> class GramLayer {
     // Resolves the kernel for a bandwidth, in the units of the data.
     void set_sigma(double sigma);
 
-    // Gram values of one tile, block by block; zero on and below the diagonal of a triangle, whose diagonal goes to
-    // `diagonal` (indexed by sample). `wide` is a worker's memory for one tile.
+    // Gram values of one tile, block by block. In a triangle the values on and below the diagonal are zero, and the
+    // diagonal goes to `diagonal`, indexed by sample. `wide`: a worker's memory for one tile. Threads may fill different
+    // tiles.
     void fill(const TileGrid& grid, index number, T* tile, double* wide, double* diagonal,
               const Engine& engine, int worker) const;
 
-    // Gram values of samples against others, block by block, the diagonal among them.
+    // Gram values of some samples against others, block by block, with those on the diagonal.
     void fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
 
-    // Keeps the note and the norms alone.
+    // Frees everything but the note and the norms.
     void forget_values();
 
   private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is found out about one layer on the way to its sums: facts, which become sentences in Python.
+// Facts about one layer, found on the way to its sums. Python makes sentences of them.
 #pragma once
 
-#include "kernels/kernel.hpp"
+#include "kernels/traits.hpp"
 
 namespace fastcka {
 
@@ -10,10 +10,10 @@ enum class Status { fine, constant, nonpositive, equidistant, zero_bandwidth, to
 
 struct LayerNote {
     Status status = Status::fine;
-    double unit = 1;  // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
-    double sigma = not_given;
-    double rounding = 0;  // of Gram values that were given, in the units of the sums
-    double left_out = 0;  // of Gram values, see Resolved; in the units of the sums
+    double unit = 1;           // HSIC in the kernel's own units = HSIC of the sums * unit_a * unit_b
+    double sigma = not_given;  // the bandwidth in the units of the data, of kernels that have one
+    double rounding = 0;       // of given Gram values when they were stored, in the units of the sums
+    double left_out = 0;  // the constant that all Gram values lack (see Resolved), in the units of the sums
 };
 
 }  // namespace fastcka

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The layers of one network or of two, in one row, and which pairs of them are wanted.
+// The layers of one network or of two, in one list, and which pairs of them are wanted.
 #pragma once
 
 #include "base/errors.hpp"
@@ -17,7 +17,7 @@ class LayerSet {
   public:
     LayerSet() = default;
     // `split`: layers of the first network; all of them where there is no second.
-    // `row_bytes`: of each layer that is read, those of a sample; 0, or none at all: it lies in memory.
+    // `row_bytes`: the bytes of a sample of each layer that has to be read; 0, or no list at all: it lies in memory.
     LayerSet(std::vector<index> widths, index split, std::vector<index> row_bytes = {})
         : widths_(std::move(widths)), row_bytes_(std::move(row_bytes)), split_(split) {
         row_bytes_.resize(widths_.size(), 0);
@@ -66,13 +66,12 @@ class LayerSet {
     index split_ = 0;
 };
 
-// The same with their values.
+// The same with the values. It does not own them: arrays must live as long as it does.
 struct Layers {
     std::vector<Source> sources;
     index split = 0;
 
     Layers() = default;
-    // Of arrays.
     Layers(const std::vector<MatrixView>& first, const std::optional<std::vector<MatrixView>>& second = {})
         : Layers(of(sources_of(first), second ? std::optional(sources_of(*second)) : std::nullopt)) {}
     static Layers of(std::vector<Source> first, const std::optional<std::vector<Source>>& second = {}) {

@@ -14,11 +14,8 @@
 
 namespace fastcka {
 
-// Bits of a number that is not negative, which are ordered like those numbers.
+// The bits of a number that is not negative. They have the order of the numbers.
 using DistanceKey = std::uint64_t;
-template <class T> DistanceKey distance_key(T value) {
-    return std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>(value);
-}
 template <class T> double distance_of(DistanceKey key) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     return static_cast<double>(std::bit_cast<T>(static_cast<Bits>(key)));
@@ -35,18 +32,18 @@ class MedianRanks {
 
     index first() const { return first_; }
     index second() const { return second_; }  // the same, or the next
-    // From the distances of these ranks.
+    // From the distances of rank first() and second().
     double median(double first, double second) const { return half_ ? second / 2 : (first + second) / 2; }
 
   private:
-    bool half_;  // the first of the two in the middle is that of a sample to itself
+    bool half_;  // the first of the two in the middle is the distance zero of a sample to itself
     index first_, second_;
 };
 
-// How many numbers with some leading digits have which next one.
+// Of the numbers with some leading digits, how many have each value of the next digit.
 struct DigitCounts {
     std::vector<index> bins;
-    // The last digit only: the smallest key beyond these digits.
+    // For the last digit only: the smallest key above all with these leading digits.
     DistanceKey above = std::numeric_limits<DistanceKey>::max();
 
     void merge(const DigitCounts& other);

@@ -57,7 +57,7 @@ std::vector<double> robust_origin(const Source& source, OriginRule rule, const E
     const MatrixView& view = copied ? copied->view() : source.view();
     const index chunk = 256;
     std::vector<double> origin(static_cast<std::size_t>(p));
-    engine.team.for_each((p + chunk - 1) / chunk, [&](index task, int) {
+    engine.team.for_each(ceil_divide(p, chunk), [&](index task, int) {
         const index first = task * chunk, columns = std::min(chunk, p - first);
         const std::vector<double> zero(static_cast<std::size_t>(columns), 0.0);
         std::vector<double> rows(static_cast<std::size_t>(count * columns), 0.0);

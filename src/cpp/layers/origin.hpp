@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The origin that samples are packed about for kernels which do not care where it is.
+// The origin that is subtracted from samples, for kernels that do not depend on it.
 #pragma once
 
 #include "layers/representation.hpp"
@@ -15,9 +15,9 @@ double median_if_far(const std::vector<double>& sorted);
 // samples differ by. One of the values may lie elsewhere, since alone it has no neighbour.
 double median_if_exact(const std::vector<double>& sorted);
 
-// An origin that massive samples do not move: feature by feature by a rule, from at most 64 evenly spaced samples.
+// An origin that massive samples do not move: by a rule for each feature, from at most 64 evenly spaced samples.
 std::vector<double> robust_origin(const Source& source, OriginRule rule, const Engine& engine);
-// The samples that it copies of a layer that is read, of which a sample takes `row_bytes`.
+// The bytes of the samples that it copies from a layer that has to be read; `row_bytes`: of one sample.
 inline index origin_bytes(index samples, index row_bytes) {
     return std::min(samples, origin_samples) * row_bytes;
 }

@@ -27,14 +27,6 @@ template <class T> void self_products(const Panels<T>& panels, T* products, cons
     });
 }
 
-// Samples [first, first + count).
-MatrixView rows_of(const MatrixView& view, index first, index count) {
-    MatrixView rows = view;
-    rows.data = view.at(first, 0);
-    rows.rows = count;
-    return rows;
-}
-
 }  // namespace
 
 template <class T>
@@ -43,13 +35,13 @@ PanelTiles<T>::PanelTiles(SampleSource source, Form form, const Strips& strips, 
     : samples_(source.source.rows()), width_(engine.operations<T>().panel_width),
       strip_(strips.samples > 0 ? strips.samples : samples_),
       most_held_(strips.samples > 0 ? strips.held : 0), source_(std::move(source)),
-      strips_(static_cast<std::size_t>((samples_ + strip_ - 1) / strip_)) {
+      strips_(static_cast<std::size_t>(ceil_divide(samples_, strip_))) {
     const bool projects = !source_.direction.empty();
     sums.squared.assign(static_cast<std::size_t>(samples_), 0.0);
     sums.projections.assign(projects ? static_cast<std::size_t>(samples_) : 0, 0.0);
     source_.direction.resize(static_cast<std::size_t>(projects ? source_.source.columns() + width_ : 0), 0.0);
     if (has_terms(form)) {
-        const index padded = whole_panels(samples_, width_);
+        const index padded = round_up(samples_, width_);
         terms_ = Buffer<T>(padded);
         std::fill_n(terms_.data(), padded, T(0));
     }
@@ -107,13 +99,14 @@ template <class T> void PanelTiles<T>::pack(Span strips, SampleSums* sums, const
     const index first = strips.first * strip_, last = std::min(strips.last * strip_, samples_);
     source_.source.for_each_piece(first, last, width_, [&](const MatrixView& view, index from, index to) {
         // A task owns its samples, since it adds to their norms.
-        engine.team.for_each((to - from + width_ - 1) / width_, [&](index task, int worker) {
+        engine.team.for_each(ceil_divide(to - from, width_), [&](index task, int worker) {
             const index sample = from + task * width_, strip = sample / strip_, start = strip * strip_;
             const Panels<T>& panels = strips_[static_cast<std::size_t>(strip)];
-            Packing<T> job = packing_of(
-                rows_of(view, start, panels.vectors()), true, source_.origin ? &*source_.origin : nullptr,
-                source_.rows ? source_.rows->factors(start) : RowFactors{},
-                source_.direction.empty() ? nullptr : source_.direction.data(), panels, sums);
+            Packing<T> job =
+                packing_of(view.part(start, panels.vectors(), 0, view.columns), true,
+                           source_.origin ? &*source_.origin : nullptr,
+                           source_.rows ? source_.rows->factors(start) : RowFactors{},
+                           source_.direction.empty() ? nullptr : source_.direction.data(), panels, sums);
             if (sums != nullptr) {
                 job.squared_norms += start;
                 job.projections += job.direction != nullptr ? start : 0;
@@ -165,7 +158,7 @@ void PanelTiles<T>::mend(T* block, index row, index column, const KernelMap* map
     std::vector<double> distances(static_cast<std::size_t>(width));
     for (index i = 0; i < std::min(width, samples() - row); ++i) {
         T* const values = block + i * width;
-        // The distance of a sample to itself, always marked, is zero without a look at its values.
+        // The distance of a sample to itself is always marked, and zero whatever its values.
         const index self = row == column ? i : -1;
         bool near = false;
         for (index j = 0; j < columns; ++j) near |= j != self && values[j] != values[j];

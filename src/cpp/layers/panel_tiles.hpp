@@ -6,7 +6,7 @@
 
 namespace fastcka {
 
-// What is needed to pack any samples of a layer.
+// Everything that packing samples of a layer needs.
 struct SampleSource {
     Source source;
     std::optional<Centring> origin;
@@ -14,44 +14,45 @@ struct SampleSource {
     std::vector<double> direction;  // of projections; empty: none
 };
 
-// Samples are packed strip by strip, one strip for each row of tiles of a grid, and only some strips are in memory.
+// How much of a layer is packed at a time. A strip holds the samples of one row of tiles of the grid; only some strips
+// are in memory.
 struct Strips {
     index samples = 0;  // in each; 0: all samples are packed at once
-    index held = 0;     // strips of this layer that fit into memory while no other layer has any
+    index held = 0;     // the strips of this layer that fit into memory if no other layer holds any
 };
 
 template <class T> class PanelTiles {
   public:
     PanelTiles() = default;
-    // Packs all samples once, to learn their `sums`; in strips, nothing stays in memory for certain.
+    // Packs all samples once, which yields their `sums`. With strips, call hold() before tiles are filled.
     PanelTiles(SampleSource source, Form form, const Strips& strips, SampleSums& sums, const Engine& engine);
 
-    // What it takes up besides panels and kept distances.
+    // Its memory besides panels and kept distances, in bytes.
     static index bytes(Form form, index samples, index features, index width) {
         return Centring::bytes(features) +
-               (has_terms(form) ? Buffer<T>::bytes(whole_panels(samples, width)) : 0) +
+               (has_terms(form) ? Buffer<T>::bytes(round_up(samples, width)) : 0) +
                (form == Form::about_the_origin ? 8 * (features + width) : 0);
     }
 
     index samples() const { return samples_; }
     void set_map(const KernelMap& map) { map_ = map; }
 
-    // Packs the strips of these rows and columns of tiles that are not in memory, and forgets all others. Does nothing
-    // where all samples are packed. Tiles are filled out of strips that are held.
+    // Packs the strips of these rows and columns of tiles, unless they are in memory, and frees all others. Does nothing
+    // if all samples are packed. Tiles are filled from strips that are held.
     void hold(Span rows, Span columns, const Engine& engine) {
         hold(rows, columns, nullptr, engine);
         source_.source.forget();
     }
-    // As many as fit while no other layer has any.
+    // The rows and columns of tiles that fit if no other layer holds any.
     Held held_alone() const;
-    // Gives all memory of strips back.
+    // Frees all strips.
     void release();
 
     // Gram values of one tile, block by block. `wide` is a worker's memory for one tile.
     void fill(const TileGrid& grid, index number, T* tile, double* wide, const Engine& engine,
               int worker) const;
 
-    // The same of any range; nothing that is kept is used.
+    // The same for any range; kept distances are not used.
     void fill_range(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
 
     // Squared distances of one tile; meaningless on and below the diagonal of a triangle.
@@ -66,15 +67,14 @@ template <class T> class PanelTiles {
 
   private:
     static bool has_terms(Form form) { return form == Form::distances || form == Form::about_the_origin; }
-    static index whole_panels(index samples, index width) { return (samples + width - 1) / width * width; }
     void hold(Span rows, Span columns, SampleSums* sums, const Engine& engine);
     void pack(Span strips, SampleSums* sums, const Engine& engine);
     void add_terms(Form form, index strip, const SampleSums& sums, const Engine& engine);
 
-    // Samples of a range that is within one strip, in its panels.
+    // The strip of a sample.
     struct Side {
         const Panels<T>& panels;
-        index first;  // sample of the strip
+        index first;  // its first sample
     };
     Side side(index sample) const {
         const index strip = sample / strip_;
@@ -82,7 +82,7 @@ template <class T> class PanelTiles {
     }
     void products(const TileRange& range, T* tile, double* wide, const Engine& engine, int worker) const;
 
-    // Near pairs of a block, which are marked by NaN: their squared distances by direct differences, and with `map` their
+    // Replaces the NaN that mark near pairs of a block: by squared distances from direct differences, and with `map` by
     // Gram values.
     void mend(T* block, index row, index column, const KernelMap* map, const Engine& engine) const;
 

@@ -16,8 +16,8 @@ struct Chunks {
     index rows, down, across;               // rows in a chunk; chunks
 
     Chunks(index samples, index features)
-        : rows(std::max(least_rows_per_chunk, (samples + most_row_chunks - 1) / most_row_chunks)),
-          down((samples + rows - 1) / rows), across((features + columns - 1) / columns) {}
+        : rows(std::max(least_rows_per_chunk, ceil_divide(samples, most_row_chunks))),
+          down(ceil_divide(samples, rows)), across(ceil_divide(features, columns)) {}
 };
 
 [[noreturn]] void report_non_finite(const Source& source, const Engine& engine) {
@@ -43,7 +43,7 @@ std::vector<double> norms_of_rows(const Source& source, double* means, double* m
     std::vector<double> norms(static_cast<std::size_t>(source.rows()));
     const index chunk = 64;
     source.for_each_piece(0, source.rows(), chunk, [&](const MatrixView& view, index from, index to) {
-        engine.team.for_each((to - from + chunk - 1) / chunk, [&](index task, int) {
+        engine.team.for_each(ceil_divide(to - from, chunk), [&](index task, int) {
             const index first = from + task * chunk;
             engine.operations<double>().row_norms(
                 view, first, std::min(chunk, to - first), means != nullptr ? means + first : nullptr,
@@ -193,7 +193,7 @@ Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* c
     const index unit = vectors_are_samples ? panels.width() : coordinate_block;
     source.for_each_piece(0, n, unit, [&](const MatrixView& view, index from, index to) {
         job.view = view;
-        engine.team.for_each((to - from + unit - 1) / unit, [&](index task, int worker) {
+        engine.team.for_each(ceil_divide(to - from, unit), [&](index task, int worker) {
             if (vectors_are_samples)
                 return pack_panel(job, from / unit + task, panels.coordinates(), engine, worker);
             const index first = from + task * unit;

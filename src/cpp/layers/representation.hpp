@@ -21,7 +21,7 @@ template <class T> class Panels {
     Panels() = default;
     Panels(index vectors, index coordinates, index width)
         : vectors_(vectors), coordinates_(coordinates), capacity_(coordinates), width_(width),
-          panels_((vectors + width - 1) / width), values_(size(vectors, coordinates, width)) {}
+          panels_(ceil_divide(vectors, width)), values_(size(vectors, coordinates, width)) {}
 
     static index bytes(index vectors, index coordinates, index width) {
         return Buffer<T>::bytes(size(vectors, coordinates, width));
@@ -33,13 +33,13 @@ template <class T> class Panels {
     index count() const { return panels_; }
     T* data() const { return values_.data(); }
 
-    // Fewer coordinates than there is room for: the same memory, laid out for them.
+    // The same memory, laid out for fewer coordinates than there is room for. Their values are undefined then.
     index capacity() const { return capacity_; }
     void set_coordinates(index coordinates) { coordinates_ = coordinates; }
     // The same of vectors.
     void set_vectors(index vectors) {
         vectors_ = vectors;
-        panels_ = (vectors + width_ - 1) / width_;
+        panels_ = ceil_divide(vectors, width_);
     }
 
     static index block_size(index first_coordinate, index last_coordinate) {
@@ -58,7 +58,7 @@ template <class T> class Panels {
 
   private:
     static index size(index vectors, index coordinates, index width) {
-        return size_product((vectors + width - 1) / width * width, coordinates);
+        return size_product(round_up(vectors, width), coordinates);
     }
 
     index vectors_ = 0, coordinates_ = 0, capacity_ = 0, width_ = 1, panels_ = 0;
@@ -69,7 +69,7 @@ template <class T> class Panels {
 // neither overflow nor vanish, for any units of the data.
 struct Centring {
     std::vector<double> mean;
-    std::vector<double> mean_low;  // what rounding took off the mean; empty: nothing
+    std::vector<double> mean_low;  // the part of the mean that rounding has removed; empty: 0
     double scale = 1;
     double largest = 0;  // largest deviation from the first sample; 0: all samples are equal
 
@@ -82,33 +82,34 @@ struct Engine {
     template <class T> const Operations<T>& operations() const { return operations_of<T>(level); }
 };
 
-// How samples are read before anything else, a number of each for every sample: (x - shift) * scale.
+// What is done to each sample first: (x - shift) * scale, one value of each for every sample. See RowFactors.
 struct RowScaling {
-    std::vector<double> shift, shift_low, scale;  // shifts empty: 0
+    std::vector<double> shift, shift_low, scale;  // no shifts: 0
 
     static index bytes(Rows rows, index samples) {
         return (rows == Rows::standardised ? 3 : rows == Rows::unit ? 1 : 0) * 8 * samples;
     }
-    // Of the samples from `first` on.
+    // The factors of the samples from `first` on; they point into this.
     RowFactors factors(index first = 0) const {
         return {shift.empty() ? nullptr : shift.data() + first, scale.data() + first,
                 shift.empty() ? nullptr : shift_low.data() + first};
     }
 };
 
-// Nothing where samples are read as they are. A sample without a direction (zero, or for standardised rows constant) has
-// scale 0 and becomes zero. Throws NonFinite.
+// nullopt for Rows::as_given. A sample without a direction (zero, or constant for standardised rows) gets the scale 0 and
+// becomes zero. Throws NonFinite.
 std::optional<RowScaling> row_scaling(const Source& source, Rows rows, const Engine& engine);
 
 // |x_i| of every sample.
 std::vector<double> row_norms(const Source& source, const Engine& engine);
 
-// `rows` null: as they are. Throws NonFinite (network and layer 0) where an element is not a finite number.
+// `rows` null: samples as they are. Throws NonFinite (network and layer 0) if an element is not a finite number, and
+// std::invalid_argument if sums overflow.
 Centring centring_of(const Source& source, const RowScaling* rows, const Engine& engine);
-// What that takes up while it looks at the samples.
+// The memory of centring_of() besides its result, in bytes.
 index centring_bytes(index samples, index features);
 
-// What packing hands out besides the panels, per sample and in packed units.
+// What packing yields besides the panels: a value for each sample, in packed units.
 struct SampleSums {
     std::vector<double> squared;      // |x_i|^2 of the packed values
     std::vector<double> projections;  // <x_i, direction>; empty unless asked for
@@ -116,16 +117,16 @@ struct SampleSums {
     static index bytes(index samples, bool projects) { return (projects ? 2 : 1) * 8 * samples; }
 };
 
-// Whether one sample outweighs the others so much that float32 products with it drown theirs.
+// Whether one sample outweighs the others so much that theirs are lost in the rounding of float32 products with it.
 bool has_massive_sample(const SampleSums& norms);
 
-// Whether a sample comes so often that the rounding of its float32 distances to others does not average out. Samples of
-// one norm are taken for the same.
+// Whether a sample occurs so often that the rounding of its float32 distances to others does not average out. Samples
+// with the same norm count as equal.
 bool has_repeated_sample(const SampleSums& norms);
 
-// The job that packs samples into `panels`, panel by panel. `view`: of all samples; memory of samples that are not packed is
-// not read. `direction`: a value for each feature, zeros up to a whole panel, or null. `sums`: an entry for each sample, zero
-// at first; or null, where they are known.
+// The job that packs samples into `panels`, panel by panel. `view`: of all samples; only samples that are packed need to
+// be in memory. `direction`: a value for each feature, then zeros up to a whole panel; or null. `sums`: an entry for each
+// sample, zero at first; null if they are not wanted. It keeps pointers to all of them.
 template <class T>
 Packing<T> packing_of(const MatrixView& view, bool vectors_are_samples, const Centring* centring,
                       RowFactors rows, const double* direction, const Panels<T>& panels, SampleSums* sums);
@@ -139,7 +140,8 @@ void pack_panel(const Packing<T>& job, index panel, index coordinates, const Eng
     }
 }
 
-// `centring`, `rows` null: values as they are. `direction`: per feature, in packed units, or empty.
+// Packs all samples of a layer. `centring`, `rows` null: values as they are. `direction`: a value for each feature, in
+// packed units, for the projections in `sums`; or empty.
 template <class T>
 Panels<T> pack(const Source& source, bool vectors_are_samples, const Centring* centring,
                const RowScaling* rows, std::vector<double> direction, SampleSums& sums, const Engine& engine);

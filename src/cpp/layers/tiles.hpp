@@ -14,13 +14,13 @@ struct TileRange {
     index first_row, rows, first_column, columns;
     bool triangle;
 
-    index row_panels(index width) const { return (rows + width - 1) / width; }
-    index column_panels(index width) const { return (columns + width - 1) / width; }
+    index row_panels(index width) const { return ceil_divide(rows, width); }
+    index column_panels(index width) const { return ceil_divide(columns, width); }
     index blocks(index width) const {
         const index a = row_panels(width), b = column_panels(width);
         return triangle ? a * (a + 1) / 2 : a * b;
     }
-    // Its own values; of a triangle, those above the diagonal.
+    // The number of values; of a triangle, above the diagonal.
     index values() const { return triangle ? rows * (rows - 1) / 2 : rows * columns; }
     // visit(block number, row of its first value, column of its first value)
     template <class Visit> void for_each_block(index width, Visit&& visit) const {
@@ -31,7 +31,8 @@ struct TileRange {
     }
 };
 
-// A tile without what pads its blocks, row by row.
+// Copies a tile row by row, without the padding of its blocks and, of a triangle, only what is above the diagonal: values()
+// of them.
 template <class T> void copy_values(const TileRange& range, index width, const T* tile, T* out) {
     const index across = range.column_panels(width);
     for (index row = 0; row < range.rows; ++row) {
@@ -45,7 +46,8 @@ template <class T> void copy_values(const TileRange& range, index width, const T
     }
 }
 
-// A worker's memory for one tile. float32 products of many coordinates are carried over into `wide`.
+// A worker's memory for one tile. float32 products of many coordinates are carried over into `wide`, which float64 does not
+// need.
 template <class T> struct TileScratch {
     Buffer<T> tile;
     Buffer<double> wide;
@@ -64,7 +66,7 @@ template <class T> struct TileScratch {
 class TileGrid {
   public:
     TileGrid(index vectors, index side)
-        : vectors_(vectors), side_(side), across_((vectors + side - 1) / side) {}
+        : vectors_(vectors), side_(side), across_(ceil_divide(vectors, side)) {}
 
     index across() const { return across_; }
     index side() const { return side_; }
@@ -72,10 +74,10 @@ class TileGrid {
     index number(index row, index column) const { return row * across_ - row * (row - 1) / 2 + column - row; }
     // Values of a whole tile in blocks of width x width.
     index tile_values(index width) const {
-        const index panels = (std::min(side_, vectors_) + width - 1) / width;
+        const index panels = ceil_divide(std::min(side_, vectors_), width);
         return (across_ == 1 ? panels * (panels + 1) / 2 : panels * panels) * width * width;
     }
-    // The most of its own values that a tile has.
+    // The most values() of any tile.
     index most_values() const {
         const index first = std::min(side_, vectors_);
         return std::max((*this)[0].values(), across_ == 1 ? 0 : first * std::min(side_, vectors_ - first));
@@ -94,9 +96,9 @@ class TileGrid {
     index vectors_, side_, across_;
 };
 
-// Some of the rows or columns of tiles of a grid, or of the samples, one after the other.
+// Consecutive numbers [first, last): of rows or columns of tiles, of samples, of blocks.
 struct Span {
-    index first, last;  // last: one beyond
+    index first, last;
     index count() const { return last - first; }
     bool has(index number) const { return first <= number && number < last; }
 };
@@ -124,7 +126,7 @@ class TileRuns {
     }
 
   private:
-    index in_row(index row) const { return (across_ - row + length_ - 1) / length_; }
+    index in_row(index row) const { return ceil_divide(across_ - row, length_); }
 
     index across_, length_;
     std::vector<index> first_{0};  // runs before each row
@@ -147,9 +149,9 @@ template <class Visit> void walk(index across, const Held& held, Visit&& visit) 
     }
 }
 
-// Inner products over the coordinates `all` into `tile`. Returns true when they were too many for float32 sums and lie in
-// `wide` instead. They may be made in parts, one after the other, which begin a carry interval after the first or another
-// number of them: `part` is made now, and coordinate 0 of the panels is `packed`.
+// Inner products over the coordinates `all` into `tile`; or, if these are too many for float32 sums, into `wide`: then it
+// returns true. The coordinates may come in parts, one call after another, each of which begins a multiple of
+// carry_interval after the first: `part` is added now. `packed`: the number of the panels' coordinate 0 among all.
 template <class T>
 bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, Span all, Span part,
                    index packed, T* tile, double* wide, const Engine& engine, int worker) {
@@ -176,7 +178,7 @@ bool tile_products(const Panels<T>& left, const Panels<T>& right, const TileRang
     return tile_products(left, right, range, all, all, 0, tile, wide, engine, worker);
 }
 
-// The tile of Gram values' inner products, always in `tile`.
+// Inner products over all coordinates, always into `tile`.
 template <class T>
 void gram_products(const Panels<T>& left, const Panels<T>& right, const TileRange& range, T* tile,
                    double* wide, const Engine& engine, int worker) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From sums to CKA or another measure, and to the layers for which there is none.
+// From sums to CKA or another measure, and to the layers that have no value.
 #pragma once
 
 #include "layers/layer_note.hpp"
@@ -10,34 +10,36 @@
 
 namespace fastcka {
 
-// Notes the layers that have no value: where the inner product of a layer with itself is a tiny part of the terms that it is
-// the difference of, what they leave is rounding. `known_up_to`: the largest condition at which the arithmetic of the sums
-// keeps enough digits.
+// Notes the layers that have no value: where the inner product of a layer with itself is a tiny part of the terms that it
+// is the difference of, what they leave is rounding. `known_up_to`: the largest condition at which the arithmetic of the
+// sums keeps enough digits.
 void mark_degenerate(const Estimates& self, const Formula& formula, double known_up_to,
                      std::vector<LayerNote>& notes);
 bool has_too_coarse(const std::vector<LayerNote>& notes);
 
 struct Alignment {
     LayerSet set;
-    Eigen::MatrixXd cka;     // or another measure, rows x columns; NaN where a layer is degenerate
-    Eigen::MatrixXd chance;  // mean of it over all permutations of the samples of one network
-    Eigen::MatrixXd hsic;    // or what another measure has in its place
-    Eigen::VectorXd self;    // HSIC of each layer with itself
+    Eigen::MatrixXd cka;                   // or another measure, rows x columns; NaN if a layer is degenerate
+    Eigen::MatrixXd chance;                // its mean over all permutations of the samples of one network
+    Eigen::MatrixXd hsic;                  // or the inner product of another measure
+    Eigen::VectorXd self;                  // HSIC of each layer with itself
     Eigen::VectorXd effective_dimensions;  // tr(Kc)^2 / |Kc|^2 of each layer, its participation ratio
     std::vector<LayerNote> layers;
 
+    // Of its matrices.
     static index bytes(const LayerSet& set) { return 3 * 8 * set.rows() * set.columns(); }
 };
 
-// Makes an Alignment of sums that come some columns at a time: those of thousands of layers are many times their result.
+// Builds an Alignment from sums that come some columns at a time: the sums of thousands of layers are many times the
+// result.
 class AlignmentBuilder {
   public:
     // `known_up_to`: see mark_degenerate.
     AlignmentBuilder(const PairSums& selves, double samples, LayerSet set, std::vector<LayerNote> layers,
                      const Formula& formula, double known_up_to = largest_condition);
 
-    // Columns from `first` on; of one network the rows below the last of them are not needed. Threads may set columns side
-    // by side.
+    // Sets columns from `first` on. For one network the rows below the last of them may be left out. Threads may set
+    // different columns at the same time.
     void set_columns(index first, const PairSums& pairs);
     Alignment finish() &&;
 

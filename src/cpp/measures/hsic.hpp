@@ -17,9 +17,9 @@ struct Estimates {
 // A value whose condition, magnitude / value, is larger than this is pure rounding error.
 inline constexpr double largest_condition = 0x1p40;
 
-// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md. Those of products of
-// centred samples may all be the same, and row sums are taken from the diagonal, which lacks them. Other Gram values are
-// summed as they were rounded: what is the same in all of them cancels, the rest averages out.
+// The largest condition at which the roundings of float32 stay within the bound of docs/numerics.md. The roundings of
+// products of centred samples may all be the same, and row sums follow from the diagonal, which does not contain them.
+// Other Gram values are summed with their roundings: the part that all share cancels, and the rest averages out.
 double largest_condition_in_float32(Estimator estimator, bool centred, double samples);
 
 Estimates biased_hsic(const PairSums& sums, double samples);

@@ -16,7 +16,7 @@ inline void fetch(const std::byte* first, index bytes) {
     for (index offset = 0; offset < bytes; offset += cache_line) __builtin_prefetch(first + offset, 0, 3);
 }
 
-// What follows a line is read by the next call; a panel reads more lines at a time than the hardware can foresee.
+// The values after a line are read by the next call; a panel reads more lines at a time than the hardware can foresee.
 inline void fetch_what_follows(const std::byte* first, index stride, index length) {
     if (stride >= 0 && stride <= 8) fetch(first + length * stride, length * stride);
 }

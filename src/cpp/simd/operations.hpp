@@ -23,21 +23,22 @@ constexpr index block_number(index a, index b, index right_panels, bool triangle
     return triangle ? a * right_panels - a * (a - 1) / 2 + (b - a) : a * right_panels + b;
 }
 
-// How a sample is read before anything else: (x - shift) * scale, a number of each for every sample; null: as it is.
+// What is done to each sample first: (x - shift) * scale, one value of each for every sample; null: nothing. A shift
+// comes with a scale.
 struct RowFactors {
     const double* shift = nullptr;
     const double* scale = nullptr;
-    const double* shift_low = nullptr;  // what rounding took off the shift
+    const double* shift_low = nullptr;  // the part of the shift that rounding has removed
 };
 
-// How the elements of a representation become panel values: (x' - mean) * scale, x' as `rows` say.
+// How the elements x of a representation become panel values: (x' - mean) * scale, where `rows` turn x into x'.
 template <class T> struct Packing {
     MatrixView view;           // (samples, features)
     bool vectors_are_samples;  // Gram route: a vector is a sample; feature route: a vector is a feature
     bool through_double;  // centre in float64 even when T is float (64-bit input, or a range beyond float)
     RowFactors rows;
     const double* mean;       // per feature, or null for 0
-    const double* mean_low;   // what rounding took off it
+    const double* mean_low;   // the part of the mean that rounding has removed, or null for 0
     double scale;             // a power of two, so that it costs no digits
     T* panels;                // coordinate block by coordinate block, see Panels
     double* squared_norms;    // per sample: += sum over the packed coordinates of value^2; null: not wanted
@@ -45,6 +46,8 @@ template <class T> struct Packing {
     double* projections;      // per sample: += sum of value * direction
 };
 
+// Panels, blocks and rows of T begin at a multiple of a SIMD vector, as they do in a Buffer; views and arrays of other
+// types need no alignment. No function throws or allocates, and any number of threads may call it.
 template <class T> struct Operations {
     index panel_width;
 
@@ -68,8 +71,8 @@ template <class T> struct Operations {
     // tile (=, or += unless `overwrite`) left' right over `coordinates`; a triangle leaves out blocks below the diagonal.
     void (*accumulate)(const Operand<T>& left, const Operand<T>& right, index coordinates, bool overwrite,
                        bool triangle, T* tile);
-    // A block of a Gram matrix that was given, double-centred and scaled: (K_ij - mean_j - offset_i) * scale, the offset being
-    // mean_i less the mean of all.
+    // A block of a Gram matrix that was given, double-centred and scaled: (K_ij - mean_j - offset_i) * scale, the offset
+    // being mean_i less the mean of all.
     void (*centred_block)(const MatrixView& gram, const double* mean, const double* mean_low,
                           const double* offset, double scale, index first_row, index rows, index first_column,
                           index columns, T* block);
@@ -78,17 +81,17 @@ template <class T> struct Operations {
     // wide += tile, or wide = tile with `overwrite`; and back.
     void (*carry)(const T* tile, index length, bool overwrite, double* wide);
     void (*narrow)(const double* wide, index length, T* tile);
-    // A block of a triangle that lies on the diagonal: hands out its diagonal and keeps what is strictly above it.
+    // A block on the diagonal of a triangle: moves its diagonal to `diagonal`, and sets what is on and below it to zero.
     void (*take_diagonal)(T* block, T* diagonal);
-    // Gram values in place of inner products, for the first `rows` x `columns` of a block; zero elsewhere. The term of a
+    // Replaces inner products by Gram values, in the first `rows` x `columns` of a block; zero elsewhere. The term of a
     // sample is its squared norm (Form::distances) or its product with the origin (Form::about_the_origin). Inner products
-    // that are Gram values stay what they are. NaN for a pair that is so near (`near_distance`) that its distance has lost
-    // digits; true: there are such pairs.
+    // that are Gram values are left as they are. Pairs so near (`near_distance`) that their distance has lost digits get
+    // NaN; returns true if there are any.
     bool (*apply)(const KernelMap& map, const T* row_terms, const T* column_terms, index rows, index columns,
                   T* block);
-    // Squared distances in place of inner products, never negative; otherwise the same.
+    // The same with squared distances, which are never negative, instead of Gram values.
     bool (*squared_distances)(const T* row_norms, const T* column_norms, index rows, index columns, T* block);
-    // Gram values in place of squared distances.
+    // Replaces squared distances by Gram values.
     void (*apply_to_distances)(const KernelMap& map, index rows, index columns, T* block);
     // out[j] += sum_k (left_k,lane - right_k,j)^2: squared distances of one sample of a panel to those of another.
     void (*squared_differences)(const T* left, index lane, const T* right, index coordinates, double* out);
@@ -97,6 +100,7 @@ template <class T> struct Operations {
     // out[i * stride + j] += sum_t left[i][t] * right[j][t]; `length` is a multiple of panel_width.
     void (*products)(const T* const* left, index left_count, const T* const* right, index right_count,
                      index length, double* out, index stride);
+    // The sum of values[t]^2; `length` is a multiple of panel_width.
     double (*sum_of_squares)(const T* values, index length);
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What becomes of a finished tile: carried into float64, summed, multiplied with the tiles of other layers.
+// The last steps of a tile: it is carried into float64, summed, and multiplied with the tiles of other layers.
 #pragma once
 
 #include "simd/operations.hpp"

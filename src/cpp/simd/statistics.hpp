@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Statistics needed before packing: feature sums, sample norms, finiteness. Called through simd/operations.
+// Statistics that packing needs first: feature sums, sample norms, finiteness. Called through simd/operations.
 #pragma once
 
 #include "simd/lines.hpp"
@@ -21,8 +21,8 @@ constexpr index padded(index features) {
     return (features + N - 1) / N * N;
 }
 
-// Sums over samples of up to a line of features, which go on with those of the samples before. Deviations from an origin (the first sample) are exactly zero for a
-// constant feature and lose nothing to a large common mean.
+// Sums over samples of up to a line of features, added to the sums over the samples before. Deviations from an origin (the
+// first sample) are exactly zero for a constant feature and lose nothing to a large common mean.
 struct FeatureSums {
     index features;
     alignas(64) double origin[line_length] = {};

@@ -28,20 +28,20 @@ inline constexpr index wanted_tiles = 64;
 // Tiles of all layers that one thread holds at a time (bytes): little more than the L2 cache of a core, 1-2 MB on servers.
 inline constexpr index tile_bytes_per_thread = 4 << 20;
 
-// With many layers that would leave tiles so small that all panels come from memory for each of them. Where a tile of this
+// With many layers that would make tiles so small that all panels come from memory for each of them. If a tile of this
 // side does not fit, all threads share one block of whole tiles instead.
 inline constexpr index least_tile_with_many_layers = 192;
 
-// So they do where a layer takes at least this many multiply-adds and there are fewer tiles than layers: of mini-batches, 26
-// layers of 100 x 3072 take 0.5 of the time on two threads, 24 of 200 x 768 0.8; 12 of 200 x 200 would take 1.2 times as
-// long.
+// They also do if a layer takes at least this many multiply-adds and there are fewer tiles than layers: of mini-batches,
+// 26 layers of 100 x 3072 take 0.5 of the time on two threads, 24 of 200 x 768 0.8; 12 of 200 x 200 would take 1.2 times
+// as long.
 inline constexpr double work_to_hand_over = 5e6;
 
 // Gram values of all layers in such a block (bytes), and samples on its side where one block covers all of them.
 inline constexpr index shared_block_bytes = 384 << 20;
 inline constexpr index largest_whole_tile = 528;
 
-// Where the values of all blocks take no more than this (bytes), a thread packs a layer, makes all of its tiles and forgets
+// If the values of all blocks take no more than this (bytes), a thread packs a layer, computes all of its tiles and frees
 // its panels: 64 x 2000 x 4096 holds 0.5 GB instead of 2.4.
 inline constexpr index layer_by_layer_bytes = 512 << 20;
 
@@ -56,11 +56,11 @@ inline constexpr index pair_tasks = 32;
 // formed once more, complete, so that a sum is used and forgotten.
 inline constexpr index row_products_bytes = 128 << 20;
 
-// Columns of the result that are finished at a time: of 2000 layers, what that takes stays in the cache of a core.
+// Columns of the result that are finished at a time: with 2000 layers their sums stay in the cache of a core.
 inline constexpr index finished_columns = 64;
 
-// Samples in a chunk of which feature sums are made apart, at least, and chunks at most: enough for many threads, and few
-// sums to keep.
+// The fewest samples in a chunk whose feature sums are computed separately, and the most chunks: enough for many threads,
+// and few sums to keep.
 inline constexpr index least_rows_per_chunk = 128, most_row_chunks = 64;
 
 // Partial results kept for addition in a fixed order (bytes), and the least number of them.
@@ -86,14 +86,14 @@ inline constexpr double massive_norm_ratio = 100;
 // unless they resemble each other; of four features, one pair in 4000 is.
 inline constexpr double near_distance = 1.0 / 64;
 
-// Of a layer that is not in memory, read at a time where there is no room for all of it.
+// How much of a layer that is not in memory is read at a time if there is no room for all of it (bytes).
 inline constexpr index read_bytes = 16 << 20;
 
-// An origin for distances that massive samples do not move: the median of so many samples, feature by feature.
+// The samples whose median, feature by feature, is the origin for distances: massive samples do not move it.
 inline constexpr index origin_samples = 64;
 
-// float32 input is computed in float64 when a sample comes so often that the rounding of its distances to others does not
-// average out: as a part of all (of at most so many that are looked at).
+// float32 input is computed in float64 when a sample occurs so often that the rounding of its distances to others does not
+// average out: the part of all samples from which on that is so, and the most samples that are looked at.
 inline constexpr double repeated_part = 1.0 / 16;
 inline constexpr index samples_looked_at = 1024;
 

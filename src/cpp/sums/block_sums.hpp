@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What blocks of either route add up to: a value that merges with that of the blocks that follow.
+// The sums of a block, by either route: a value that merges with the sums of the blocks that follow.
 #pragma once
 
 #include "layers/tiles.hpp"
@@ -12,7 +12,7 @@
 
 namespace fastcka {
 
-// Values in a buffer that is reused between calls, and may be copied.
+// Values in a Buffer, which can be copied.
 class TileValues {
   public:
     TileValues() = default;
@@ -34,13 +34,13 @@ class TileValues {
     Buffer<double> values_;
 };
 
-// A tile of X'Y over some segments of the samples: squared and forgotten when all of them are in.
+// A tile of X'Y over some segments of the samples: squared and freed once all segments are in.
 struct OpenTile {
-    index entry;              // of the products, which its squares go to
-    index rows, width;        // features on its side; on that of a square block of its values
-    bool symmetric;           // of a layer with itself: what is off the diagonal counts twice
-    bool triangle;            // on the diagonal of that product: blocks below it are not there
-    index present, segments;  // how many segments are in, and how many there are
+    index entry;              // the entry of the products that the sum of its squares is added to
+    index rows, width;        // features on the side of the tile, and on the side of a square block of it
+    bool symmetric;           // of a layer with itself: values off the diagonal count twice
+    bool triangle;            // on the diagonal of such a product: blocks below the diagonal are not stored
+    index present, segments;  // the number of segments that are in, and of all segments
     TileValues values;
 
     double sum_of_squares() const;
@@ -48,29 +48,30 @@ struct OpenTile {
 
 // A sum for each of some consecutive samples and each layer.
 struct SampleValues {
-    index first = 0;         // sample
+    index first = 0;         // the first sample
     Eigen::MatrixXd values;  // samples x layers
 
     index last() const { return first + values.rows(); }
     static index bytes(index samples, index layers) { return 8 * samples * layers; }
-    // Adds those of other samples or the same. Throws std::invalid_argument where the layers differ.
+    // Adds sums of the same samples or others; samples in between get zeros. Throws std::invalid_argument if the layers
+    // differ.
     void add(const SampleValues& other);
 };
 
 struct BlockSums {
-    index first = 0;  // the entry of the first of the products
-    std::vector<double>
-        products;  // Gram route: sum_{i < j} K_ij L_ij; feature route: |X'Y|^2; an entry for each pair
-    // Gram route: of the samples of its rows sum_{j > i} K_ij, of those of its columns sum_{i < j} K_ij, over its own
-    // tiles; empty where the rows of K sum to 0.
+    index first = 0;  // the entry that `products` begins with
+    // Gram route: sum_{i < j} K_ij L_ij; feature route: |X'Y|^2. An entry for each pair of layers.
+    std::vector<double> products;
+    // Gram route: sum_{j > i} K_ij of the samples i of its rows and sum_{i < j} K_ij of the samples j of its columns,
+    // over the tiles of the block; empty if the rows of K sum to 0.
     SampleValues row_sums, column_sums;
-    std::optional<OpenTile> open;  // feature route; there are no products then
+    std::optional<OpenTile> open;  // feature route, with segments; there are no products then
 
-    // Adds the sums of the blocks that follow. Throws std::invalid_argument where shapes differ.
+    // Adds the sums of the blocks that follow. Throws std::invalid_argument if shapes differ.
     void merge(const BlockSums& right);
     // Adds to one entry, not before the first.
     void add(index entry, double product);
-    // Squares an open tile that is complete.
+    // Turns an open tile that is complete into its product.
     void close();
 };
 

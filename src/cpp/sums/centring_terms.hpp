@@ -17,7 +17,7 @@ template <class T> struct CentringTerms {
 
     static index bytes(index samples) { return 2 * index{sizeof(T)} * samples; }
 
-    // Of one layer, a column of `margins`. Ku_ij = K_ij - r_i / (n - 2) - r_j / (n - 2) + s / ((n - 1) (n - 2)) with sums
+    // `layer`: a column of `margins`. Ku_ij = K_ij - r_i / (n - 2) - r_j / (n - 2) + s / ((n - 1) (n - 2)) with sums
     // off the diagonal, and Kc_ij = K_ij - r_i / n - r_j / n + s / n^2 with sums of whole rows.
     CentringTerms(const Margins& margins, index layer, Centred centred) {
         const Eigen::VectorXd diagonal_of_k = margins.diagonal.col(layer);

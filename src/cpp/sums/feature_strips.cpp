@@ -2,18 +2,6 @@
 #include "sums/feature_strips.hpp"
 
 namespace fastcka {
-namespace {
-
-// Some samples and features of a matrix.
-MatrixView part_of(const MatrixView& view, Span samples, index first_feature, index features) {
-    MatrixView part = view;
-    part.data = view.at(samples.first, first_feature);
-    part.rows = samples.count();
-    part.columns = features;
-    return part;
-}
-
-}  // namespace
 
 template <class T>
 FeatureStrips<T>::FeatureStrips(const LayerSet& layers, const Plan& plan, const Engine& engine)
@@ -39,8 +27,9 @@ template <class T> index FeatureStrips<T>::bytes(const Problem& problem, const P
     for (index p : set.widths()) {
         bytes += Centring::bytes(p) + SampleSums::bytes(n, false) +
                  RowScaling::bytes(problem.settings.kernel.traits().rows, n);
-        for (index first = 0; whole && first < p; first += side)
-            bytes += Panels<T>::bytes(std::min(side, p - first), n, plan.panel_width);
+        if (!whole) continue;
+        bytes += p / side * Panels<T>::bytes(side, n, plan.panel_width);
+        if (p % side != 0) bytes += Panels<T>::bytes(p % side, n, plan.panel_width);
     }
     return bytes;
 }
@@ -91,7 +80,7 @@ template <class T> void FeatureStrips<T>::forget(Strip& strip) {
 }
 
 template <class T> void FeatureStrips<T>::hold(const std::vector<bool>& wanted, Span samples) {
-    if (at_once_ == 0) return;  // everything is there
+    if (at_once_ == 0) return;  // all samples are packed
     for (index s = 0; s < count(); ++s)
         if (!wanted[static_cast<std::size_t>(s)]) forget(strip(s));
     for (index s = 0; s < count();) {
@@ -126,13 +115,12 @@ template <class T> void FeatureStrips<T>::pack(Span strips, Span samples, Sample
     of.source.for_each_piece(
         samples.first, samples.last, coordinate_block, [&](const MatrixView& view, index from, index to) {
             // A task owns its samples, since it adds to their norms.
-            engine_.team.for_each((to - from + coordinate_block - 1) / coordinate_block, [&](index task,
-                                                                                             int worker) {
+            engine_.team.for_each(ceil_divide(to - from, coordinate_block), [&](index task, int worker) {
                 const index first = from - samples.first + task * coordinate_block;
                 for (index s = strips.first; s < strips.last; ++s) {
                     const Strip& into = strips_[static_cast<std::size_t>(s)];
                     Packing<T> job = jobs[static_cast<std::size_t>(s - strips.first)];
-                    job.view = part_of(view, samples, into.first, into.features);
+                    job.view = view.part(samples.first, samples.count(), into.first, into.features);
                     for (index panel = 0; panel < into.panels.count(); ++panel) {
                         engine_.operations<T>().pack(job, panel, first,
                                                      Panels<T>::block_size(first, into.panels.coordinates()));

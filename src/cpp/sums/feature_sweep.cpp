@@ -44,7 +44,7 @@ template <class T> class FeatureBlocks {
         return bytes;
     }
 
-    // A block is some tiles of all samples, or one tile of a segment of them.
+    // A block is some tiles over all samples, or one tile over one segment of them.
     Partial run() {
         index tasks = 0;
         for_each_round([&](const Round& round) { tasks += static_cast<index>(round.parts.size()); });
@@ -72,14 +72,14 @@ template <class T> class FeatureBlocks {
     }
 
   private:
-    // Of a segment of the samples, a tile, or what some of its samples add to it.
+    // A task: some samples of one segment of one tile.
     struct Part {
         index tile, segment;
         Span samples;
         bool whole;        // the samples are all of the segment
-        index unfinished;  // the number of the tile among those of a round
+        index unfinished;  // the number of the tile among those of its round
     };
-    // What is made while strips of some samples are in memory.
+    // The tasks for the strips, and the samples of them, that are in memory at a time.
     struct Round {
         std::vector<bool> strips;
         Span samples;
@@ -95,25 +95,23 @@ template <class T> class FeatureBlocks {
     }
     index entry(const FeatureTile& tile) const { return tile.left * layers_ + tile.right; }
 
-    static index coordinate_blocks(index samples) {
-        return (samples + coordinate_block - 1) / coordinate_block;
-    }
+    static index coordinate_blocks(index samples) { return ceil_divide(samples, coordinate_block); }
     static index longest_segment(index samples, index segments) {
-        return (coordinate_blocks(samples) + segments - 1) / segments * coordinate_block;
+        return ceil_divide(coordinate_blocks(samples), segments) * coordinate_block;
     }
     Span segment(index number) const {
         const index blocks = coordinate_blocks(samples_);
         return {number * blocks / plan_.segments * coordinate_block,
                 std::min(samples_, (number + 1) * blocks / plan_.segments * coordinate_block)};
     }
-    // Whether a segment of a tile belongs to the blocks that are made.
-    bool is_mine(index t, index of) const {
+    // Whether a segment of a tile is in one of the blocks [first_, last_).
+    bool is_mine(index t, index segment) const {
         if (plan_.segments == 1) return first_tile(first_) <= t && t < first_tile(last_);
-        const index block = t * plan_.segments + of;
+        const index block = t * plan_.segments + segment;
         return first_ <= block && block < last_;
     }
 
-    // The samples that are in memory at a time: several segments, or a part of one that ends with a carry interval.
+    // The samples that are in memory at a time: whole segments, or a part of one, of whole carry intervals.
     std::vector<Span> pieces() const {
         const index most = plan_.held.rows > 0 ? plan_.held_samples : samples_;
         std::vector<Span> pieces;
@@ -164,7 +162,7 @@ template <class T> class FeatureBlocks {
         });
     }
 
-    // Forms a tile, or adds what some samples have to it, and folds it when it is complete.
+    // Computes a tile, or adds some samples to it. Once it is complete its squares are summed, or it becomes an open tile.
     void add(const Part& part, Span packed, int worker) {
         TileScratch<T>& scratch = scratch_[static_cast<std::size_t>(worker)];
         if (scratch.tile.data() == nullptr) scratch = TileScratch<T>(tile_values(plan_));
@@ -204,7 +202,7 @@ template <class T> class FeatureBlocks {
         return open;
     }
 
-    // What is off the diagonal of a symmetric product counts twice: blocks of a triangle, tiles of a self product.
+    // Values off the diagonal of a symmetric product count twice: blocks of a triangle, tiles of a layer with itself.
     template <class Value> double sum_of_squares(const FeatureTile& tile, const Value* values) const {
         const auto& operations = engine_.operations<Value>();
         const index size = width_ * width_;
@@ -222,11 +220,11 @@ template <class T> class FeatureBlocks {
     const Plan& plan_;
     index width_, samples_, layers_, first_, last_;
     std::vector<FeatureTile> tiles_;
-    std::vector<double> squares_;  // of tiles that are complete
+    std::vector<double> squares_;  // sums of squares of complete tiles
     FeatureStrips<T> strips_;
     std::vector<std::vector<index>> of_row_;  // the tiles in each row of strips
     std::vector<TileScratch<T>> scratch_;     // per thread
-    std::vector<Buffer<double>> unfinished_;  // tiles of a round whose samples are not all in
+    std::vector<Buffer<double>> unfinished_;  // tiles of a round with samples to come
     Partial partial_;
 };
 

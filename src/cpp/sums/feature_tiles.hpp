@@ -26,7 +26,7 @@ struct FeatureTile {
 };
 
 inline index feature_tile_count(const LayerSet& layers, index side) {
-    const auto across = [&](index layer) { return (layers.width(layer) + side - 1) / side; };
+    const auto across = [&](index layer) { return ceil_divide(layers.width(layer), side); };
     index count = layers.sum_of_products(across);
     for (index l = 0; l < layers.count(); ++l) count += across(l) * (across(l) + 1) / 2;
     return count;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The layers of a sweep on the Gram route, and blocks of the grid of their tiles on the way into sums: what its two ways,
-// sums/gram_sweep and sums/shared_blocks, have in common.
+// The Gram route: the layers of a sweep, the grid of their tiles, and the sums of its blocks. Shared by the two ways to
+// compute them, sums/gram_sweep (each thread its own blocks) and sums/shared_blocks (all threads one block).
 #pragma once
 
 #include "layers/origin.hpp"
@@ -33,10 +33,10 @@ template <class T> class GramBlocks {
     const Engine& engine;
     const Plan& plan;
     const Layers& inputs;
-    const Span blocks;  // that are made
+    const Span blocks;  // to be computed
     const TileGrid grid;
     const TileRuns runs;     // the blocks
-    const LayerBlock pairs;  // of layers, whose products are summed
+    const LayerBlock pairs;  // the pairs of layers whose products are summed
     Partial partial;
 
     // Layers are not packed yet.
@@ -49,14 +49,14 @@ template <class T> class GramBlocks {
           layers_(static_cast<std::size_t>(inputs.count())),
           workspaces_(static_cast<std::size_t>(engine.team.threads())) {}
 
-    // What it takes up, with all layers packed or layer by layer.
+    // Its memory, with all layers packed or layer by layer.
     static Bytes bytes(const Problem& problem, const Plan& plan) {
         const LayerSet& set = problem.layers;
         const Kernel& kernel = problem.settings.kernel;
         const index n = problem.samples, width = plan.panel_width;
         const TileGrid grid(n, plan.tile);
-        // Sums of blocks wait for their sibling: within a row those of at most all its columns, and of several rows one for
-        // every power of two. Those of a block are for the samples of its row and of its columns of tiles.
+        // Sums wait for their sibling in the tree: one for each level. Within a row of blocks they have the samples of
+        // that row and of at most all columns; sums of several rows have more.
         const index waiting = most_waiting(grid.across());
         const auto sums = [&](index samples) { return sums_bytes(problem, plan, samples); };
         const index of_a_row = waiting * sums(plan.tile) + sums(n);
@@ -86,7 +86,7 @@ template <class T> class GramBlocks {
         bytes += search;
         return bytes;
     }
-    // Of the sums of a block with that many samples on its sides.
+    // The bytes of the sums of a block with that many samples on its sides together.
     static index sums_bytes(const Problem& problem, const Plan& plan, index samples) {
         const bool centred = problem.settings.kernel.is_centred();
         return 8 * LayerBlock::of(problem.layers, plan.joint).entries_with_selves() +
@@ -102,7 +102,7 @@ template <class T> class GramBlocks {
         return *mine;
     }
 
-    // Makes it a layer whose tiles can be filled.
+    // Packs a layer, so that its tiles can be filled.
     void pack(index l, const Source& source, const Engine& packing) {
         const LayerStatistics* const known =
             known_ != nullptr ? &*known_->layers[static_cast<std::size_t>(l)] : nullptr;
@@ -117,8 +117,8 @@ template <class T> class GramBlocks {
             release_buffers();
         });
     }
-    // To be called when all are packed, where sums of single samples are wanted. The rows of K sum to zero, so that margins
-    // are known before the first tile.
+    // To be called once all layers are packed. Does nothing unless sums of single samples are wanted; the rows of K sum
+    // to zero then, so that margins are known before the first tile.
     void begin_rows() {
         if (!plan.row_products) return;
         Margins margins{Eigen::MatrixXd(samples_, layers()), {}};
@@ -132,13 +132,13 @@ template <class T> class GramBlocks {
         rows_.emplace(set_, margins, degenerate, plan.tile, engine);
         for (index strip = 0; strip < grid.across(); ++strip) partial.rows.emplace_back(grid.across());
     }
-    // See RowFold::add; nothing where they are not wanted.
+    // See RowFold::add. Does nothing unless they are wanted.
     template <class Each>
     void add_rows(const TileRange& range, bool in_blocks, const T* const* tiles, Each&& each) {
         if (rows_) rows_->add(range, in_blocks, tiles, partial.rows, each);
     }
 
-    // Sums of no tiles, yet without products.
+    // The sums of a block before its first tile; `products` is empty.
     BlockSums no_sums(index block) const {
         BlockSums sums;
         if (centred_) return sums;
@@ -151,7 +151,8 @@ template <class T> class GramBlocks {
         sums.column_sums = zeros(columns);
         return sums;
     }
-    // Forms one tile of a layer, and adds its rows to the sums.
+    // Computes one tile of a layer, and adds its row and column sums. Threads may fill different tiles, or the same tile of
+    // different layers.
     void fill(index l, index number, T* tile, Workspace<T>& workspace, BlockSums& sums, const Engine& filling,
               int worker) {
         layer(l).fill(grid, number, tile, workspace.first.wide.data(), partial.diagonals.col(l).data(),
@@ -159,7 +160,7 @@ template <class T> class GramBlocks {
         if (!centred_) add_row_sums(l, grid[number], tile, workspace, sums);
     }
 
-    // Tiles of one block whose samples are in memory.
+    // The tiles of one block that can be computed from the strips in memory.
     struct Part {
         index block, row;
         Span columns;
@@ -170,7 +171,7 @@ template <class T> class GramBlocks {
              [&](Span rows, Span columns) { count += static_cast<index>(parts_of(rows, columns).size()); });
         return count;
     }
-    // visit(parts) for what can be made out of the strips of samples that are held at a time.
+    // Packs one group of strips after the other, and calls visit(parts) for the tiles of each.
     template <class Visit> void for_each_parts(Visit&& visit) {
         walk(grid.across(), plan.held, [&](Span rows, Span columns) {
             const std::vector<Part> parts = parts_of(rows, columns);
@@ -180,7 +181,7 @@ template <class T> class GramBlocks {
         });
     }
 
-    // The sums, and what was found out about the layers.
+    // The result: sums, diagonals and notes. To be called once.
     Partial take() {
         for (index l = 0; l < layers(); ++l) {
             const GramLayer<T>& of = layer(l);

@@ -7,14 +7,14 @@
 
 namespace fastcka {
 
-// How a layer is packed while no other one is.
+// How a layer is packed if no other layer is packed at the same time.
 template <class T> Strips strips_of(const Plan& plan, const Source& source) {
     if (plan.held.rows == 0) return {};
     const index each = Panels<T>::bytes(plan.tile, source.columns(), plan.panel_width);
     return {plan.tile, std::max(plan.held.rows + plan.held.columns, plan.held_bytes / each)};
 }
 
-// Without a bandwidth that is relative to the median. `known`: what is known of it already; null otherwise.
+// A packed layer; a bandwidth that is relative to the median is still missing. `known`: its statistics, or null.
 template <class T>
 GramLayer<T> packed_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known,
                           const Plan& plan, const Engine& engine) {
@@ -22,13 +22,14 @@ GramLayer<T> packed_layer(const Source& source, const Kernel& kernel, const Laye
                         strips_of<T>(plan, source));
 }
 
-// `keep`: its squared distances, for its tiles.
+// A packed layer with its kernel resolved, for which the median is searched if it is needed and not known. `keep`: its
+// squared distances stay in memory, for its tiles.
 template <class T>
 GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known, bool keep,
                         const Plan& plan, const Engine& engine) {
     GramLayer<T> layer = packed_layer<T>(source, kernel, known, plan, engine);
     if (!kernel.needs_median()) return layer;
-    if (layer.note.status != Status::fine) {  // any bandwidth will do: its values will not count
+    if (layer.note.status != Status::fine) {  // any bandwidth will do: its values do not count
         layer.set_sigma(1.0);
         layer.note.sigma = not_given;
         return layer;

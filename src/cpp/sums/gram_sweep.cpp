@@ -12,7 +12,7 @@ namespace {
 template <class T> class OwnBlocks {
   public:
     explicit OwnBlocks(GramBlocks<T>& all) : all_(all) {}
-    // Each thread makes the sums of one block, and merges them.
+    // Each thread holds the sums of one block, and those of another while it merges them.
     static Bytes bytes(const Problem& problem, const Plan& plan) {
         const TileGrid grid(problem.samples, plan.tile);
         return {0, Workspace<T>::bytes(problem.layers.count(), grid, plan.panel_width) +
@@ -26,18 +26,19 @@ template <class T> class OwnBlocks {
         team.expect(all_.parts());
         all_.for_each_parts([&](const auto& parts) {
             team.for_each_observed(static_cast<index>(parts.size()), [&](index task, int worker) {
-                add(parts[static_cast<std::size_t>(task)], worker);
+                add_part(parts[static_cast<std::size_t>(task)], worker);
             });
         });
     }
 
   private:
-    // The tiles of a block come from left to right, but others may come between them.
-    void add(const typename GramBlocks<T>::Part& part, int worker) {
+    // The tiles of a block come from left to right; parts of other blocks may come in between, so that sums wait in
+    // `open_`.
+    void add_part(const typename GramBlocks<T>::Part& part, int worker) {
         const Span whole = all_.runs[part.block].columns;
         BlockSums sums = part.columns.first == whole.first ? begin(part.block) : take_open(part.block);
         for (index column = part.columns.first; column < part.columns.last; ++column)
-            add(all_.grid.number(part.row, column), sums, worker);
+            add_tile(all_.grid.number(part.row, column), sums, worker);
         if (part.columns.last == whole.last) return all_.partial.sums.add(part.block, std::move(sums));
         const std::lock_guard lock(open_mutex_);
         open_.emplace(part.block, std::move(sums));
@@ -53,7 +54,7 @@ template <class T> class OwnBlocks {
     }
 
     // Forms the tile of every layer, and adds all their products to `sums`.
-    void add(index number, BlockSums& sums, int worker) {
+    void add_tile(index number, BlockSums& sums, int worker) {
         const index all = all_.layers();
         Workspace<T>& mine = all_.workspace(worker, all);
         for (index l = 0; l < all; ++l)

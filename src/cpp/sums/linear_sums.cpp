@@ -8,16 +8,17 @@ using Eigen::ArrayXXd;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-// About the mean c of the ordinary samples, y = z - d, d = sum z / n, a Gram matrix has for a sample with features y
+// Let c be the mean of the n ordinary samples, and y = z - d with d = sum z / n. A Gram matrix about c has for a sample y
 //     on its diagonal   |y|^2              = u'w with w = (-2 d,     1,  |d|^2)
 //     as sum of a row   y't                             = (t,        0,  -d't)           t = sum y over all samples
 //     off the diagonal  y't - |y|^2                     = (t + 2 d, -1,  -d't - |d|^2)
 //     about the mean of all N samples, on its diagonal
 //                       |y - t/N|^2 = |y|^2 - 2/N y't + |t|^2/N^2
-// where t is the sum over the samples apart, because that over the others is zero. Each sum over ordinary samples of a
-// product of two of these is w_i'M w_j.
+// where t is the sum over the samples apart, because the sum over the others is zero. Each sum over ordinary samples of a
+// product of two of these quantities is w_i'M w_j, with one w for each layer and quantity.
 enum Quantity { diagonal, row, off_diagonal, centred_diagonal, forms };
 
+// The w: their part for z, and their part for s = (|z_1|^2, .., |z_L|^2, 1).
 struct Weights {
     std::vector<MatrixXd> z;        // per layer: features x forms
     std::array<MatrixXd, forms> s;  // (layers + 1) x layers
@@ -43,7 +44,8 @@ Weights weights_of(const Moments& m, const std::vector<VectorXd>& d, const std::
     return w;
 }
 
-// What the cross products S about the mean c and P, those of the samples apart, give for each pair of layers.
+// Sums over the entries of cross products, for each pair of layers: of S, of the ordinary samples about c, and of P, of the
+// samples apart about c.
 struct PairForms {
     MatrixXd squares;                       // |S|^2
     MatrixXd mixed;                         // <S, P>
@@ -60,7 +62,7 @@ struct Apart {
     std::vector<VectorXd> t;               // their sum
     MomentBlock<double> block;
     MatrixXd off_diagonal_products;    // sum over pairs of different samples of <y, y'>_i <y, y'>_j
-    std::array<MatrixXd, forms> form;  // of each sample: samples x layers
+    std::array<MatrixXd, forms> form;  // the quantities of each sample: samples x layers
 
     Apart(const SampleRows& rows, const Moments& m, const std::vector<VectorXd>& d, double all_samples,
           const Engine& engine) {
@@ -97,6 +99,7 @@ struct Apart {
     }
 };
 
+// Tile by tile: S is computed from `zz` and `added`, and not stored.
 PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addition& added,
                      const std::vector<VectorXd>& d, const Weights& weights, const Apart& apart,
                      const Engine& engine) {
@@ -135,7 +138,7 @@ PairForms pair_forms(const CrossProducts& zz, const Moments& before, const Addit
             const Eigen::Map<const VectorXd> s(mine.s.data() + i * side + first, count);
             auto c = centred.head(count);
             c = s - n * d[l](range.first_row + i) * d[r].segment(from, count);
-            // Of a layer with itself everything counts twice that is not on the diagonal.
+            // Values off the diagonal of a layer with itself count twice.
             const bool twice = left == right, on_diagonal = twice && range.first_row + i == from;
             const auto both = [&](double sum, double own) {
                 return twice ? 2 * sum - on_diagonal * own : sum;
@@ -175,7 +178,7 @@ LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Add
     const Weights weights = weights_of(m, d, apart.t, samples);
     const PairForms pairs = pair_forms(zz, before, added, d, weights, apart, engine);
 
-    // w'M w by its parts, and sum u'w; then what the samples apart add to both.
+    // w'M w and sum u'w of the ordinary samples; then both with the samples apart.
     std::array<MatrixXd, forms> ordinary, product;
     std::array<VectorXd, forms> total;
     for (std::size_t f = 0; f < forms; ++f) {

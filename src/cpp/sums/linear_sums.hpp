@@ -16,9 +16,9 @@ struct LinearSums {
     std::vector<LayerNote> layers;
 };
 
-// Of the samples in `added` moments and in the cross products `zz` (in the scale of `before`) together with the blocks that
-// they lack, and of the samples `apart`, which are in neither. `share`: of the terms of the condition that counts as
-// magnitude; what is summed counts whole.
+// The sums over all samples of a stream. Most are in the moments of `added`; the cross products `zz` lack the blocks of
+// `added` and are in the scale of `before`. The samples `apart` are in neither. `share`: the part of the terms of the
+// condition that counts as magnitude, beside the whole of the terms that are summed here.
 LinearSums linear_sums(const CrossProducts& zz, const Moments& before, const Addition& added,
                        const SampleRows& apart, double share, const Engine& engine);
 

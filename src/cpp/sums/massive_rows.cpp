@@ -10,10 +10,10 @@
 namespace fastcka {
 namespace {
 
-// Samples of a block that are massive in a layer, at most.
+// The most samples of a block that are massive in a layer.
 index most_massive(index samples) { return std::max<index>(samples / massive_fraction, 1); }
 
-// Of at most 64 evenly spaced samples.
+// The median of a feature, of at most 64 evenly spaced samples.
 double median_of_feature(const SampleRows& block, index layer, index feature) {
     const index count = std::min<index>(block.count(), 64);
     std::vector<double> values;
@@ -60,7 +60,8 @@ std::vector<double> massive_shares(const SampleRows& block, const LayerSet& set,
         squared = squared_distances(block, layer, set.width(layer));
         std::vector<double> sorted = squared;
         std::sort(sorted.begin(), sorted.end());
-        double sum = 0, least = 0;  // of the squared distances of massive samples; 0: there are none
+        double sum = 0;    // of squared distances
+        double least = 0;  // the smallest squared distance of a massive sample; 0: there is none
         for (index k = 0; k < n; ++k) {
             const double value = sorted[static_cast<std::size_t>(k)];
             if (least == 0 && k >= n - most_massive(n) &&

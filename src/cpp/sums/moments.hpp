@@ -13,8 +13,8 @@
 
 namespace fastcka {
 
-// The part of M that is large: sum z_i z_j' of every wanted pair of layers i <= j; of a layer with itself the upper half.
-// Unwritten, and taken for zero, while it is `empty`.
+// The large part of M: sum z_i z_j' for every wanted pair of layers i <= j; of a layer with itself the upper half. While it
+// is `empty` nothing has been written, and all values count as zero.
 class CrossProducts {
   public:
     using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -30,13 +30,12 @@ class CrossProducts {
     Eigen::Map<Matrix> of_pair(index pair) const;
     // Where the values of a tile begin; rows are matrix(i, j).outerStride() apart.
     double* at(const FeatureTile& tile) const;
-    Eigen::MatrixXd whole(index i, index j) const;  // with its lower half
+    Eigen::MatrixXd whole(index i, index j) const;  // a copy, with the lower half where i == j
 
   private:
     struct Values {
         index rows, columns;
-        Buffer<double>
-            data;  // large, so from a Buffer: huge pages, and no writing of zeros before the first block
+        Buffer<double> data;  // huge pages, and no zeros written before the first block
     };
     index side_;
     std::vector<FeatureTile> tiles_;
@@ -44,7 +43,7 @@ class CrossProducts {
     std::vector<Values> values_;
 };
 
-// What else there is in M, and what z is. With s = (r_1, .., r_L, 1), r_l = |z_l|^2, of one sample in all L layers:
+// The small part of M, and the definition of z. s = (r_1, .., r_L, 1) with r_l = |z_l|^2, for one sample in all L layers.
 struct Moments {
     LayerSet set;
     std::vector<double> scale;            // per layer, a power of two: z = scale * (x - origin)
@@ -60,7 +59,7 @@ struct Moments {
 
     // Makes the scale of a layer so small that values up to `largest` from the origin are z of at most about 1.
     void make_room(index layer, double largest);
-    // The same for z up to `most`, a power of two.
+    // Lowers the scale of a layer to `scale_at_most`, a power of two; does nothing where it is lower already.
     void shrink(index layer, double scale_at_most);
 };
 
@@ -70,7 +69,7 @@ struct Move {
     std::vector<Eigen::VectorXd> offset;
 };
 
-// What takes the moments of one stream into the scale and about the origin of another, after making room there.
+// The map from the z of one stream to the z of another, after making room for the first in the second.
 Move move_between(const Moments& from, Moments& to);
 // Adds A M A' to the small moments `to`; `zz` are the cross products of M.
 void add_moved(const Moments& from, const CrossProducts& zz, const Move& move, Moments& to);

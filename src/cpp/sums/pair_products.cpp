@@ -20,8 +20,7 @@ struct Shape {
                                 : across(pairs.rows, side) * across(pairs.columns(), side);
         parts = std::clamp<index>(ceil_divide(pair_tasks, tiles), 1, pair_tasks);
         const index most = pair_slab_bytes / (pairs.layers * element) / pair_carry_interval;
-        slab = std::min(std::max(most, index{1}) * pair_carry_interval,
-                        ceil_divide(values, coordinate_block) * coordinate_block);
+        slab = std::min(std::max(most, index{1}) * pair_carry_interval, round_up(values, coordinate_block));
     }
 };
 

@@ -20,20 +20,20 @@ struct LayerBlock {
     index columns() const { return rows == 0 ? layers : layers - rows; }
     index left() const { return rows == 0 ? layers : rows; }
     index entries() const { return left() * columns(); }
-    // And of each layer with itself.
+    // With one more for each layer with itself, unless these are among the pairs already.
     index entries_with_selves() const { return entries() + (rows == 0 ? 0 : layers); }
 };
 
 template <class T> class PairProducts {
   public:
-    // `values` at most come in one call of add().
+    // `values`: the most that come in one call of add().
     PairProducts(const LayerBlock& pairs, index values, const Engine& engine);
 
     static Bytes bytes(const LayerBlock& pairs, index values, index panel_width);
 
-    // Gram values of all layers: those of layer l lie at block + l * stride. Shared out to the team.
+    // Adds the products over `values` Gram values; those of layer l begin at block + l * stride. Shared out to the team.
     void add(const T* block, index stride, index values);
-    // Adds the sums of what came since the last call to `products` (row by row) and starts anew.
+    // Adds the sums since the last call to `products`, row by row, and starts again from zero.
     void finish(double* products);
 
   private:
@@ -46,7 +46,7 @@ template <class T> class PairProducts {
     std::vector<TileRange> tiles_;    // of the products
     Panels<T> left_, right_;          // of a slab of values; `right_` only for the layers of the columns
     Buffer<double> sums_;             // per part and tile, block by block
-    std::vector<unsigned char> any_;  // whether anything is in them
+    std::vector<unsigned char> any_;  // per part and tile: whether its sums are set
     std::vector<Buffer<T>> scratch_;  // a tile per thread
 };
 

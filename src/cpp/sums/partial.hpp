@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Parts of a computation as values, to be made anywhere, merged and finished: what is found out about layers before the
-// first block, and the sums of blocks.
+// Parts of a computation as values that can be computed anywhere, merged and finished: statistics of layers, needed before
+// the first block, and the sums of blocks.
 #pragma once
 
+#include "kernels/kernel.hpp"
 #include "layers/layer_note.hpp"
 #include "layers/median.hpp"
 #include "sums/block_sums.hpp"
@@ -16,10 +17,10 @@ namespace fastcka {
 
 struct LayerStatistics {
     Centring centring;
-    double sigma = not_given;          // where the bandwidth follows the median distance; 0: that is zero
-    bool needs_float64 = false;        // float32 would lose digits
-    double mean_distance = not_given;  // where there is a bandwidth: of two samples, squared and packed
-    MedianSearch search = {};          // as far as it was made in rounds
+    double sigma = not_given;    // the bandwidth, if it follows the median distance; 0: the median is zero
+    bool needs_float64 = false;  // float32 would lose digits
+    double mean_distance = not_given;  // of two samples, squared and packed; if there is a bandwidth
+    MedianSearch search = {};          // the state after the rounds so far
 
     // Whether the bandwidth is still to be found.
     bool is_open(const Kernel& kernel) const {
@@ -27,7 +28,7 @@ struct LayerStatistics {
     }
 };
 
-// Of some layers or all.
+// The statistics of some layers or all; nullopt: not known yet.
 struct Statistics {
     std::vector<std::optional<LayerStatistics>> layers;
 

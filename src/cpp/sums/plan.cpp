@@ -11,8 +11,8 @@
 namespace fastcka {
 namespace {
 
-// Problems beyond these are refused, so that no count of operations or bytes leaves 64 bits.
-constexpr double most_values = 0x1p56;
+// Problems beyond these are refused, so that no count of tiles, operations or bytes leaves 64 bits.
+constexpr double most_values = 0x1p56, most_features = 0x1p36;
 constexpr index most_samples = index{1} << 36;
 
 template <class T> Plan plan_of_route(const Problem& problem, index panel_width) {
@@ -38,7 +38,7 @@ void choose_reading(const Problem& problem, Plan& plan) {
     const index whole = problem.samples * problem.layers.most_row_bytes(), more = whole - plan.read_bytes;
     if (whole == 0) return;
     if (plan.layer_by_layer || (problem.settings.kernel.is_given() && plan.held.rows == 0)) {
-        plan.read_bytes = whole;  // what is there all the time is counted
+        plan.read_bytes = whole;  // counted already
         plan.reads = 1;
         return;
     }
@@ -77,10 +77,11 @@ index least_read_bytes(const Problem& problem) {
 
 Plan make_plan(const Problem& problem, index panel_width) {
     if (problem.layers.count() == 0) throw std::invalid_argument("no layers");
-    double values = 8 * static_cast<double>(problem.layers.count());
-    for (index p : problem.layers.widths()) values += static_cast<double>(p);
-    values *= static_cast<double>(problem.samples);
-    if (values > most_values || problem.samples > most_samples)
+    double features = 0;
+    for (index p : problem.layers.widths()) features += static_cast<double>(p);
+    const double of_a_sample = features + 8 * static_cast<double>(problem.layers.count());
+    if (of_a_sample * static_cast<double>(problem.samples) > most_values || features > most_features ||
+        problem.samples > most_samples)
         throw OverBudget("more values than can be counted");
     const bool wide = problem.settings.precision == Precision::float64;
     return (wide ? plan_of_route<double> : plan_of_route<float>)(problem, panel_width);

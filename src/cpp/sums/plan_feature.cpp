@@ -8,8 +8,9 @@
 namespace fastcka {
 namespace {
 
-// Where the features of all samples do not fit: as many strips of features as do, and of these so many samples at a time.
-// `bytes` beyond max_bytes: none do. bytes(plan): by one that holds some strips.
+// If the features of all samples do not fit: chooses how many strips of features, and how many samples of them, are
+// packed at a time. The plan's bytes are more than max_bytes if even one strip does not fit. bytes_of(plan): the memory
+// of a plan.
 template <class BytesOf>
 void hold_strips(const Problem& problem, double multiply_adds, BytesOf&& bytes_of, Plan& plan) {
     const index n = problem.samples, max_bytes = problem.settings.max_bytes;
@@ -23,7 +24,7 @@ void hold_strips(const Problem& problem, double multiply_adds, BytesOf&& bytes_o
     const auto holds = [&](const Held& held, index samples) {
         return bytes(held, samples).with(plan.threads) <= max_bytes;
     };
-    // The most strips that fit with so many samples; {1, 1} where none do.
+    // The most strips that fit with that many samples; {1, 1} if none do.
     const auto most = [&](index samples, bool square) {
         if (holds({strips, 0}, samples)) return Held{strips, 0};
         Held held{1, 1};
@@ -31,7 +32,7 @@ void hold_strips(const Problem& problem, double multiply_adds, BytesOf&& bytes_o
         while (held.rows < strips && holds(next(), samples)) held = next();
         return held;
     };
-    // Threads may take half of the room, strips the rest.
+    // Threads may take half of the room, and strips the other half.
     const Bytes least = bytes({1, 1}, fewest);
     const index room = (max_bytes - least.shared) / 2;
     choose_threads(problem, multiply_adds, plan.blocks, {max_bytes - room, least.per_thread}, plan);

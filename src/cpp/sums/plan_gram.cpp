@@ -86,8 +86,8 @@ template <class T> class GramPlanner {
         return ceil_divide(panels, ceil_divide(panels, most)) * width_;
     }
 
-    // Whether threads should share out layers rather than tiles: there are more of them, and what it costs to hand over the
-    // values of a layer is little beside making them, or saved by pairs that fill a panel.
+    // Whether threads should share out layers rather than tiles: if there are more layers than tiles, and handing over
+    // the values of a layer costs little beside computing them, or there are enough layers for pairs to fill panels.
     bool pays_by_layer(index tiles) const {
         const index layers = set_.count();
         const double n = static_cast<double>(n_),
@@ -103,7 +103,7 @@ template <class T> class GramPlanner {
         plan_.flops = 2 * multiply_adds_;
     }
 
-    // Of the samples of a row of tiles, of all layers.
+    // The memory of the samples of one row of tiles, of all layers.
     index strip_bytes() const {
         index bytes = 0;
         for (index l = 0; l < set_.count(); ++l)
@@ -111,7 +111,8 @@ template <class T> class GramPlanner {
         return bytes;
     }
 
-    // Where the samples do not fit: as many strips of them as do. `bytes` beyond max_bytes: none do.
+    // If the samples do not fit: chooses how many strips of them are packed at a time. The plan's bytes are more than
+    // max_bytes if even the least does not fit.
     void hold_strips(index across) {
         const index max_bytes = problem_.settings.max_bytes;
         const auto with = [&](index rows) {
@@ -119,7 +120,7 @@ template <class T> class GramPlanner {
             return bytes();
         };
         const Bytes two = with(2), least = with(1);
-        // Threads may take half of the room, strips the rest.
+        // Threads may take half of the room, and strips the other half.
         const index room = (max_bytes - least.shared) / 2;
         choose_threads(problem_, multiply_adds_, tasks(), {max_bytes - room, least.per_thread}, plan_);
         const index more = (max_bytes - least.with(plan_.threads)) / (two.shared - least.shared);
@@ -148,11 +149,12 @@ template <class T> class GramPlanner {
             index tiles = 0;  // of the thread that has most
             walk(across, held, [&](Span rows, Span columns) {
                 const bool triangle = columns.first == rows.first;
-                tiles += ceil_divide(triangle ? triangle_number(rows.count()) : rows.count() * columns.count(),
-                                     plan_.threads);
+                tiles += ceil_divide(
+                    triangle ? triangle_number(rows.count()) : rows.count() * columns.count(), plan_.threads);
             });
             return static_cast<double>(tiles) * multiply_adds_ / static_cast<double>(plan_.tiles) +
-                   packings(across, held) * static_cast<double>(across) * values * work_to_pack / plan_.threads;
+                   packings(across, held) * static_cast<double>(across) * values * work_to_pack /
+                       plan_.threads;
         };
         Held best{strips - 1, 1};
         if (plan_.shared_block) return best;  // threads share out layers
@@ -166,7 +168,8 @@ template <class T> class GramPlanner {
         index room = kept_distance_bytes;
         if (problem_.settings.max_bytes > 0) room = std::min(room, problem_.settings.max_bytes - plan_.bytes);
         const index kept = std::max<index>(room / of_a_layer, 0);
-        // Layer by layer, each thread searches one. Otherwise the team does, and those of the first layers stay.
+        // Layer by layer, each thread searches one layer. Otherwise the team searches one after another, and the
+        // distances of the first layers stay in memory.
         const index searched = plan_.layer_by_layer ? plan_.threads : 1;
         plan_.keeps_distances = kept >= searched;
         if (!plan_.keeps_distances) return;

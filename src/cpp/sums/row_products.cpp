@@ -17,7 +17,6 @@ Eigen::MatrixXd all_rows(const RowTrees& trees, index entries, index samples) {
     Eigen::MatrixXd all(entries, samples);
     index first = 0;
     for (const SumTree<RowProducts>& tree : trees) {
-        if (!tree.complete()) throw std::invalid_argument("blocks are missing");
         const Eigen::MatrixXd& strip = tree.root().values;
         if (strip.rows() != entries || first + strip.cols() > samples)
             throw std::invalid_argument("sums of another shape");
@@ -32,7 +31,7 @@ template <class T>
 RowFold<T>::RowFold(const LayerSet& set, const Margins& margins, const std::vector<bool>& degenerate,
                     index tile, const Engine& engine)
     : set_(set), entries_(set), operations_(engine.operations<T>()), samples_(margins.diagonal.rows()),
-      tile_(tile), width_(operations_.panel_width), stride_(stride_of(tile, width_)), degenerate_(degenerate),
+      tile_(tile), width_(operations_.panel_width), stride_(round_up(tile, width_)), degenerate_(degenerate),
       scratch_(static_cast<std::size_t>(engine.team.threads())) {
     const Eigen::MatrixXd diagonals = centred_diagonals(margins);
     for (index l = 0; l < set.count(); ++l) {
@@ -44,13 +43,13 @@ RowFold<T>::RowFold(const LayerSet& set, const Margins& margins, const std::vect
     }
 }
 
-// A strip waits in a node on each level of its tree, at most; a thread makes one while two merge. Margins, centred diagonals
-// and their means are there while the terms are made.
+// A strip has at most one waiting node on each level of its tree, and a thread holds one more while two merge. Margins,
+// centred diagonals and means are in memory while the terms are computed.
 template <class T> Bytes RowFold<T>::bytes(const LayerSet& set, index samples, index tile, index width) {
-    const index strips = (samples + tile - 1) / tile, layers = set.count();
+    const index strips = ceil_divide(samples, tile), layers = set.count();
     const index vectors = CentringTerms<T>::bytes(samples) + index{sizeof(T)} * samples + 4 * 8 * samples;
     return {most_waiting(strips) * RowProducts::bytes(set, samples) + layers * vectors,
-            3 * RowProducts::bytes(set, tile) + Scratch::bytes(layers, width, stride_of(tile, width))};
+            3 * RowProducts::bytes(set, tile) + Scratch::bytes(layers, width, round_up(tile, width))};
 }
 
 template <class T> typename RowFold<T>::Scratch& RowFold<T>::scratch(int worker) {
@@ -59,7 +58,7 @@ template <class T> typename RowFold<T>::Scratch& RowFold<T>::scratch(int worker)
     return *mine;
 }
 
-// Rows of W, `stride_` values apart: of the panel's samples against those of the other side.
+// Writes rows of W to `strip`, `stride_` values apart: the panel's samples against the samples of the other side.
 template <class T>
 void RowFold<T>::unpack(index layer, const TileRange& range, Side side, index panel, const T* tile,
                         T* strip) const {
@@ -97,7 +96,7 @@ void RowFold<T>::unpack(index layer, const TileRange& range, Side side, index pa
     }
 }
 
-// The same from values that lie row by row, with no padding.
+// The same from values that are stored row by row, without padding.
 template <class T>
 void RowFold<T>::gather(index layer, const TileRange& range, Side side, index panel, const T* values,
                         T* strip) const {
@@ -128,7 +127,7 @@ void RowFold<T>::fill(const TileRange& range, Side side, index panel, bool in_bl
     const index all = set_.count(), own = by_rows ? range.rows : range.columns;
     const index others = by_rows ? range.columns : range.rows;
     const index other_first = by_rows ? range.first_column : range.first_row;
-    const index length = (others + width_ - 1) / width_ * width_, size = width_ * stride_;
+    const index length = round_up(others, width_), size = width_ * stride_;
     const index count = std::min(width_, own - panel * width_);
     for (index l = 0; l < all; ++l) {
         T* const strip = scratch.strips.data() + l * size;

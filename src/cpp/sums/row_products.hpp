@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sums over the rows of hollow Gram matrices, one for each sample: what the jackknife deletes, and what the moments under
-// permutation are made of. Where the rows of K sum to zero, as those of linear kernels do, Ku follows from K and its
-// diagonal, so that these sums come out of the same tiles as the products of pairs.
+// Sums over the rows of hollow Gram matrices Ku, one for each sample: the jackknife deletes them, and the moments under
+// permutation are sums of them. If the rows of K sum to zero, as those of linear kernels do, Ku follows from K and its
+// diagonal, so that these sums come from the same tiles as the products of pairs.
 #pragma once
 
 #include "layers/layer_set.hpp"
@@ -16,8 +16,8 @@
 
 namespace fastcka {
 
-// Which sums, for each sample i: sum_j W_ij V_ij of each wanted pair, sum_j W_ij^3 and sum_j w_i W_ij w_j of each layer,
-// with w = k - mean k and k = diag(Kc).
+// The numbers of the sums of a sample i: sum_j W_ij V_ij of each wanted pair, sum_j W_ij^3 and sum_j w_i W_ij w_j of each
+// layer, with W = Ku and V = Lu of two layers, w = k - mean k and k = diag(Kc).
 class RowEntries {
   public:
     explicit RowEntries(const LayerSet& set) : set_(set) {}
@@ -36,7 +36,7 @@ class RowEntries {
     const LayerSet& set_;
 };
 
-// Of the samples of one strip, over some tiles of its row and column of the grid.
+// The sums of the samples of one strip, over some tiles of its row and column of the grid.
 struct RowProducts {
     Eigen::MatrixXd values;  // entries x samples
 
@@ -45,10 +45,10 @@ struct RowProducts {
     void merge(const RowProducts& other);
 };
 
-// For each strip, a tree over the strips that it has met.
+// For each strip, a tree over the strips of the other side of its tiles.
 using RowTrees = std::vector<SumTree<RowProducts>>;
 
-// Of all samples, entries x samples. Throws std::invalid_argument where they are not complete.
+// The sums of all samples, entries x samples. Throws std::invalid_argument if some are missing.
 Eigen::MatrixXd all_rows(const RowTrees& trees, index entries, index samples);
 
 // sum_j value_j^3 and sum_j value_j weight_j: short sums in the type of the values, in lanes that a compiler can use.
@@ -85,8 +85,8 @@ template <class T> class RowFold {
             const Engine& engine);
     static Bytes bytes(const LayerSet& set, index samples, index tile, index width);
 
-    // Adds a tile of all layers to the trees of its strips. `in_blocks`: tiles as they are formed; otherwise as copy_values
-    // leaves them. each(panels, fill) calls fill(panel, worker) for every panel.
+    // Adds a tile of all layers to the trees of its strips. `in_blocks`: tiles are stored block by block; otherwise row
+    // by row, by copy_values. each(panels, fill) has to call fill(panel, worker) for every panel.
     template <class Each>
     void add(const TileRange& range, bool in_blocks, const T* const* tiles, RowTrees& trees, Each&& each) {
         const auto add = [&](Side side, index samples, index strip, index other) {
@@ -118,9 +118,8 @@ template <class T> class RowFold {
             return size_product(layers, width * stride);
         }
     };
-    static index stride_of(index tile, index width) { return (tile + width - 1) / width * width; }
     Scratch& scratch(int worker);
-    // The samples of one panel of the rows of a tile or of its columns, into their columns of `out`.
+    // Writes the sums of the samples of one panel, of the rows of a tile or of its columns, to their columns of `out`.
     void fill(const TileRange& range, Side side, index panel, bool in_blocks, const T* const* tiles,
               Scratch& scratch, RowProducts& out) const;
     void unpack(index layer, const TileRange& range, Side side, index panel, const T* tile, T* strip) const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Samples of all layers as they came, row by row: those that wait for a block to fill, and massive ones.
+// Samples of all layers as the caller gave them, row by row: those that wait until a block is full, and massive ones.
 #pragma once
 
 #include "base/buffer.hpp"
@@ -29,13 +29,12 @@ class SampleRows {
     index count() const { return count_; }
     bool full() const { return count_ == capacity_; }
     index free() const { return capacity_ - count_; }
-    void set_count(index count) { count_ = count; }
+    void set_count(index count) { count_ = count; }  // values of new rows are undefined
 
     std::byte* at(index layer, index row) const {
         const auto l = static_cast<std::size_t>(layer);
         return rows_[l].data() + row * widths_[l] * size();
     }
-    // An element of the type that the rows have.
     double value(index layer, index row, index column) const {
         const std::byte* const place = at(layer, row) + column * size();
         return element_ == Element::f64 ? *reinterpret_cast<const double*>(place)

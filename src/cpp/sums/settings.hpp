@@ -15,11 +15,11 @@ struct Settings {
     Kernel kernel;
     Estimator estimator = Estimator::biased;
     Precision precision = Precision::float32;  // few samples are always computed in float64
-    int threads = 1;                           // at most
+    int threads = 1;                           // the most that may be used
     index max_bytes = 0;                       // 0: no limit
     Route route = Route::automatic;
     Measure measure = Measure::cka;
-    bool row_products = false;  // sums of single samples, for inference, where one sweep can make them
+    bool row_products = false;  // compute sums of single samples, for inference, if the sweep can
 };
 
 }  // namespace fastcka

@@ -48,7 +48,7 @@ template <class T> class SharedBlocks {
 
   private:
     struct Tile {
-        index block, number;  // of the block and of the tile
+        index block, number;  // the numbers of the block and of its tile
         index at;             // where its values begin among those of a layer
         BlockSums sums;
         std::vector<double> squares;  // sum of squares of each layer, where pairs of two networks are wanted
@@ -57,7 +57,7 @@ template <class T> class SharedBlocks {
     static index number_of(const TileGrid& grid, const TileRuns::Run& run) {
         return grid.number(run.row, run.columns.first);
     }
-    // That are there at a time: those of one tile or, layer by layer, of all tiles.
+    // The Gram values of a layer in memory at a time: of one tile or, layer by layer, of all tiles.
     static index values_of_a_layer(const Plan& plan, const TileGrid& grid, Span blocks) {
         if (!plan.layer_by_layer) return grid.most_values();
         const TileRuns runs(grid, plan.run);
@@ -74,7 +74,8 @@ template <class T> class SharedBlocks {
         return tile;
     }
 
-    // `own`: the number of the thread in the team of `engine`.
+    // Computes a tile of one layer. `worker`: the number of the thread in the team of the sweep; `own`: in the team of
+    // `engine`.
     void add_layer(Tile& tile, index l, const Engine& engine, int own, int worker) {
         Workspace<T>& mine = all_.workspace(worker, 1);
         T* const values = mine.tiles.front();
@@ -88,8 +89,8 @@ template <class T> class SharedBlocks {
         copy_values(range, width, values, values_of(tile, l));
     }
 
-    // A thread makes all tiles of a layer while its panels are in the cache, and forgets them. The products of pairs are
-    // missing then.
+    // A thread computes all tiles of a layer while its panels are in the cache, and frees the panels. What is still
+    // missing then are the products of pairs: see finish().
     std::vector<Tile> form_layer_by_layer() {
         std::vector<Tile> tiles;
         index at = 0;
@@ -112,7 +113,7 @@ template <class T> class SharedBlocks {
             for (Tile& tile : tiles) add_layer(tile, l, engine, 0, worker);
             all_.layer(l).forget_values();
         };
-        // Only this thread may read: layers that are not in memory come a team at a time.
+        // Only this thread may read: layers that are not in memory are read one for each thread of the team at a time.
         team_.expect(layers);
         const bool lazy = all_.inputs.set().most_row_bytes() > 0;
         const index together = lazy ? team_.threads() : layers;
@@ -131,7 +132,7 @@ template <class T> class SharedBlocks {
         return tiles;
     }
 
-    // All products of pairs of layers over one tile.
+    // Adds the products of all pairs of layers over one tile, and hands over its sums.
     void finish(Tile tile) {
         const TileRange range = all_.grid[tile.number];
         std::vector<const T*> values;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A sweep on the Gram route with many layers: all threads share the values of all layers in a block of the grid, which is
-// one tile, and then the products of pairs over it.
+// A sweep on the Gram route with many layers: all threads share one block of the grid, which is one tile of every layer,
+// first its Gram values and then the products of pairs over them.
 #pragma once
 
 #include "sums/gram_blocks.hpp"
@@ -8,7 +8,7 @@
 namespace fastcka {
 
 template <class T> void sum_shared_blocks(GramBlocks<T>& all);
-// What that takes up besides `all`.
+// The memory of that besides `all`.
 template <class T> Bytes shared_blocks_bytes(const Problem& problem, const Plan& plan);
 
 }  // namespace fastcka

@@ -37,7 +37,10 @@ template <class Sums> class SumTree {
         auto operator<=>(const Range&) const = default;
     };
 
-    explicit SumTree(index blocks) : blocks_(blocks) {}
+    // Throws std::invalid_argument unless there are 1 to 2^62 blocks, so that numbers of nodes stay within 64 bits.
+    explicit SumTree(index blocks) : blocks_(blocks) {
+        if (blocks < 1 || blocks > index{1} << 62) throw std::invalid_argument("no such number of blocks");
+    }
     SumTree(const SumTree& other) : blocks_(other.blocks_), nodes_(other.nodes_) {}
     SumTree(SumTree&& other) noexcept : blocks_(other.blocks_), nodes_(std::move(other.nodes_)) {}
     SumTree& operator=(const SumTree&) = delete;
@@ -73,7 +76,7 @@ template <class Sums> class SumTree {
             }
             node = {node.level + 1, node.number / 2};
         }
-        nodes_.emplace(node, std::move(sums));
+        nodes_.emplace(node, std::move(sums));  // the root: every other block is in, so nobody else adds
     }
 
     // The blocks that are in, as ranges in order.
@@ -90,8 +93,11 @@ template <class Sums> class SumTree {
         return joined;
     }
     bool complete() const { return covered() == std::vector{Range{0, blocks_}}; }
-    // The sums of all blocks, when all have come.
-    const Sums& root() const { return nodes_.begin()->second; }
+    // The sums of all blocks. Throws std::invalid_argument where some are missing.
+    const Sums& root() const {
+        if (!complete()) throw std::invalid_argument("blocks are missing");
+        return nodes_.begin()->second;
+    }
 
     // Adds blocks that others have summed; refuses a block that is in already, and then changes nothing.
     void merge(const SumTree& other) {

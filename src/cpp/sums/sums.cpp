@@ -27,12 +27,12 @@ Terms::Terms(Margins margins) : diagonal(std::move(margins.diagonal)), row_sums(
 
 namespace {
 
-// Of the terms of n (n - 3) HSIC_1 as they were summed.
+// The sum of the magnitudes of the terms of n (n - 3) HSIC_1.
 Eigen::ArrayXXd magnitudes_of(const PairSums& sums, double n) {
     return sums.products.abs() + sums.rows.abs() * (2 / (n - 2)) + sums.totals.abs() / ((n - 1) * (n - 2));
 }
 
-// a + b + c of the condition.
+// a + b + c, the numerator of the condition of a self-HSIC (docs/numerics.md).
 Eigen::ArrayXd condition_terms(const PairSums& self, const Terms& terms) {
     const double n = static_cast<double>(terms.diagonal.rows()), all = n * (n - 1);
     const double b = 2 / (n - 2), c = 1 / ((n - 1) * (n - 2));

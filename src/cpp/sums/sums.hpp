@@ -16,10 +16,10 @@ struct PairSums {
     Eigen::ArrayXXd totals;     // (sum_{i != j} K_ij) (sum_{i != j} L_ij)
     Eigen::ArrayXXd full_rows;  // `rows` and `totals` with the diagonals
     Eigen::ArrayXXd full_totals;
-    Eigen::ArrayXXd
-        magnitudes;  // of the terms that n (n - 3) HSIC_1 is the difference of; of a layer with itself
-                     // those of its condition (docs/numerics.md) where they are larger
-    // Of k = diag(H K H) and l = diag(H L H):
+    // The sum of the magnitudes of the terms that n (n - 3) HSIC_1 is the difference of; of a layer with itself the sum
+    // of the terms of its condition (docs/numerics.md) if that is larger.
+    Eigen::ArrayXXd magnitudes;
+    // With k = diag(H K H) and l = diag(H L H):
     Eigen::ArrayXXd spreads;  // sum_i (k_i - mean k) (l_i - mean l)
     Eigen::ArrayXXd traces;   // (sum_i k_i) (sum_i l_i)
 
@@ -34,11 +34,11 @@ struct Sums {
     PairSums selves;  // each layer with itself: layers x 1
 };
 
-// What belongs to one representation alone, a column per layer.
+// Sums over one Gram matrix alone, a column per layer.
 struct Margins {
     Eigen::MatrixXd diagonal;  // K_ii, samples x layers
     Eigen::MatrixXd row_sums;  // sum_{j != i} K_ij, samples x layers
-    // Of kernels of distances: a constant for each layer that all K_ij lack (LayerNote). Otherwise empty.
+    // For kernels of distances the constant that all K_ij of a layer lack (LayerNote); otherwise empty.
     Eigen::VectorXd left_out = {};
 };
 
@@ -48,10 +48,10 @@ inline Eigen::MatrixXd centred_diagonals(const Margins& k) {
     return centred_diagonals(k.diagonal, k.row_sums);
 }
 
-// What the sums of pairs are products of, made once for all pairs; a column per layer.
+// The factors of the sums of pairs, computed once for all pairs; a column per layer.
 struct Terms {
     explicit Terms(Margins margins);
-    // Four matrices, and the means that the last of them is made with.
+    // Four matrices, and the means that the last of them is computed with.
     static index bytes(index samples, index layers) { return 5 * 8 * samples * layers; }
 
     Eigen::MatrixXd diagonal, row_sums;              // as in Margins
@@ -66,14 +66,14 @@ struct LayerRange {
     index first, count;
 };
 
-// Which sums: those of the measure in question, RSA alone asks for `spreads`.
+// Only RV2 and RSA need PairSums::spreads.
 enum class Spreads { skipped, made };
 
-// The sums of some layers with some others, and of each layer with itself, given their `products`.
+// The sums of some layers with some others, and of each layer with itself. `products`: see PairSums.
 PairSums pair_sums(const Eigen::MatrixXd& products, const Terms& terms, LayerRange rows, LayerRange columns,
                    Spreads spreads = Spreads::made);
 PairSums self_sums(const Eigen::VectorXd& products, const Terms& terms);
-// The same of products that include the diagonal, which is taken off: ||X'Y||^2 = <K, L>.
+// The same from products that include the diagonal, which is subtracted: ||X'Y||^2 = <K, L>.
 PairSums without_diagonal(PairSums full);
 PairSums self_sums_without_diagonal(const Eigen::VectorXd& products, const Terms& terms);
 
