@@ -307,6 +307,7 @@ OPTIONS = [
     (lambda: RBF(-1.5), ValueError, "RBF: bandwidth must be above 0, got -1.5"),
     (lambda: RBF(float("nan")), ValueError, "RBF: bandwidth must be above 0, got nan"),
     (lambda: RBF(float("inf")), ValueError, "RBF: bandwidth must be above 0, got inf"),
+    (lambda: RBF(10**400), ValueError, "RBF: bandwidth must be above 0, got 1000"),
     (lambda: RBF("median"), TypeError, "RBF: bandwidth must be a number, got 'median'"),
     (lambda: RBF(True), TypeError, "RBF: bandwidth must be a number, got True"),
     (lambda: RBF(sigma=0.0), ValueError, "RBF: sigma must be above 0, got 0.0"),

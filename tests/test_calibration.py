@@ -65,8 +65,10 @@ def test_groups_and_arguments(rng):
     )
     assert within.pvalue > 0.05  # what groups share is no evidence
     assert whole.pvalue == 0.01
-    with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 5"):
+    with pytest.raises(ValueError, match="alpha must be above 0 and below 1, got 5"):
         fastcka.calibrated_max(a, b, alpha=5)
+    with pytest.raises(TypeError, match=r"alpha must be a number, got '5 %'"):
+        fastcka.calibrated_max(a, b, alpha="5 %")
     with pytest.raises(ValueError, match="n_resamples"):
         fastcka.calibrated_max(a, b, n_resamples=0)
     bad = {"bad": np.full((60, 2), np.nan)}

@@ -512,8 +512,10 @@ def test_more_errors(rng):
     X = rng.normal(size=(20, 3))
     with pytest.raises(ValueError, match="method='moments' needs at least 6 samples, got 5"):
         fastcka.cka_test(X[:5], X[:5])
-    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+    with pytest.raises(ValueError, match="level must be above 0 and below 1, got 95"):
         fastcka.cka_test(X, X).confidence_interval(95)
+    with pytest.raises(TypeError, match=r"level must be a number, got '0\.9'"):
+        fastcka.cka_test(X, X).confidence_interval("0.9")
     bad = X.copy()
     bad[3, 1] = np.nan
     for method in ("moments", "chi2", "permutation"):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arguments import positive_integer
+from ._arguments import finite_number, positive_integer
 from ._arrays import Array, ArrayLike, Layers, as_layers, check_samples, layer_label, needs_float64
 from ._budget import check_memory
 from ._groups import Groups, Permute, orders_of
@@ -149,8 +149,7 @@ def calibrated_max(
     everything = sides[0] + sides[1]
     check_same_samples([("layers_a", layers_a), ("layers_b", layers_b)])
     n = check_samples(everything, labels.__getitem__, "unbiased")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
+    alpha = finite_number(alpha, "alpha", above=0, below=1)
     positive_integer(n_resamples, "n_resamples")
     for array, label in zip(everything, labels, strict=True):
         check_values(array, label, settings)
