@@ -267,6 +267,8 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, groups=np.arange(30))
     with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
+    with pytest.raises(TypeError, match="groups: labels must be all numbers or all texts"):
+        fastcka.cka_matrix(layers, inference=True, groups=["a", None] * 15)
     with pytest.raises(ValueError, match="inference must be True, False, 'moments' or 'chi2', got 'exact'"):
         fastcka.cka_matrix(layers, inference="exact")
     with pytest.raises(TypeError, match="inference must be True, False, 'moments' or 'chi2', got 1"):
