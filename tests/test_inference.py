@@ -476,6 +476,9 @@ def test_degenerate_layers_have_no_test(rng):
         with pytest.warns(fastcka.DegenerateWarning, match="^not defined, nan instead: Y: no variation"):
             test = fastcka.cka_test(X, flat, **options)
         assert np.isnan([test.statistic, test.pvalue, test.stderr]).all()
+    with pytest.warns(fastcka.DegenerateWarning, match="nan instead: Y: no variation") as caught:
+        assert np.isnan(fastcka.cka_test(X, flat, confounder=X + X[::-1]).pvalue)
+    assert [warning.filename for warning in caught] == [__file__]
     with pytest.warns(fastcka.DegenerateWarning, match="the confounder leaves nothing of it"):
         assert np.isnan(fastcka.cka_test(X, X[:, :2], confounder=X).pvalue)
 
@@ -528,3 +531,6 @@ def test_more_errors(rng):
         fastcka.cka_test(X, X + 1, confounder=bad)
     with pytest.raises(MemoryError, match="max_bytes is 1000"):
         fastcka.cka_test(X, X, max_bytes=1000)
+    for dtype in (np.float64, np.float32):  # its matrices are float64
+        with pytest.raises(MemoryError, match=f"this test needs {6 * 8 * 20**2} bytes"):
+            fastcka.cka_test(X.astype(dtype), X.astype(dtype), confounder=X.astype(dtype), max_bytes=10_000)

@@ -7,7 +7,7 @@ What has to look at values is in _values.py, but for NaN and infinity, which the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -105,6 +105,13 @@ def named_layers(layers: Layers, argument: str) -> dict[str, ArrayLike]:
 def layer_label(argument: str, name: str) -> str:
     """Return the words by which messages refer to one layer."""
     return f"layer {name!r} of {argument}"
+
+
+def labelled(argument: str, layers: object, named: Mapping[str, ArrayLike]) -> Iterator[tuple[str, object]]:
+    """Yield the words for a network and for each of its layers, with what was given as them."""
+    yield argument, layers
+    for name, X in named.items():
+        yield layer_label(argument, name), X
 
 
 def model_label(name: str) -> str:
