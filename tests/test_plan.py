@@ -78,6 +78,16 @@ def test_plan_refuses_what_cka_matrix_refuses(option, value, error):
             function([[[1.0], [2.0]]], **{option: value})
 
 
+def test_plan_refuses_options_that_do_not_go_together(rng):
+    for options, words in (
+        ({"measure": "rv2", "inference": True}, "inference=True is for measure='cka', got measure='rv2'"),
+        ({"nan_policy": "propagate", "checkpoint": "sums.npz"}, "checkpoint: .* nan_policy"),
+    ):
+        for function in (fastcka.plan, fastcka.cka_matrix):
+            with pytest.raises(ValueError, match=words):
+                function([rng.normal(size=(8, 3))], **options)
+
+
 def test_plan_needs_as_many_samples_as_the_estimator():
     layers = [np.zeros((3, 3))]
     assert fastcka.plan(layers).n_samples == 3
