@@ -134,11 +134,14 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
         if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
             return np.from_dlpack(X)
         array = np.asarray(X)
+    except MemoryError:
+        raise
     except Exception as error:  # any error of the foreign type: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({type_name(X)}) cannot be read as a NumPy array: {error}") from error
     if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
-        odd = [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
+        dtypes = zip(X.columns, X.dtypes, strict=True)
+        odd = [name for name, dtype in dtypes if getattr(dtype, "kind", "f") not in "fiub"]  # polars has none
         if odd:
             raise TypeError(
                 f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
