@@ -330,7 +330,7 @@ _KERNELS: dict[str, Kernel] = {
     kind.name: kind()
     for kind in (Linear, RBF, Laplacian, Polynomial, Cosine, Correlation, Distance, Precomputed)
 }
-_KINDS = tuple(map(type, _KERNELS.values()))
+_KINDS: tuple[type[Kernel], ...] = tuple(type(kernel) for kernel in _KERNELS.values())
 
 # What other packages call them.
 _ALIASES = {"gaussian": "rbf", "gauss": "rbf", "poly": "polynomial"}
