@@ -472,6 +472,8 @@ def test_curve_of_several_seeds_is_a_mean_with_a_band():
     for x, value in enumerate(np.diag(ramp(3))):
         here = corners[corners[:, 0] == x, 1]
         assert (here.min(), here.max()) == (pytest.approx(0.2 * value), pytest.approx(0.9 * value))
+    with pytest.raises(TypeError, match=r"others: expected a sequence of CKAMatrix objects, got CKAMatrix"):
+        many[0].plot_curve(others=many[1])
     with pytest.raises(ValueError, match=r"others: .* same row layers"):
         many[0].plot_curve(others=[matrix(ramp(4))])
 

@@ -160,6 +160,9 @@ def test_shape_and_models_are_checked():
         matrix(rows="ab")
     with pytest.raises(ValueError, match=r"models: expected two names .* got \('A',\)"):
         matrix(models=("A",))
+    for field, text in (("rows", "abc"), ("models", "AB"), ("warnings", "none")):
+        with pytest.raises(TypeError, match=f"{field}: expected a sequence of strings, got '{text}'"):
+            CKAMatrix(VALUES, **{**matrix().settings(), field: text})
 
 
 def test_models_are_named_on_a_copy():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .axes import UNDEFINED, checked, font_size, label_height, name_layers, plain, wrapped
+from .comparison import Comparison
 from .labels import axis_title
 
 try:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-    from .comparison import Comparison
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (7, 1, 1, 1, 1, 1)))
@@ -42,6 +41,8 @@ def curve(
     ax = checked(ax)
     if depth not in ("layers", "percent"):
         raise ValueError(f"depth: expected 'layers' or 'percent', got {depth!r}")
+    if isinstance(others, Comparison) or not all(isinstance(other, Comparison) for other in others):
+        raise TypeError(f"others: expected a sequence of CKAMatrix objects, got {others!r}")
     matrices = [matrix, *others]
     if any(other.rows != matrix.rows for other in others):
         raise ValueError("others: expected comparisons with the same row layers")

@@ -254,6 +254,7 @@ def _data(matrix: CKAMatrix) -> str:
         if matrix.pvalues is not None:
             shown["p-value"] = matrix.pvalues
         fields += [{"name": name, "values": _nullable(part.tolist())} for name, part in shown.items()]
+    marked = matrix.not_above_chance
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {
@@ -266,7 +267,7 @@ def _data(matrix: CKAMatrix) -> str:
         "namesakes": _namesakes(matrix),
         "fields": fields,
         "chance": None if matrix.beside is None else fields[1]["values"],
-        "notAbove": None if matrix.not_above_chance is None else matrix.not_above_chance.tolist(),
+        "notAbove": None if marked is None else marked.tolist(),
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")

@@ -25,9 +25,17 @@ def table(matrix: Comparison) -> list[list[str]]:
     """Return the column labels, then each row: label and values; of more than 12, the first and last five."""
     columns, rows = _shown(len(matrix.columns)), _shown(len(matrix.rows))
     row_labels, column_labels = short_names(matrix.rows)[0], short_names(matrix.columns)[0]
+    level, marked = matrix.beside, matrix.not_above_chance
+
+    def cell(i: int, j: int) -> str:
+        value = f"{matrix.values[i, j]:.3f}"
+        if marked is not None and marked[i, j]:
+            value += CHANCE
+        return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
+
     lines = [["", *(ELLIPSIS if j is None else column_labels[j] for j in columns)]]
     for i in rows:
-        cells = (ELLIPSIS if i is None or j is None else _cell(matrix, i, j) for j in columns)
+        cells = (ELLIPSIS if i is None or j is None else cell(i, j) for j in columns)
         lines.append([ELLIPSIS if i is None else row_labels[i], *cells])
     return lines
 
@@ -41,7 +49,7 @@ def heading(matrix: Comparison) -> str:
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
     if matrix.beside is not None:
         title += "; chance level in parentheses"
-    if matrix.not_above_chance is not None and matrix.not_above_chance.any():
+    if (marked := matrix.not_above_chance) is not None and marked.any():
         title += f"; {CHANCE} not above chance"
     return title
 
@@ -86,15 +94,6 @@ def aligned(lines: list[list[str]]) -> list[str]:
         )
         for name, *cells in lines
     ]
-
-
-def _cell(matrix: Comparison, i: int, j: int) -> str:
-    value = f"{matrix.values[i, j]:.3f}"
-    marked = matrix.not_above_chance
-    if marked is not None and marked[i, j]:
-        value += CHANCE
-    level = matrix.beside
-    return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
 
 
 def _shown(n: int) -> list[int | None]:
