@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,8 +19,6 @@ except ImportError as error:
     raise ImportError('plotting needs matplotlib: pip install "fastcka[plot]"') from error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ def curve(
     matrix: Comparison,
     ax: Axes | None,
     *,
-    others: Sequence[Comparison],
+    others: object,
     reference: str | None,
     by: Literal["name", "position"],
     depth: str,
@@ -41,7 +40,7 @@ def curve(
     ax = checked(ax)
     if depth not in ("layers", "percent"):
         raise ValueError(f"depth: expected 'layers' or 'percent', got {depth!r}")
-    if isinstance(others, Comparison) or not all(isinstance(other, Comparison) for other in others):
+    if not isinstance(others, Sequence) or not all(isinstance(other, Comparison) for other in others):
         raise TypeError(f"others: expected a sequence of CKAMatrix objects, got {others!r}")
     matrices = [matrix, *others]
     if any(other.rows != matrix.rows for other in others):
