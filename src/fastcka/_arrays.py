@@ -114,6 +114,22 @@ def labelled(argument: str, layers: object, named: Mapping[str, ArrayLike]) -> I
         yield layer_label(argument, name), X
 
 
+def model_names(models: object, kind: str, fewer: str) -> list[str]:
+    """Return the names of two models or more, each of which is of this `kind`; `fewer`: what one is for."""
+    if not isinstance(models, Mapping):
+        raise TypeError(f"models must be a mapping of names to {kind}, got {type_name(models)}")
+    if len(models) < 2:
+        found = f"only {next(iter(models))!r}" if models else "none"
+        raise ValueError(f"models: expected at least two models, got {found}; {fewer}")
+    names = [str(key) for key in models]
+    for key, name in zip(models, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(
+                f"models has two models of the same name: the key {key!r} and another read {name!r}"
+            )
+    return names
+
+
 def model_label(name: str) -> str:
     """Return the words by which messages refer to one of many models."""
     return f"model {name!r}"
