@@ -290,6 +290,17 @@ def test_damaged_files_are_refused(tmp_path, sweep):
         sweep.run(0).save(tmp_path / "part.bin")
 
 
+def test_suffixes_may_be_capitals_and_older_files_say_so(tmp_path, sweep, monkeypatch):
+    part, path = sweep.run(0, "statistics"), tmp_path / "part.NPZ"
+    part.save(path)
+    assert fastcka.Partial.load(path).digest == part.digest
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fastcka._partial, "FORMAT_VERSION", 3)
+        part.save(path)
+    with pytest.raises(ValueError, match=r"part\.NPZ: written by an older fastcka .*format version 3"):
+        fastcka.Partial.load(path)
+
+
 def test_crafted_states_are_refused(sweep):
     """What no run gives: nodes outside of the tree or twice, other shapes, unknown statuses."""
     part = sweep.run(range(3))

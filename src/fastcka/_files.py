@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a file completely or not at all; refuse to read what is no file."""
+"""Write a file completely or not at all; refuse to read what is no file; suffixes of file names."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def checked_suffix(path: str | os.PathLike[str], *suffixes: str, argument: str = "path") -> str:
+    """Return the suffix of a file name in lower case, which must be one of `suffixes`."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        known = " or ".join(suffixes)
+        raise ValueError(f"{argument}: expected a file name that ends in {known}, got {os.fspath(path)!r}")
+    return suffix
 
 
 def check_regular(path: Path) -> None:
