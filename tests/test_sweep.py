@@ -100,7 +100,7 @@ def test_many_layers_share_a_block_in_pieces():
     rng = np.random.default_rng(5)
     a = [rng.normal(size=(600, 12)).astype(np.float32) for _ in range(60)]
     sweep = fastcka.Sweep(a, kernel="rbf")
-    parts = [sweep.run(block) for block in sweep.blocks()]
+    parts = [sweep.run(block) for block in np.asarray(sweep.blocks())]  # integers of NumPy are numbers, too
     assert sweep.result(reduce(or_, reversed(parts))).equals(fastcka.cka_matrix(a, kernel="rbf"))
 
 

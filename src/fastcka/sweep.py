@@ -11,6 +11,8 @@ counts are integers, so neither the cut nor the order of merging can change a bi
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from ._arguments import Estimator
 from ._arrays import ArrayLike, Layers
 from ._groups import Inference
@@ -244,8 +246,8 @@ def _checked(networks: Networks, settings: Settings) -> Pieces:
 
 def _consecutive(blocks: object, all_blocks: range) -> range:
     """Return `blocks`, a range or one number, checked."""
-    if isinstance(blocks, int) and not isinstance(blocks, bool):
-        blocks = range(blocks, blocks + 1)
+    if isinstance(blocks, Integral) and not isinstance(blocks, bool):
+        blocks = range(int(blocks), int(blocks) + 1)
     if not isinstance(blocks, range) or blocks.step != 1:
         raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
     if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CKA as a differentiable function of torch tensors, and as a loss. The mathematics is in _alignment.py."""
+"""CKA as a differentiable function of torch tensors, and as a loss. The mathematics is in _gradients.py."""
 
 from __future__ import annotations
 
