@@ -57,6 +57,8 @@ def test_double_precision_needs_more_memory():
 def test_plan_takes_the_arguments_of_cka_matrix():
     signatures = [inspect.signature(function) for function in (fastcka.plan, fastcka.cka_matrix)]
     assert signatures[0].parameters == signatures[1].parameters
+    sweep = inspect.signature(fastcka.Sweep).parameters
+    assert {name: signatures[1].parameters[name] for name in sweep} == dict(sweep)
     options = {"estimator": "debiased", "nan_policy": "propagate", "progress": True, "max_bytes": "1GiB"}
     layers = [np.zeros((5, 3))]
     assert fastcka.plan(layers, **options) == fastcka.plan(layers)

@@ -87,7 +87,7 @@ class Sweep:
         layers_b: Layers | None = None,
         *,
         kernel: KernelLike = "linear",
-        estimator: Estimator = "biased",
+        estimator: Estimator | None = None,
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,

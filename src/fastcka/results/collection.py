@@ -269,8 +269,7 @@ class Collection:
 
         Near 1 an angle is far from linear: an error of 1e-7 in the summary is up to 4e-4 in the angle.
         """
-        angles = angles_of(self.summary(how))
-        return angles[np.triu_indices(len(angles), 1)] if condensed else angles
+        return angles_of(self.summary(how), condensed=condensed)
 
 
 def _number(value: object, name: str) -> float:

@@ -45,7 +45,7 @@ def compare_models(
     estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
