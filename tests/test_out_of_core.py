@@ -124,8 +124,35 @@ def test_float64_that_values_turn_out_to_need_goes_by_strips(rng, route):
     for limit in (least, fastcka.plan(layers, kernel=kernel).bytes):
         assert fastcka.cka_matrix(layers, kernel=kernel, max_bytes=limit).equals(whole)
     assert single < least - 1  # a plan of float32 fits, and the call begins
-    with pytest.raises(MemoryError, match=f"at least {least} bytes beside its inputs"):
+    with pytest.raises(
+        MemoryError, match=f"^some values need float64.* at least {least} bytes beside its inputs"
+    ):
         fastcka.cka_matrix(layers, kernel=kernel, max_bytes=least - 1)
+
+
+class Watched:
+    """An array that counts the rows that are read."""
+
+    def __init__(self, array):
+        self.array, self.rows = array, 0
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, key):
+        part = self.array[key]
+        self.rows += len(part)
+        return part
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_too_little_memory_for_float64_is_known_at_the_first_layer_that_needs_it(rng, route):
+    kernel, n, widths = ROUTES[route]
+    layers = {name: Watched(X) for name, X in with_a_massive_sample(rng, n, widths).items()}
+    least = least_bytes(layers, None, kernel=kernel, dtype="float64")
+    with pytest.raises(MemoryError, match="some values need float64"):
+        fastcka.cka_matrix(layers, kernel=kernel, max_bytes=least - 1)
+    first, second = (layer.rows for layer in layers.values())
+    assert first > 0
+    assert second == 0
 
 
 def test_float64_stays_within_the_memory_that_there_is(rng, monkeypatch):

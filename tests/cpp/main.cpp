@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Runs all tests, or those whose name or file contains the first argument. The exit code is 1 when one fails.
+// Runs all tests, or those whose name or file contains the first argument. The exit code is 1 when one fails, 2 where there
+// are none.
 #include "check.hpp"
 
 #include <chrono>
@@ -32,5 +33,5 @@ int main(int count, char** arguments) {
         std::fflush(stdout);  // a child process would print it again
     }
     std::printf("%d tests, %d failed\n", ran, failed);
-    return failed > 0 || ran == 0 ? 1 : 0;
+    return ran == 0 ? 2 : failed > 0 ? 1 : 0;
 }

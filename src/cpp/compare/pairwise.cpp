@@ -71,6 +71,18 @@ Swept of_precision(const Layers& layers, const Settings& settings, const Statist
     return {problem, plan, *std::move(all)};
 }
 
+// The same in float64, which the values turned out to need. Throws OverBudget, before more work, where that does not fit.
+Settings in_float64(const Layers& layers, Settings settings) {
+    settings.precision = Precision::float64;
+    try {
+        plan_of(problem_of(layers, settings));
+    } catch (const OverBudget& over) {
+        throw OverBudget("some values need float64, since float32 would lose their digits: " + over.text,
+                         over.least);
+    }
+    return settings;
+}
+
 // result_of(sums), of sums of which it has one: float64 where float32 loses digits, and where the sums are too coarse float64,
 // then the Gram route.
 template <class Result>
@@ -89,8 +101,8 @@ Result of_exact_sums(const Layers& layers, const Settings& settings, const Obser
             }
         } catch (const NeedsDouble&) {
         }
+        now = in_float64(layers, now);
         known = statistics(layers, settings, 0, layers.count(), Medians::searched, observer);
-        now.precision = Precision::float64;
     }
 }
 
