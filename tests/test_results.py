@@ -568,6 +568,13 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     assert len(CKAMatrix.load(path).rows) == 2
 
 
+def test_names_may_be_as_long_as_files_may_have_them(tmp_path):
+    path = tmp_path / ("ü" * 125 + ".json")  # 255 bytes
+    matrix().save(path)
+    assert_same(CKAMatrix.load(path), matrix())
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_written_files_obey_umask_and_links(tmp_path):
     (tmp_path / "link.bin").symlink_to(tmp_path / "target.bin")
     old = os.umask(0o027)

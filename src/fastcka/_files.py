@@ -28,7 +28,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))  # write through a symbolic link, as open() does
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "No such folder", str(target.parent))
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
+    start = os.fsdecode(os.fsencode(target.name)[:200])  # file systems allow 255 bytes for a name
+    temporary = target.with_name(f".{start}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:  # not tempfile: its files ignore the umask
             yield file
