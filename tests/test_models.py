@@ -437,6 +437,8 @@ def test_a_collection_is_of_two_models_or_more():
     matrix = CKAMatrix([[1.0]], ("fc",), ("fc",), "linear", "biased", 10)
     with pytest.raises(ValueError, match=r"layers: expected those of at least two models, got \['a'\]"):
         CKAModels(matrix, {"a": ["fc"]})
+    with pytest.raises(TypeError, match="layers: expected the names of the layers of 'b', got 'fc'"):
+        CKAModels(matrix, {"a": ["fc"], "b": "fc"})
 
 
 def test_bad_input():

@@ -36,6 +36,9 @@ class Collection:
     __slots__ = ("_layers", "_matrix")
 
     def __init__(self, matrix: CKAMatrix, layers: Mapping[str, Sequence[str]]) -> None:
+        for model, names in layers.items():
+            if isinstance(names, str):
+                raise TypeError(f"layers: expected the names of the layers of {model!r}, got {names!r}")
         self._layers = {model: tuple(names) for model, names in layers.items()}
         if len(self._layers) < 2:
             raise ValueError(f"layers: expected those of at least two models, got {list(self._layers)}")
