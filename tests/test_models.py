@@ -41,7 +41,8 @@ def networks(dtype=np.float64, n=N):
 
 
 def made(values, layers, **settings):
-    """A result with these values."""
+    """A result with these values; layers of one letter may be one text."""
+    layers = {model: list(names) for model, names in layers.items()}
     names = [name for layers_of_one in layers.values() for name in layers_of_one]
     settings = {"kernel": "linear", "estimator": "biased", "n_samples": 10, **settings}
     return CKAModels(CKAMatrix(np.array(values, float), tuple(names), tuple(names), **settings), layers)
