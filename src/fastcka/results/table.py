@@ -66,7 +66,7 @@ def printed(matrix: Comparison) -> str:
     lines = table(matrix)
     title = heading(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
-    names = _numbered(column_labels, len(matrix.columns))
+    names = _numbered(len(matrix.columns))
     numbered = [["", *names], *lines[1:]]
     keys = []
     first, *widths = _widths(lines)
@@ -75,7 +75,7 @@ def printed(matrix: Comparison) -> str:
         lines = numbered
         keys.append(_key("columns", names, column_labels))
     if first > width - 10:
-        names = _numbered(row_labels, len(matrix.rows))
+        names = _numbered(len(matrix.rows))
         lines[1:] = [[name, *line[1:]] for name, line in zip(names, lines[1:], strict=True)]
         keys.append(_key("rows", names, row_labels))
     if origin := provenance.in_one_line(matrix):
@@ -100,7 +100,7 @@ def _shown(n: int) -> list[int | None]:
     return list(range(n)) if n <= LONGEST_TABLE else [*range(5), None, *range(n - 5, n)]
 
 
-def _numbered(labels: Sequence[str], n: int) -> list[str]:
+def _numbered(n: int) -> list[str]:
     return [ELLIPSIS if i is None else f"[{i + 1}]" for i in _shown(n)]
 
 
