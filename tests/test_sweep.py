@@ -234,8 +234,15 @@ def test_bad_blocks(sweep):
             sweep.run(blocks)
     with pytest.raises(ValueError, match="task must be from 0 to 2 for 3 tasks, got 3"):
         sweep.share(3, 3)
+    for task, of, words in (("0", 2, "task must be an integer, got '0'"), (0, 2.5, "of must be a positive")):
+        with pytest.raises(TypeError, match=words):
+            sweep.share(task, of)
     with pytest.raises(ValueError, match="stage"):
         sweep.run(0, "median")
+    with pytest.raises(TypeError, match="given: expected a Partial, got 3"):
+        sweep.run(0, given=3)
+    with pytest.raises(TypeError, match=r"partial: expected a Partial, got 'sums\.npz'"):
+        sweep.result("sums.npz")
 
 
 def test_values_that_are_not_finite_name_the_layer():

@@ -43,7 +43,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 def checked_suffix(path: str | os.PathLike[str], *suffixes: str, argument: str = "path") -> str:
     """Return the suffix of a file name in lower case, which must be one of `suffixes`."""
-    suffix = Path(path).suffix.lower()
+    try:
+        suffix = Path(path).suffix.lower()
+    except TypeError:
+        raise TypeError(f"{argument}: expected the name of a file, got {path!r}") from None
     if suffix not in suffixes:
         known = " or ".join(suffixes)
         raise ValueError(f"{argument}: expected a file name that ends in {known}, got {os.fspath(path)!r}")

@@ -187,6 +187,12 @@ _DIFFERENCES = {
 }
 
 
+def check_partial(given: object, argument: str) -> None:
+    """Refuse what is no partial."""
+    if not isinstance(given, Partial):
+        raise TypeError(f"{argument}: expected a Partial, got {given!r}")
+
+
 def check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     """Refuse partials that are not parts of one whole, by their settings."""
     for name, value in mine.items():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from ._arguments import Estimator
+from ._arguments import Estimator, positive_integer
 from ._arrays import ArrayLike, Layers
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
@@ -176,10 +176,13 @@ class Sweep:
         ValueError
             If there is no such task; as from `blocks`.
         """
+        of = positive_integer(of, "of")
+        if not isinstance(task, Integral):
+            raise TypeError(f"task must be an integer, got {task!r}")
         if not 0 <= task < of:
             raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
         count = len(self.blocks(stage, given=given))
-        return range(task * count // of, (task + 1) * count // of)
+        return range(int(task) * count // of, (int(task) + 1) * count // of)
 
     def run(
         self,

@@ -40,6 +40,8 @@ def curve(
     ax = checked(ax)
     if depth not in ("layers", "percent"):
         raise ValueError(f"depth: expected 'layers' or 'percent', got {depth!r}")
+    if by not in ("name", "position"):
+        raise ValueError(f"by: expected 'name' or 'position', got {by!r}")
     if not isinstance(others, Sequence) or not all(isinstance(other, Comparison) for other in others):
         raise TypeError(f"others: expected a sequence of CKAMatrix objects, got {others!r}")
     matrices = [matrix, *others]

@@ -7,6 +7,7 @@ used only to make a figure when no Axes is given.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,9 +141,12 @@ def difference(
 
 def scale(matrices: Sequence[Comparison], vmin: float | str, vmax: float) -> float:
     """Return the lower end of a colour scale: `vmin`, or what "auto" means for these matrices."""
-    low = min(map(_lowest, matrices)) if vmin == "auto" else vmin
-    if isinstance(low, str):
-        raise ValueError(f"vmin: expected a number or 'auto', got {vmin!r}")
+    low = min(map(_lowest, matrices)) if isinstance(vmin, str) and vmin == "auto" else vmin
+    for name, end in (("vmin", low), ("vmax", vmax)):
+        if not isinstance(end, Real):
+            expected = "a number or 'auto'" if name == "vmin" else "a number"
+            raise ValueError(f"{name}: expected {expected}, got {end!r}")
+    low = float(low)
     if not low < vmax:
         raise ValueError(f"vmin, vmax: expected vmin < vmax, got {low!r} and {vmax!r}")
     return low
@@ -232,7 +236,7 @@ def _lowest(matrix: Comparison) -> float:
 
 def _colors(name: str, vmin: float, vmax: float) -> Colormap:
     """Return the colour map; magma, extended in blues if the scale includes values below zero."""
-    colors = matplotlib.colormaps[name]
+    colors = matplotlib.colormaps.get_cmap(name)
     if name != "magma" or not vmin < -ROUNDING:
         return colors
     n = 4096  # fine steps: where the parts meet must not depend on their sizes
