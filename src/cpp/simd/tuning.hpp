@@ -101,6 +101,9 @@ inline constexpr index samples_looked_at = 1024;
 // does about 5e5 of them.
 inline constexpr double work_per_thread = 1.5e6;
 
+// Multiply-adds in the time in which a value is packed once more.
+inline constexpr double work_to_pack = 60;
+
 // Squared distances kept from the search for a median, so that their products are not computed again (bytes, all layers
 // together), and distances that the search collects for its last step.
 inline constexpr index kept_distance_bytes = 512 << 20;

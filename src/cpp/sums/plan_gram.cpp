@@ -124,12 +124,7 @@ template <class T> class GramPlanner {
         choose_threads(problem_, multiply_adds_, tasks(), {max_bytes - room, least.per_thread}, plan_);
         const index more = (max_bytes - least.with(plan_.threads)) / (two.shared - least.shared);
         plan_.held.rows = std::clamp<index>(1 + more, 1, across);
-        // Each thread has a tile of its own, so there should be several for each.
-        while (!plan_.shared_block && plan_.held.rows * plan_.held.columns < 4 * plan_.threads &&
-               plan_.held.rows > 4 * plan_.held.columns) {
-            plan_.held.rows -= plan_.held.columns;
-            plan_.held.columns *= 2;
-        }
+        plan_.held = cheapest(across, plan_.held.rows + 1);
         plan_.bytes = bytes().with(plan_.threads);
         plan_.held_bytes = (plan_.held.rows + plan_.held.columns) * strip_bytes();
         plan_.reads += packings(across, plan_.held);
@@ -142,6 +137,28 @@ template <class T> class GramPlanner {
                 again += 3 * static_cast<double>(p) * packings(across, {std::max<index>(held - 1, 1), 1});
         }
         plan_.reads += again / values;
+    }
+
+    // So many strips, shared out between rows and columns in the way that takes least time: more rows are packed less often, but
+    // give threads, each of which forms a tile, few tiles before all wait for the next columns.
+    Held cheapest(index across, index strips) const {
+        double values = 0;  // of a strip
+        for (index p : set_.widths()) values += static_cast<double>(plan_.tile * p);
+        const auto time = [&](const Held& held) {
+            index tiles = 0;  // of the thread that has most
+            walk(across, held, [&](Span rows, Span columns) {
+                const bool triangle = columns.first == rows.first;
+                tiles += ceil_divide(triangle ? triangle_number(rows.count()) : rows.count() * columns.count(),
+                                     plan_.threads);
+            });
+            return static_cast<double>(tiles) * multiply_adds_ / static_cast<double>(plan_.tiles) +
+                   packings(across, held) * static_cast<double>(across) * values * work_to_pack / plan_.threads;
+        };
+        Held best{strips - 1, 1};
+        if (plan_.shared_block) return best;  // threads share out layers
+        for (Held held{strips - 2, 2}; held.columns <= held.rows; --held.rows, ++held.columns)
+            if (time(held) < time(best)) best = held;
+        return best;
     }
 
     void keep_distances() {
