@@ -57,6 +57,7 @@ def compare_models(
     Parameters
     ----------
     models : mapping of str to torch.nn.Module
+        At least two.
     loader : iterable of batches
         As for :func:`compare`; read once.
     layers : str, module type, or list of them, or mapping of model names to these, default "*"
