@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _archive, _core
 from ._arrays import Array
+from ._files import checked_suffix
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._stages import MEDIANS, Stage
 
@@ -138,7 +139,7 @@ class Partial:
         OSError
             If the file cannot be written; an old one is left as it was.
         """
-        _check_suffix(path)
+        checked_suffix(path, ".npz", ".partial")
         state = self._state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
         header["sha256"] = digest(header, contents(state))
@@ -160,9 +161,9 @@ class Partial:
         ValueError
             If the file is damaged, is not a saved partial, or was written by a newer fastcka.
         """
-        _check_suffix(path)
+        checked_suffix(path, ".npz", ".partial")
         with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
-            header, state = _archive.read(file, "Partial", FORMAT_VERSION)
+            header, state = _archive.read(file, "Partial", FORMAT_VERSION, oldest=FORMAT_VERSION)
             settings = checked_settings(header, digest(header, contents(state)))
             return restored(settings, state)
 
@@ -184,6 +185,12 @@ _DIFFERENCES = {
     "products": "products of other data",
     "pvalues": "other p-values",
 }
+
+
+def check_partial(given: object, argument: str) -> None:
+    """Refuse what is no partial."""
+    if not isinstance(given, Partial):
+        raise TypeError(f"{argument}: expected a Partial, got {given!r}")
 
 
 def check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
@@ -237,11 +244,6 @@ def contents(state: Mapping[str, Array]) -> list[bytes]:
 
 _GIVEN = "given."  # before the names of what it was made from
 _OF_INFERENCE = ("pvalues", "products", "product_blocks")  # settings that the products do not have
-
-
-def _check_suffix(path: str | os.PathLike[str]) -> None:
-    if not os.fspath(path).endswith((".npz", ".partial")):
-        raise ValueError(f"path: expected a file name that ends in .npz or .partial, got {os.fspath(path)!r}")
 
 
 def blocks_in_words(ranges: Sequence[range]) -> str:

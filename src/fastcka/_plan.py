@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from . import _core
 from ._arguments import MEASURES, Estimator, Measure, NanPolicy, check_nan_policy
 from ._arrays import ArrayLike, Layers, check_samples
-from ._groups import Inference, Wanted
-from ._networks import Networks
+from ._groups import Inference
+from ._networks import Networks, asking
 from ._pair_inference import check_room, work
 from ._progress import Report, check_progress
 from ._settings import Settings
@@ -150,7 +150,7 @@ def plan(
     ('feature', 'float32')
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
-    check_nan_policy(nan_policy)
+    check_nan_policy(nan_policy, checkpoint)
     check_progress(progress)
     networks = Networks.read(layers_a, layers_b)
     a, b, both = networks.a, networks.b, networks.all
@@ -158,8 +158,8 @@ def plan(
     if isinstance(settings.kernel, Precomputed):
         for i, K in enumerate(both):
             check_square(K, networks.label_of(i))
-    wanted = Wanted.of(inference, groups, settings.kernel, n)
-    settings = replace(settings, inference=wanted)
+    settings = asking(networks, settings, inference, groups)
+    wanted = settings.inference
     info = _core.plan(
         n, *networks.widths, settings.core(both, max_bytes=settings.max_bytes), networks.row_bytes
     )

@@ -7,6 +7,7 @@ _dask_tasks has the tasks, _dask_layers says where they find the layers.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ def cka_matrix(
     layers_b: Any = None,
     *,
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
@@ -141,4 +142,6 @@ def cka_matrix(
 
 
 def _opened(layers: Any) -> Any:
-    return open_layers(layers) if isinstance(layers, str | os.PathLike) else layers
+    if isinstance(layers, str | os.PathLike):
+        return open_layers(layers)
+    return list(layers) if isinstance(layers, Iterator) else layers  # which is looked at twice

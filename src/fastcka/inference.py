@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ._arguments import Canonical, Estimator, check_estimator, positive_integer, unknown
 from ._arrays import ArrayLike, as_representation, check_samples
-from ._groups import Groups, Permute, orders_of
+from ._groups import Groups, Permute, check_permute, orders_of
 from ._pair_test import Method, PairTest
 from ._pairwise import check_values
 from ._samples import check_same_samples
@@ -239,9 +239,10 @@ def cka_test(
     for label, array in named.items():
         check_values(array, label, settings)
     _check_options(method, known, n, groups, confounder)
+    check_permute(permute, groups)
+    positive_integer(n_resamples, "n_resamples")
     grouped = None if groups is None else Groups.of(groups, n)
     if method == "permutation":
-        positive_integer(n_resamples, "n_resamples")
         orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     else:
         orders = iter(())

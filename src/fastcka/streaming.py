@@ -10,7 +10,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from ._arguments import ESTIMATORS, Estimator, byte_limit, check_arithmetic, positive_integer
 from ._arrays import Array, ArrayLike, Layers
@@ -411,7 +411,7 @@ class StreamingCKA:
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, n_threads: int | None = None, max_bytes: int | str | None = None
-    ) -> StreamingCKA:
+    ) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -437,16 +437,35 @@ class StreamingCKA:
             if settings["method"] == "exact" and settings["layout"] is not None:
                 check_exact_state(Layout.of_saved(settings["layout"]), max_bytes, settings["n_groups"])
 
+        resolve(n_threads)
+        byte_limit(max_bytes)
         settings, state = saved.read(path, accept)
-        stream = cls(n_threads=n_threads, max_bytes=max_bytes)
-        stream._settings = StreamSettings.of_saved(settings)
-        if settings["layout"] is not None:
-            stream._layout = Layout.of_saved(settings["layout"])
-            stream._accumulator = stream._new(stream._layout, state)
-            stream._n_batches = settings["n_batches"]
-        return stream
+        layout = None if settings["layout"] is None else Layout.of_saved(settings["layout"])
+        limits = Limits(n_threads, max_bytes)
+        return cls._of(StreamSettings.of_saved(settings), limits, layout, state, settings["n_batches"])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the lock is of one process
+        with self._lock:
+            state = self._accumulator.state() if self._accumulator else {}
+            return self._of, (self._settings, self._limits, self._layout, state, self._n_batches)
 
     # Inside -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _of(
+        cls,
+        settings: StreamSettings,
+        limits: Limits,
+        layout: Layout | None,
+        state: dict[str, Array],
+        n_batches: int,
+    ) -> Self:
+        """Return a stream that has seen what the state says."""
+        stream = cls()
+        stream._settings, stream._limits, stream._layout = settings, limits, layout
+        if layout is not None:
+            stream._accumulator, stream._n_batches = stream._new(layout, state), n_batches
+        return stream
 
     def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator | Grouped:
         """Return the accumulator for batches of this layout, empty or with a saved state."""

@@ -11,7 +11,9 @@ counts are integers, so neither the cut nor the order of merging can change a bi
 
 from __future__ import annotations
 
-from ._arguments import Estimator
+from numbers import Integral
+
+from ._arguments import Estimator, positive_integer
 from ._arrays import ArrayLike, Layers
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
@@ -85,7 +87,7 @@ class Sweep:
         layers_b: Layers | None = None,
         *,
         kernel: KernelLike = "linear",
-        estimator: Estimator = "biased",
+        estimator: Estimator | None = None,
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
@@ -174,10 +176,13 @@ class Sweep:
         ValueError
             If there is no such task; as from `blocks`.
         """
+        of = positive_integer(of, "of")
+        if not isinstance(task, Integral):
+            raise TypeError(f"task must be an integer, got {task!r}")
         if not 0 <= task < of:
             raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
         count = len(self.blocks(stage, given=given))
-        return range(task * count // of, (task + 1) * count // of)
+        return range(int(task) * count // of, (int(task) + 1) * count // of)
 
     def run(
         self,
@@ -244,8 +249,8 @@ def _checked(networks: Networks, settings: Settings) -> Pieces:
 
 def _consecutive(blocks: object, all_blocks: range) -> range:
     """Return `blocks`, a range or one number, checked."""
-    if isinstance(blocks, int) and not isinstance(blocks, bool):
-        blocks = range(blocks, blocks + 1)
+    if isinstance(blocks, Integral) and not isinstance(blocks, bool):
+        blocks = range(int(blocks), int(blocks) + 1)
     if not isinstance(blocks, range) or blocks.step != 1:
         raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
     if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):

@@ -35,7 +35,7 @@ def add_parser(commands: Commands) -> None:
         "a", metavar="A", type=Path, help="file or directory of layers, the rows of the result"
     )
     parser.add_argument("b", metavar="B", type=Path, help="file or directory of layers, the columns")
-    parser.add_argument("more", metavar="C", type=Path, nargs="*", help="more models")
+    parser.add_argument("more", metavar="C", type=Path, nargs="*", default=[], help="more models")
     inputs.add_kernel(parser)
     parser.add_argument(
         "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"

@@ -180,9 +180,9 @@ def model_names(paths: Sequence[Path], names: str | None) -> list[str]:
         if len(paths) > 2 and len(set(given)) < len(given):
             raise ValueError(f"--names: two models would have the same name, got {names!r}")
         return given
+    stems = [path.stem or path.resolve().stem for path in paths]  # that of the current directory is ""
     if len(paths) == 2 and paths[0] == paths[1]:
-        return [path.stem for path in paths]
-    stems = [path.stem for path in paths]
+        return stems
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"{path} is given twice: more than two models must all be different")

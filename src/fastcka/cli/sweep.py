@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,8 +273,7 @@ def _check_out(path: Path) -> None:
     """Refuse, before any work, a file that could not be written after it."""
     if path.suffix != SUFFIX:
         raise ValueError(f"--out: the file name must end in {SUFFIX}, got {path}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
+    outputs.check_place(path)
 
 
 def _save(part: Partial, path: Path) -> None:

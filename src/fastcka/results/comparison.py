@@ -131,9 +131,10 @@ class Comparison:
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
         for field in ("rows", "columns", "models", "warnings"):
-            texts = tuple(getattr(self, field))
-            if not all(isinstance(text, str) for text in texts):
-                raise TypeError(f"{field}: expected strings, got {texts!r}")
+            given = getattr(self, field)
+            texts = (given,) if isinstance(given, str) else tuple(given)
+            if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{field}: expected a sequence of strings, got {given!r}")
             change(field, texts)
         for field in ("kernel", "method", "measure", *(["estimator"] if self.measure == "cka" else [])):
             if not isinstance(getattr(self, field), str):

@@ -52,7 +52,7 @@ def compare(
     estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
@@ -99,7 +99,7 @@ def compare(
         As for :func:`fastcka.cka_matrix`. Not "precomputed".
     estimator : {"biased", "unbiased"}, optional
         None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         Most bytes for what is collected over the batches. None: half of the available memory.
     max_samples : int, optional
         Stop after so many samples.

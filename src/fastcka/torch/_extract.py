@@ -42,7 +42,7 @@ def extract(
     dtype: object = ...,
     progress: bool | Report | None = ...,
     ids: Ids = ...,
-    max_bytes: int | None = ...,
+    max_bytes: int | str | None = ...,
     device: object = ...,
     provenance: Mapping[str, Any] | None = ...,
 ) -> Extracted: ...
@@ -62,7 +62,7 @@ def extract(
     dtype: object = ...,
     progress: bool | Report | None = ...,
     ids: Ids = ...,
-    max_bytes: int | None = ...,
+    max_bytes: int | str | None = ...,
     device: object = ...,
     provenance: Mapping[str, Any] | None = ...,
 ) -> Store: ...
@@ -81,7 +81,7 @@ def extract(
     dtype: object = None,
     progress: bool | Report | None = None,
     ids: Ids = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Extracted | Store:
@@ -141,7 +141,7 @@ def extract(
         function of (samples done, samples in all).
     ids : str, function or sequence, optional
         What names the samples: an entry of batches that are dicts, a function of a batch, or all ids.
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         Maximum number of bytes in memory, or on disk. None: the available memory, or no limit on disk.
     device : optional
         Where the inputs go. None: where the model's first parameter is.

@@ -10,7 +10,8 @@ import torch
 from .._arguments import ESTIMATORS, check_estimator
 from .._pairwise import reason, warn
 from ..kernels import RBF, Kernel, KernelLike, Linear, resolve_kernel
-from ._gradients import Tensor, align
+from ._common import Tensor
+from ._gradients import align
 
 
 def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str = "biased") -> Tensor:
