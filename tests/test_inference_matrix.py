@@ -138,7 +138,7 @@ def test_groups(rng, networks):
             layers["x"], layers[column], method="permutation", n_resamples=9, groups=labels
         )
         assert matrix.stderr[0, matrix.columns.index(column)] == pytest.approx(test.stderr, rel=1e-9)
-    with pytest.raises(ValueError, match="groups leave no p-values: see cka_test"):
+    with pytest.raises(ValueError, match="no p-values: see cka_test"):
         matrix.adjusted_pvalues()
     low, high = matrix.confidence_interval()
     assert np.all(low <= high)
@@ -273,7 +273,7 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, inference="exact")
     with pytest.raises(TypeError, match="inference must be True, False, 'moments' or 'chi2', got 1"):
         fastcka.plan(layers, inference=1)
-    with pytest.raises(ValueError, match="groups leave no p-values by moments or chi2"):
+    with pytest.raises(ValueError, match="no p-values by moments or chi2"):
         fastcka.cka_matrix(layers, inference="moments", groups=np.arange(30) // 3)
     with pytest.raises(MemoryError, match="max_bytes"):
         fastcka.cka_matrix(layers, inference=True, max_bytes=40_000)

@@ -99,8 +99,9 @@ class Wanted:
             return cls(None, method)
         if isinstance(inference, str):
             raise ValueError(
-                f"inference={inference!r}: groups leave no p-values by moments or chi2, which exchange all "
-                "samples; inference=True has standard errors, cka_test(method='permutation') p-values"
+                f"inference={inference!r}: with groups there are no p-values by moments or chi2, which "
+                "exchange all samples; inference=True gives standard errors, and "
+                "cka_test(method='permutation') p-values"
             )
         grouped = Groups.of(groups, n)
         if n - grouped.sizes.max() < 4:

@@ -100,7 +100,7 @@ def undefined(shape: tuple[int, ...], wanted: Wanted | None) -> PairInference | 
     """Return the inference of pairs none of which could be computed."""
     if wanted is None:
         return None
-    known = 4 if wanted.pvalue_method else 2  # groups leave no p-values and z-scores
+    known = 4 if wanted.pvalue_method else 2  # with groups there are no p-values and z-scores
     parts: list[Float | None] = [np.full(shape, np.nan) for _ in range(known)]
     return PairInference(*parts, *[None] * (4 - known))  # type: ignore[arg-type]
 

@@ -216,7 +216,7 @@ class StreamingCKA:
             When more than `max_bytes` would be needed.
         """
         if groups is not None and self._settings.n_groups is None:
-            raise ValueError("groups: only inference=True knows what to do with them")
+            raise ValueError("groups: given, but the stream was made without inference=True")
         fixed_widths = not isinstance(self._settings.kernel, Precomputed)
         batch = read_batch(batch_a, batch_b, self._settings.dtype, fixed_widths, groups)
         with self._lock:

@@ -95,7 +95,7 @@ def checked_groups(inference: object, n_groups: object) -> int | None:
         )
     if not inference:
         if n_groups is not None:
-            raise ValueError("n_groups: only inference=True knows what to do with them")
+            raise ValueError("n_groups: given without inference=True")
         return None
     if n_groups is None:
         return DEFAULT_GROUPS

@@ -317,7 +317,7 @@ class Comparison:
         """
         if self.pvalues is None:
             raise ValueError(
-                _NO_INFERENCE if self.stderr is None else "groups leave no p-values: see cka_test"
+                _NO_INFERENCE if self.stderr is None else "with groups there are no p-values: see cka_test"
             )
         return adjusted(self.pvalues, method, mirrored=self.rows == self.columns)
 
