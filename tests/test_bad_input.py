@@ -76,6 +76,22 @@ def test_what_refuses_to_become_an_array():
     with words(TypeError, "X (", "Device) cannot be read as a NumPy array: the data are elsewhere"):
         fastcka.cka(Device(), X)
 
+    class Large:
+        def __array__(self, dtype=None, copy=None):
+            raise MemoryError("no room")
+
+    with words(MemoryError, "no room"):
+        fastcka.cka(Large(), X)
+
+    class Table:  # as polars has them: its types have no kind
+        columns, dtypes = ("a", "b"), ("Int64", "String")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([[1, "x"]] * 8, dtype=object)
+
+    with words(TypeError, "X has dtype object", ".astype(float)"):
+        fastcka.cka(Table(), X)
+
 
 def test_sparse_matrix():
     sparse = pytest.importorskip("scipy.sparse")
@@ -301,12 +317,20 @@ def test_unknown_kernel():
     with words(TypeError, f"kernel must be one of {KNOWN}, got None"):
         fastcka.plan([X], kernel=None)
 
+    class Own(fastcka.Kernel):
+        name = "own"
+
+    for kernel in (Own(), fastcka.Kernel()):
+        with words(TypeError, f"kernel is a {type(kernel).__name__}, which the core", "kernel='precomputed'"):
+            fastcka.cka(X, X, kernel=kernel)
+
 
 OPTIONS = [
     (lambda: RBF(0), ValueError, "RBF: bandwidth must be above 0, got 0"),
     (lambda: RBF(-1.5), ValueError, "RBF: bandwidth must be above 0, got -1.5"),
     (lambda: RBF(float("nan")), ValueError, "RBF: bandwidth must be above 0, got nan"),
     (lambda: RBF(float("inf")), ValueError, "RBF: bandwidth must be above 0, got inf"),
+    (lambda: RBF(10**400), ValueError, "RBF: bandwidth must be above 0, got 1000"),
     (lambda: RBF("median"), TypeError, "RBF: bandwidth must be a number, got 'median'"),
     (lambda: RBF(True), TypeError, "RBF: bandwidth must be a number, got True"),
     (lambda: RBF(sigma=0.0), ValueError, "RBF: sigma must be above 0, got 0.0"),

@@ -65,12 +65,36 @@ def test_groups_and_arguments(rng):
     )
     assert within.pvalue > 0.05  # what groups share is no evidence
     assert whole.pvalue == 0.01
-    with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 5"):
+    with pytest.raises(ValueError, match="alpha must be above 0 and below 1, got 5"):
         fastcka.calibrated_max(a, b, alpha=5)
+    with pytest.raises(TypeError, match=r"alpha must be a number, got '5 %'"):
+        fastcka.calibrated_max(a, b, alpha="5 %")
     with pytest.raises(ValueError, match="n_resamples"):
         fastcka.calibrated_max(a, b, n_resamples=0)
     bad = {"bad": np.full((60, 2), np.nan)}
     with pytest.raises(ValueError, match="layer 'bad' of layers_b contains NaN, first at sample 0"):
         fastcka.calibrated_max(a, bad)
-    with pytest.warns(fastcka.DegenerateWarning, match="flat"):
-        fastcka.calibrated_max(a, {**b, "flat": np.ones((60, 2))}, n_resamples=9)
+    with pytest.raises(ValueError, match="permute='groups' exchanges whole groups, and there are no groups"):
+        fastcka.calibrated_max(a, b, permute="groups")
+
+
+def test_layers_without_a_cka_take_no_part():
+    """A pair that is not defined is not one whose value is 0, which would be the largest of negative ones."""
+    X, Y = np.random.default_rng(1).normal(size=(2, 40, 3))
+    spike = np.zeros((40, 2))
+    spike[0] = 1
+    for kernel, dead, why in (("linear", np.ones((40, 2)), "no variation"), ("rbf", spike, "its median")):
+        options = {"kernel": kernel, "n_resamples": 19}
+        alone = fastcka.calibrated_max({"x": X}, {"y": Y}, **options, rng=3)
+        assert alone.maximum < 0
+        with pytest.warns(fastcka.DegenerateWarning, match=rf"instead: layer 'dead' of layers_a: {why}"):
+            beside = fastcka.calibrated_max({"dead": dead, "x": X}, {"y": Y}, **options, rng=3)
+        assert (beside.pair, beside.maximum, beside.pvalue) == (("x", "y"), alone.maximum, alone.pvalue)
+        np.testing.assert_array_equal(beside.null_distribution, alone.null_distribution)
+        with pytest.warns(fastcka.DegenerateWarning) as caught:
+            nothing = fastcka.calibrated_max({"dead": dead}, {"dead": dead}, **options)
+        (warning,) = caught
+        assert warning.filename == __file__
+        assert nothing.pair is None
+        assert np.isnan([nothing.score, nothing.pvalue, nothing.tau, nothing.maximum]).all()
+        assert nothing.null_distribution.shape == (19,)

@@ -112,6 +112,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, layers):
     for path, words in (("sums.bin", r"ends in \.npz"), ("no/folder.npz", "no such folder")):
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             fastcka.cka_matrix(layers, checkpoint=tmp_path / path)
+    with pytest.raises(TypeError, match="checkpoint: expected the name of a file, got True"):
+        fastcka.cka_matrix(layers, checkpoint=True)
     fastcka.cka_matrix(layers).save(tmp_path / "matrix.npz")
     with pytest.raises(ValueError, match="not a Checkpoint"):
         fastcka.cka_matrix(layers, checkpoint=tmp_path / "matrix.npz")

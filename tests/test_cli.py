@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastcka
 from fastcka import CKAMatrix, cli
-from fastcka.cli import compare
+from fastcka.cli import compare, inputs
 
 RNG = np.random.default_rng(2)
 A = {f"a{i}": RNG.normal(size=(20, 5)) for i in range(3)}
@@ -300,7 +301,7 @@ def test_show_refuses_what_is_no_saved_result(capsys, file, words):
     [
         ("", "required: command"),
         ("draw", "invalid choice: 'draw'"),
-        ("compare x.npy", "required: B"),
+        ("compare x.npy", "required: B (try"),
         ("compare x.npy y.npy --threads many", "--threads: invalid int value: 'many'"),
         ("compare x.npy y.npy --threads 0", "must be a positive integer, got 0"),
         ("compare x.npy y.npy --estimator best", "--estimator: invalid choice: 'best'"),
@@ -318,6 +319,9 @@ def test_show_refuses_what_is_no_saved_result(capsys, file, words):
         ("compare x.npy y.npy --json m.txt", "--json: the file name must end in .json, got m.txt"),
         ("compare x.npy y.npy --plot m.txt", "--plot: the file name must end in one of"),
         ("compare x.npy y.npy --plot m", "--plot: the file name must end in one of"),
+        ("compare x.npy y.npy --csv m --html m", "m is named for two outputs"),
+        ("bench --quick --threads 1 --json no/times.json", "no: no such directory"),
+        ("bench --quick --threads 1 --json .", ".: is a directory"),
         ("demo --out x.npy", "x.npy: File exists"),
     ],
 )
@@ -348,6 +352,12 @@ def test_damaged_file(capsys):
     with open("bad.npy", "wb") as file:
         file.write(b"nonsense")
     assert "bad.npy cannot be read" in fails(capsys, "compare", "x.npy", "bad.npy")
+
+
+def test_the_current_directory_has_a_name(tmp_path, monkeypatch):
+    (tmp_path / "resnet").mkdir()
+    monkeypatch.chdir(tmp_path / "resnet")
+    assert inputs.model_names([Path("."), Path("vit.npz")], None) == ["resnet", "vit"]
 
 
 def test_outputs_are_refused_before_the_work(capsys, monkeypatch):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import signal
 import subprocess
@@ -127,6 +128,13 @@ def test_a_store_and_dask_arrays_and_one_network(client, stores):
     same = chunked(A)
     assert cka_matrix(same, same).equals(fastcka.cka_matrix(A))
     assert cka_matrix(list(same.values())).equals(fastcka.cka_matrix(list(A.values())))
+    assert cka_matrix(iter(same.values())).equals(fastcka.cka_matrix(list(A.values())))
+
+
+def test_shared_arguments_are_those_of_cka_matrix():
+    here, there = (inspect.signature(function).parameters for function in (cka_matrix, fastcka.cka_matrix))
+    for name in (here.keys() & there.keys()) - {"layers_a", "layers_b"}:  # which may be paths
+        assert here[name] == there[name]
 
 
 def test_one_worker_with_its_threads(stores):

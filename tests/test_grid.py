@@ -15,6 +15,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot
 from matplotlib.collections import QuadMesh
 
+import fastcka
 from fastcka import CKAMatrix, plot_grid
 
 
@@ -91,6 +92,9 @@ def test_the_bar_says_what_all_have_in_common():
     assert bar(plot_grid([matrix(), rbf])).get_ylabel() == "unbiased CKA"
     assert bar(plot_grid([rbf, dataclasses.replace(rbf, estimator="biased")])).get_ylabel() == "CKA"
     assert bar(plot_grid([matrix(), rbf], label="mine")).get_ylabel() == "mine"
+    rv2 = dataclasses.replace(matrix(), measure="rv2", estimator=None)
+    assert bar(plot_grid([rv2, dataclasses.replace(rv2, kernel="rbf")])).get_ylabel() == "RV2"
+    assert bar(plot_grid([matrix(), rv2])).get_ylabel() == "CKA, RV2"
 
 
 def test_a_grid_has_one_key():
@@ -105,6 +109,10 @@ def test_what_is_no_matrix_is_refused():
         plot_grid([])
     with pytest.raises(TypeError, match="expected CKAMatrix objects, got array"):
         plot_grid([np.eye(3)])
+    with pytest.raises(TypeError, match=r"expected CKAMatrix objects, got \[CKAMatrix"):
+        plot_grid({"rows": [matrix(), matrix()]})
+    with pytest.raises(TypeError, match="expected a mapping or sequence of CKAMatrix objects, got CKAMatrix"):
+        plot_grid(matrix())
 
 
 # Differences ------------------------------------------------------------------------------------------------
@@ -126,8 +134,18 @@ def test_a_difference_is_drawn_about_zero():
 def test_a_difference_needs_the_same_layers():
     with pytest.raises(ValueError, match="same names, in the same order"):
         matrix().plot_difference(matrix(3, 2))
-    with pytest.raises(ValueError, match="vmin < vmax"):
+    with pytest.raises(ValueError, match="limit: expected a number above zero, got 0"):
         matrix().plot_difference(matrix(), limit=0)
+    with pytest.raises(TypeError, match="other: expected a CKAMatrix, got array"):
+        matrix().plot_difference(np.eye(3))
+
+
+def test_a_difference_marks_nothing_as_chance(rng):
+    layers = {name: rng.normal(size=(30, 4)) for name in "ab"}
+    found = fastcka.cka_matrix(layers, inference=True)
+    assert found.not_above_chance.any()
+    ax = found.plot_difference(fastcka.cka_matrix(layers, kernel="rbf", inference=True))
+    assert [patch for patch in ax.patches if patch.get_hatch()] == []
 
 
 def test_a_difference_of_other_settings_names_both():

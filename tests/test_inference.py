@@ -476,6 +476,9 @@ def test_degenerate_layers_have_no_test(rng):
         with pytest.warns(fastcka.DegenerateWarning, match="^not defined, nan instead: Y: no variation"):
             test = fastcka.cka_test(X, flat, **options)
         assert np.isnan([test.statistic, test.pvalue, test.stderr]).all()
+    with pytest.warns(fastcka.DegenerateWarning, match="nan instead: Y: no variation") as caught:
+        assert np.isnan(fastcka.cka_test(X, flat, confounder=X + X[::-1]).pvalue)
+    assert [warning.filename for warning in caught] == [__file__]
     with pytest.warns(fastcka.DegenerateWarning, match="the confounder leaves nothing of it"):
         assert np.isnan(fastcka.cka_test(X, X[:, :2], confounder=X).pvalue)
 
@@ -495,7 +498,10 @@ def test_degenerate_layers_have_no_test(rng):
             "groups: permute='groups' exchanges whole groups of equal size",
         ),
         ({"method": "permutation", "permute": "all"}, r"permute.*'within'"),
+        ({"permute": "all"}, r"permute.*'within'"),
+        ({"method": "permutation", "permute": "groups"}, "permute='groups' .* there are no groups"),
         ({"method": "permutation", "n_resamples": 0}, "n_resamples"),
+        ({"n_resamples": 0}, "n_resamples"),
         ({"confounder": np.ones((19, 2))}, "confounder"),
         ({"confounder": np.ones((20, 2)), "method": "chi2"}, "confounder: partial CKA"),
         ({"confounder": np.ones((20, 2)), "estimator": "biased"}, "confounder: partial CKA"),
@@ -512,8 +518,10 @@ def test_more_errors(rng):
     X = rng.normal(size=(20, 3))
     with pytest.raises(ValueError, match="method='moments' needs at least 6 samples, got 5"):
         fastcka.cka_test(X[:5], X[:5])
-    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+    with pytest.raises(ValueError, match="level must be above 0 and below 1, got 95"):
         fastcka.cka_test(X, X).confidence_interval(95)
+    with pytest.raises(TypeError, match=r"level must be a number, got '0\.9'"):
+        fastcka.cka_test(X, X).confidence_interval("0.9")
     bad = X.copy()
     bad[3, 1] = np.nan
     for method in ("moments", "chi2", "permutation"):
@@ -523,3 +531,6 @@ def test_more_errors(rng):
         fastcka.cka_test(X, X + 1, confounder=bad)
     with pytest.raises(MemoryError, match="max_bytes is 1000"):
         fastcka.cka_test(X, X, max_bytes=1000)
+    for dtype in (np.float64, np.float32):  # its matrices are float64
+        with pytest.raises(MemoryError, match=f"this test needs {6 * 8 * 20**2} bytes"):
+            fastcka.cka_test(X.astype(dtype), X.astype(dtype), confounder=X.astype(dtype), max_bytes=10_000)

@@ -267,6 +267,8 @@ def test_arguments(rng):
         fastcka.cka_matrix(layers, groups=np.arange(30))
     with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
+    with pytest.raises(TypeError, match="groups: labels must be all numbers or all texts"):
+        fastcka.cka_matrix(layers, inference=True, groups=["a", None] * 15)
     with pytest.raises(ValueError, match="inference must be True, False, 'moments' or 'chi2', got 'exact'"):
         fastcka.cka_matrix(layers, inference="exact")
     with pytest.raises(TypeError, match="inference must be True, False, 'moments' or 'chi2', got 1"):
@@ -299,13 +301,25 @@ def test_print_marks_what_is_not_above_chance(rng):
     assert plain.not_above_chance is None
 
 
+def test_p_values_are_adjusted_once_for_a_table_not_for_each_cell(rng, monkeypatch):
+    from fastcka.results import comparison
+
+    calls, adjusted = [], comparison.adjusted
+    monkeypatch.setattr(comparison, "adjusted", lambda *a, **b: calls.append(a) or adjusted(*a, **b))
+    matrix = fastcka.cka_matrix([rng.normal(size=(20, 3)) for _ in range(12)], inference=True)
+    assert len(str(matrix).splitlines()) > 12
+    assert len(calls) == 2  # for the cells and for the title
+
+
 def test_figures_show_chance_and_intervals(rng, tmp_path):
     from matplotlib import pyplot
 
     matrix = half_related(rng)
     ax = matrix.plot()
-    hatched = [patch for patch in ax.patches if patch.get_hatch() == "////"]
-    assert [patch.get_xy() for patch in hatched] == [(0.5, -0.5), (0.5, 0.5)]
+    (hatched,) = [patch for patch in ax.patches if patch.get_hatch() == "////"]
+    cells = hatched.get_path().to_polygons()
+    assert [tuple(cell.min(axis=0)) for cell in cells] == [(0.5, -0.5), (0.5, 0.5)]
+    assert [tuple(cell.max(axis=0)) for cell in cells] == [(1.5, 0.5), (1.5, 1.5)]
     assert "not above chance" in [text.get_text() for text in ax.get_legend().get_texts()]
     curve = matrix.plot_curve()
     assert "unbiased, 95 %" in [text.get_text() for text in curve.get_legend().get_texts()]

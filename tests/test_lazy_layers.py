@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 import fastcka
+from fastcka._sources import Source, as_layer
 from fastcka.layers import StoredLayer, open_layers
 
 KERNELS = (
@@ -277,10 +278,15 @@ def test_datasets_of_open_files(rng, tmp_path):
     whole = fastcka.cka_matrix(layers)
     save_hdf5(tmp_path / "a.h5", layers)
     save_zarr(tmp_path / "a.zarr", layers)
-    with h5py.File(tmp_path / "a.h5") as file:
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        assert isinstance(as_layer(file["a"], "a"), Source)  # read by rows, not as a whole
         np.testing.assert_array_equal(fastcka.cka_matrix(file), whole)
         assert fastcka.cka(file["a"], file["b"]) == whole["a", "b"]
+        file["nothing"] = h5py.Empty("f4")
+        with pytest.raises(TypeError, match=r"X .*Dataset.* cannot be read as a NumPy array"):
+            fastcka.cka(file["nothing"], file["a"])
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert isinstance(as_layer(group["a"], "a"), Source)
     np.testing.assert_array_equal(fastcka.cka_matrix({"a": group["a"], "b": group["b"]}), whole)
 
 

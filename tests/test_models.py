@@ -41,7 +41,8 @@ def networks(dtype=np.float64, n=N):
 
 
 def made(values, layers, **settings):
-    """A result with these values."""
+    """A result with these values; layers of one letter may be one text."""
+    layers = {model: list(names) for model, names in layers.items()}
     names = [name for layers_of_one in layers.values() for name in layers_of_one]
     settings = {"kernel": "linear", "estimator": "biased", "n_samples": 10, **settings}
     return CKAModels(CKAMatrix(np.array(values, float), tuple(names), tuple(names), **settings), layers)
@@ -433,14 +434,23 @@ def test_nan_is_refused_or_propagated():
     np.testing.assert_array_equal(models.pair("cnn", "mlp").values, expected.pair("cnn", "mlp").values)
 
 
+def test_a_collection_is_of_two_models_or_more():
+    matrix = CKAMatrix([[1.0]], ("fc",), ("fc",), "linear", "biased", 10)
+    with pytest.raises(ValueError, match=r"layers: expected those of at least two models, got \['a'\]"):
+        CKAModels(matrix, {"a": ["fc"]})
+    with pytest.raises(TypeError, match="layers: expected the names of the layers of 'b', got 'fc'"):
+        CKAModels(matrix, {"a": ["fc"], "b": "fc"})
+
+
 def test_bad_input():
     X, Y = networks()["cnn"], networks()["mlp"]
     for models, error, message in (
         ({}, ValueError, "at least two models, got none"),
         ({"a": X}, ValueError, "at least two models, got only 'a'"),
-        ([X, Y], TypeError, "models must be a mapping of model names to layers.*got list"),
+        ([X, Y], TypeError, "models must be a mapping of names to layers, got list"),
         (None, TypeError, "models must be a mapping"),
         ({1: X, "1": Y}, ValueError, "two models of the same name: the key .* '1'"),
+        ({"a": {"b/fc": Y["fc"]}, "a/b": Y}, ValueError, "model 'a/b' are both 'a/b/fc': rename a model"),
         ({"a": X, "b": {}}, ValueError, "model 'b' is empty"),
         ({"a": X, "b": Y["fc"]}, TypeError, "model 'b' is a single numpy.ndarray of shape"),
         ({"a": X, "b": 3}, TypeError, "model 'b' must be a mapping of names to arrays or a sequence"),

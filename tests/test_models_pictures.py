@@ -117,9 +117,9 @@ def test_what_is_missing_is_said():
         import numpy as np
         from fastcka import CKAMatrix, CKAModels
         sys.modules["{module}"] = None
-        matrix = CKAMatrix(np.eye(2), "xx", "xx", "linear", "biased", 9)
+        matrix = CKAMatrix(np.eye(2), ["x", "x"], ["x", "x"], "linear", "biased", 9)
         try:
-            CKAModels(matrix, {{"a": "x", "b": "x"}}).plot_dendrogram()
+            CKAModels(matrix, {{"a": ["x"], "b": ["x"]}}).plot_dendrogram()
         except ImportError as error:
             print(error)
     """

@@ -69,6 +69,13 @@ def test_a_polynomial_far_from_zero_and_one_sample_far_from_the_others():
     assert not judge(case).fault
 
 
+def test_near_samples_of_a_cluster_away_from_the_origin():
+    """Subtracting the origin, amid another cluster, took digits off their difference: 3 times the bound."""
+    case = draw(171190)
+    assert case.kernel.name == "laplacian"
+    assert not judge(case).fault
+
+
 def test_a_wrong_value_is_a_fault(monkeypatch):
     case = draw(7)
     assert not judge(case).fault

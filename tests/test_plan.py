@@ -57,6 +57,8 @@ def test_double_precision_needs_more_memory():
 def test_plan_takes_the_arguments_of_cka_matrix():
     signatures = [inspect.signature(function) for function in (fastcka.plan, fastcka.cka_matrix)]
     assert signatures[0].parameters == signatures[1].parameters
+    sweep = inspect.signature(fastcka.Sweep).parameters
+    assert {name: signatures[1].parameters[name] for name in sweep} == dict(sweep)
     options = {"estimator": "debiased", "nan_policy": "propagate", "progress": True, "max_bytes": "1GiB"}
     layers = [np.zeros((5, 3))]
     assert fastcka.plan(layers, **options) == fastcka.plan(layers)
@@ -76,6 +78,16 @@ def test_plan_refuses_what_cka_matrix_refuses(option, value, error):
     for function in (fastcka.plan, fastcka.cka_matrix):
         with pytest.raises(error, match=option):
             function([[[1.0], [2.0]]], **{option: value})
+
+
+def test_plan_refuses_options_that_do_not_go_together(rng):
+    for options, words in (
+        ({"measure": "rv2", "inference": True}, "inference=True is for measure='cka', got measure='rv2'"),
+        ({"nan_policy": "propagate", "checkpoint": "sums.npz"}, "checkpoint: .* nan_policy"),
+    ):
+        for function in (fastcka.plan, fastcka.cka_matrix):
+            with pytest.raises(ValueError, match=words):
+                function([rng.normal(size=(8, 3))], **options)
 
 
 def test_plan_needs_as_many_samples_as_the_estimator():

@@ -132,8 +132,14 @@ def test_the_scale_starts_at_the_lowest_value_when_asked():
     assert strip(matrix(0.6 + 0.4 * ramp(3)).plot(vmin="auto")).get_ylim() == pytest.approx((0.6, 1))
     assert strip(matrix([[1.0, 1.0]]).plot(vmin="auto")).get_ylim() == pytest.approx((0.95, 1))
     assert strip(matrix([[np.nan]]).plot(vmin="auto")).get_ylim() == pytest.approx((0.95, 1))
-    with pytest.raises(ValueError, match="vmin: expected a number or 'auto', got 'lowest'"):
-        matrix(ramp(3)).plot(vmin="lowest")
+    for wrong, words in (
+        ({"vmin": "lowest"}, "vmin: expected a number or 'auto', got 'lowest'"),
+        ({"vmin": None}, "vmin: expected a number or 'auto', got None"),
+        ({"vmax": "auto"}, "vmax: expected a number, got 'auto'"),
+        ({"cmap": "magna"}, "'magna' is not a"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            matrix(ramp(3)).plot(**wrong)
 
 
 def test_a_scale_that_starts_below_zero_has_blues_there():
@@ -472,6 +478,10 @@ def test_curve_of_several_seeds_is_a_mean_with_a_band():
     for x, value in enumerate(np.diag(ramp(3))):
         here = corners[corners[:, 0] == x, 1]
         assert (here.min(), here.max()) == (pytest.approx(0.2 * value), pytest.approx(0.9 * value))
+    with pytest.raises(ValueError, match="by: expected 'name' or 'position', got 'depth'"):
+        many[0].plot_curve(by="depth")
+    with pytest.raises(TypeError, match=r"others: expected a sequence of CKAMatrix objects, got CKAMatrix"):
+        many[0].plot_curve(others=many[1])
     with pytest.raises(ValueError, match=r"others: .* same row layers"):
         many[0].plot_curve(others=[matrix(ramp(4))])
 

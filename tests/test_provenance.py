@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 import re
 
 import numpy as np
@@ -97,10 +99,21 @@ def test_a_store_says_where_it_is_and_how_it_was_pooled(tmp_path):
     assert fastcka.cka_matrix(opened).provenance["rows"]["source"] == str(tmp_path / "layers.npz")
 
 
+def test_a_layer_called_path_is_no_source():
+    xarray = pytest.importorskip("xarray")
+    layers = xarray.Dataset({name: (("n", f"of {name}"), X) for name in ("path", "provenance", "ids")})
+    assert fastcka.cka_matrix(layers).provenance["rows"].keys() == {"widths"}
+
+
 def test_it_cannot_be_changed_and_turns_with_the_matrix():
     m = fastcka.cka_matrix(LAYERS, {"z": X})
     with pytest.raises(TypeError):
         m.provenance["rows"]["widths"]["conv"] = 1
+    for copied in (copy.copy, copy.deepcopy, lambda known: pickle.loads(pickle.dumps(known))):
+        again = copied(m.provenance)
+        assert again == m.provenance
+        with pytest.raises(TypeError):
+            again["rows"]["widths"]["conv"] = 1
     assert m.T.provenance["rows"] == m.provenance["columns"]
     assert m.T.T.provenance == m.provenance
     assert m[["fc"], :].provenance == m.provenance

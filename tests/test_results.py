@@ -160,6 +160,9 @@ def test_shape_and_models_are_checked():
         matrix(rows="ab")
     with pytest.raises(ValueError, match=r"models: expected two names .* got \('A',\)"):
         matrix(models=("A",))
+    for field, text in (("rows", "abc"), ("models", "AB"), ("warnings", "none")):
+        with pytest.raises(TypeError, match=f"{field}: expected a sequence of strings, got '{text}'"):
+            CKAMatrix(VALUES, **{**matrix().settings(), field: text})
 
 
 def test_models_are_named_on_a_copy():
@@ -563,6 +566,13 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     assert_same(CKAMatrix.load(path), matrix())
     matrix(VALUES[:2], rows="ab").save(path)  # what the killed one left behind is in nobody's way
     assert len(CKAMatrix.load(path).rows) == 2
+
+
+def test_names_may_be_as_long_as_files_may_have_them(tmp_path):
+    path = tmp_path / ("ü" * 125 + ".json")  # 255 bytes
+    matrix().save(path)
+    assert_same(CKAMatrix.load(path), matrix())
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_written_files_obey_umask_and_links(tmp_path):

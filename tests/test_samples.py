@@ -22,6 +22,11 @@ DOORS = {
     "hsic": fastcka.hsic,
     "matrix": lambda a, b: fastcka.cka_matrix({"a": a}, {"b": b}),
     "one side": lambda a, b: fastcka.cka_matrix({"a": a, "b": b}),
+    "models": lambda a, b: fastcka.cka_models({"a": [a], "b": [b]}),
+    "sweep": lambda a, b: fastcka.Sweep([a], [b]),
+    "plan": lambda a, b: fastcka.plan([a], [b]),
+    "test": fastcka.cka_test,
+    "largest": lambda a, b: fastcka.calibrated_max({"a": a}, {"b": b}, n_resamples=1),
     "stream": lambda a, b: fastcka.StreamingCKA().update({"a": a, "b": b}),
     "stream of two": lambda a, b: fastcka.StreamingCKA().update(a, b),
 }
@@ -64,6 +69,8 @@ def test_ids_of_a_store_are_compared_with_an_index(frame, tmp_path):
     fastcka.cka_matrix(store, {"frame": frame})
     with pytest.raises(ValueError, match="'image0' in layers_a and 'image19' in layer 'frame' of layers_b"):
         fastcka.cka_matrix(store, {"frame": frame[::-1]})
+    with pytest.raises(ValueError, match="'image0' in batch_a and 'image19' in batch_b"):
+        fastcka.StreamingCKA().update(store, frame[::-1])
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])

@@ -310,6 +310,9 @@ def test_arguments(rng):
         StreamingCKA(inference=True, n_groups=1)
     with pytest.raises(TypeError, match="n_groups must be a positive integer, got '4'"):
         StreamingCKA(inference=True, n_groups="4")
+    for unknown in ("moments", 1):  # what cka_matrix knows, a stream does not
+        with pytest.raises(TypeError, match=f"inference must be True or False, got {unknown!r}"):
+            StreamingCKA(inference=unknown)
     with pytest.raises(ValueError, match="groups: only inference=True"):
         StreamingCKA().update(X, groups=3)
     stream = StreamingCKA(inference=True, n_groups=2)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -582,6 +584,34 @@ def test_a_saved_stream_goes_on_to_the_same_bits(rng, tmp_path, method, kernel, 
     assert loaded.result().settings() == stream.result().settings()
     assert repr(loaded) == repr(stream)
     assert [path.name for path in tmp_path.iterdir()] == ["stream.npz"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "minibatch", "kernel": "rbf"}, {"inference": True}], ids=str
+)
+def test_a_copied_stream_goes_on_by_itself(rng, copied, options):
+    a, b = networks(rng, 300, "float32", 100)
+    stream = StreamingCKA(**options, n_threads=1)
+    empty = copied(stream)
+    for rows in (slice(0, 120), slice(120, 300)):
+        batch = [{name: X[rows] for name, X in side.items()} for side in (a, b)]
+        before = copied(stream)
+        stream.update(*batch)
+        assert before.n_samples == rows.start
+        before.update(*batch)
+        assert_same_bits(before, stream)
+        assert repr(before) == repr(stream)
+    assert repr(empty) == repr(StreamingCKA(**options))
+
+
+def test_limits_of_a_loaded_stream_are_checked_before_it_is_read(tmp_path):
+    stream = StreamingCKA()
+    stream.update(np.eye(5))
+    stream.save(tmp_path / "stream.npz")
+    for options, words in (({"n_threads": 0}, "n_threads"), ({"max_bytes": "much"}, "max_bytes")):
+        with pytest.raises(ValueError, match=f"^{words}"):
+            StreamingCKA.load(tmp_path / "stream.npz", **options)
 
 
 def test_every_setting_is_saved(rng, tmp_path):

@@ -100,7 +100,7 @@ def test_many_layers_share_a_block_in_pieces():
     rng = np.random.default_rng(5)
     a = [rng.normal(size=(600, 12)).astype(np.float32) for _ in range(60)]
     sweep = fastcka.Sweep(a, kernel="rbf")
-    parts = [sweep.run(block) for block in sweep.blocks()]
+    parts = [sweep.run(block) for block in np.asarray(sweep.blocks())]  # integers of NumPy are numbers, too
     assert sweep.result(reduce(or_, reversed(parts))).equals(fastcka.cka_matrix(a, kernel="rbf"))
 
 
@@ -234,8 +234,15 @@ def test_bad_blocks(sweep):
             sweep.run(blocks)
     with pytest.raises(ValueError, match="task must be from 0 to 2 for 3 tasks, got 3"):
         sweep.share(3, 3)
+    for task, of, words in (("0", 2, "task must be an integer, got '0'"), (0, 2.5, "of must be a positive")):
+        with pytest.raises(TypeError, match=words):
+            sweep.share(task, of)
     with pytest.raises(ValueError, match="stage"):
         sweep.run(0, "median")
+    with pytest.raises(TypeError, match="given: expected a Partial, got 3"):
+        sweep.run(0, given=3)
+    with pytest.raises(TypeError, match=r"partial: expected a Partial, got 'sums\.npz'"):
+        sweep.result("sums.npz")
 
 
 def test_values_that_are_not_finite_name_the_layer():
@@ -288,6 +295,17 @@ def test_damaged_files_are_refused(tmp_path, sweep):
     check_damage_is_refused(sweep.run(0, "statistics"), tmp_path / "part.npz")
     with pytest.raises(ValueError, match=r"ends in \.npz"):
         sweep.run(0).save(tmp_path / "part.bin")
+
+
+def test_suffixes_may_be_capitals_and_older_files_say_so(tmp_path, sweep, monkeypatch):
+    part, path = sweep.run(0, "statistics"), tmp_path / "part.NPZ"
+    part.save(path)
+    assert fastcka.Partial.load(path).digest == part.digest
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fastcka._partial, "FORMAT_VERSION", 3)
+        part.save(path)
+    with pytest.raises(ValueError, match=r"part\.NPZ: written by an older fastcka .*format version 3"):
+        fastcka.Partial.load(path)
 
 
 def test_crafted_states_are_refused(sweep):

@@ -204,6 +204,9 @@ def test_transform_b_makes_the_inputs_of_the_second_model():
         ValueError, match="from sample 0 on has 40 samples from loader but 39 from transform_b"
     ):
         compare(small, large, [x], transform_b=lambda batch: batch[1:])
+    with pytest.raises(TypeError, match=r"a batch must be a tensor.* got NoneType") as error:
+        compare(small, large, [x], transform_b=lambda batch: None)
+    assert error.value.__notes__ == ["the batch from sample 0 on, from transform_b"]
 
 
 def test_two_loaders_with_two_tokenisers():

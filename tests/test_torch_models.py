@@ -28,6 +28,32 @@ class Conv(nn.Module):
         return self.conv(x)
 
 
+class Folded(nn.Module):
+    """Has a layer without a row for each sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.fold = nn.Identity()
+
+    def forward(self, x):
+        return self.fold(x.reshape(3, -1)).reshape(x.shape)
+
+
+class Named(nn.Module):
+    """Linear layers of these names, one after the other."""
+
+    def __init__(self, *names):
+        super().__init__()
+        self.layers = [nn.Linear(6, 6) for _ in names]
+        for name, layer in zip(names, self.layers, strict=True):
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 def transform(x):
     return x[:, None]
 
@@ -76,12 +102,32 @@ def test_every_model_runs_once_for_each_batch():
     assert calls == [15] * 8
 
 
+def test_names_are_texts_and_each_pair_knows_where_it_comes_from():
+    nets = {0: mlp((6, 4)), 1: mlp((6, 5, 3))}
+    found = fastcka.torch.compare_models(
+        nets, samples(30).split(10), kernel="rbf", layers={0: "*"}, max_samples=30, progress=False
+    )
+    assert found.models == ("0", "1")
+    pair = found.pair("0", "1")
+    assert (pair.rows, pair.columns) == (found.layers("0"), found.layers("1"))
+    alone = fastcka.torch.compare(nets[0], nets[1], samples(30).split(10), kernel="rbf", max_samples=30)
+    for side in ("rows", "columns"):
+        assert pair.provenance[side]["widths"] == alone.provenance[side]["widths"]
+        assert pair.provenance[side]["sigma"] == pytest.approx(alone.provenance[side]["sigma"])
+
+
 def test_layers_of_each_model_and_what_is_wrong_with_them():
     found = together(layers={"small": "0", "org/large": nn.Linear})
     assert found.pair("small", "org/large").shape == (1, 2)
     dead = {"a": nn.Sequential(nn.Linear(6, 3), nn.Threshold(1e9, 1.0)), "b": mlp()}
-    with pytest.warns(fastcka.DegenerateWarning, match="layer '1' of a: "):
+    dead["c"] = nn.Sequential(Folded(), mlp())
+    with pytest.warns() as caught:
         found = fastcka.torch.compare_models(dead, samples(30).split(10), progress=False)
+    assert [warning.category for warning in caught] == [UserWarning, fastcka.DegenerateWarning]
+    assert "layer '1' of model 'a': no variation" in str(caught[1].message)
+    assert [text.partition(": no")[0] for text in found.pair("a", "b").warnings] == ["layer '1' of model 'a'"]
+    (left_out,) = found.pair("b", "c").warnings
+    assert left_out.startswith("left out: layer '0.fold' of model 'c': its first dimension is not the batch")
     assert np.isnan(found.pair("b", "a").values).all(0).tolist() == [False, True]
     assert np.isfinite(found.pair("b", "b").values).all()
 
@@ -89,9 +135,16 @@ def test_layers_of_each_model_and_what_is_wrong_with_them():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"models": [mlp()]}, TypeError, "models must be a mapping of names to models, got list"),
-        ({"models": {}}, TypeError, "models must be a mapping"),
-        ({"models": {"a": 3}}, TypeError, "a must be a torch.nn.Module, got int"),
+        ({"models": [mlp()]}, TypeError, "models must be a mapping of names to modules, got list"),
+        ({"models": {}}, ValueError, "models: expected at least two models, got none; compare takes two"),
+        ({"models": {"a": mlp()}}, ValueError, "models: expected at least two models, got only 'a'"),
+        ({"models": {1: mlp(), "1": mlp()}}, ValueError, "models has two models of the same name"),
+        ({"models": {"a": 3, "b": mlp()}}, TypeError, "model 'a' must be a torch.nn.Module, got int"),
+        (
+            {"models": {"a": Named("b/c", "x"), "a/b": Named("c", "x")}},
+            ValueError,
+            "layer 'b/c' of model 'a' and layer 'c' of model 'a/b' are both 'a/b/c': rename a model",
+        ),
         ({"layers": {"c": "*"}}, ValueError, "layers: 'c' is none of the models a"),
         ({"transforms": {"c": len}}, ValueError, "transforms: 'c' is none of the models a"),
         (

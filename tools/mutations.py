@@ -46,7 +46,7 @@ BUGS = [
         "src/cpp/compare/finish.cpp",
         "products_(set_.rows() * set_.columns() + l)",
         "products_(set_.rows() * set_.columns() + l % set_.rows())",
-        "feature_route",
+        "pairwise",
     ),
     Bug(
         "src/cpp/sums/gram_blocks.hpp",
@@ -90,6 +90,7 @@ BUGS = [
         "median",
     ),
     Bug("src/cpp/layers/origin.cpp", "i * view.rows / count", "i", "origin"),
+    Bug("src/cpp/layers/origin.cpp", "elsewhere <= 1 ? median : 0", "elsewhere <= 99 ? median : 0", "origin"),
     Bug("src/cpp/sums/massive_rows.cpp", "a.share > b.share", "a.share < b.share", "massive"),
     Bug("src/cpp/sums/sum_tree.hpp", "nodes = (nodes + 1) / 2", "nodes = nodes / 2", "tree"),
     Bug(

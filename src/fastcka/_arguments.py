@@ -133,7 +133,10 @@ def finite_number(
     """Return `value` as a finite float within bounds."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
     if not (math.isfinite(number) and above < number < below and number >= least):
         bounds = [f"above {above:g}"] if above > -math.inf else [f"at least {least:g}"]
         bounds += [f"below {below:g}"] if below < math.inf else []

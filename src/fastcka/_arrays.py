@@ -7,7 +7,7 @@ What has to look at values is in _values.py, but for NaN and infinity, which the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -107,6 +107,29 @@ def layer_label(argument: str, name: str) -> str:
     return f"layer {name!r} of {argument}"
 
 
+def labelled(argument: str, layers: object, named: Mapping[str, ArrayLike]) -> Iterator[tuple[str, object]]:
+    """Yield the words for a network and for each of its layers, with what was given as them."""
+    yield argument, layers
+    for name, X in named.items():
+        yield layer_label(argument, name), X
+
+
+def model_names(models: object, kind: str, fewer: str) -> list[str]:
+    """Return the names of two models or more, each of which is of this `kind`; `fewer`: what one is for."""
+    if not isinstance(models, Mapping):
+        raise TypeError(f"models must be a mapping of names to {kind}, got {type_name(models)}")
+    if len(models) < 2:
+        found = f"only {next(iter(models))!r}" if models else "none"
+        raise ValueError(f"models: expected at least two models, got {found}; {fewer}")
+    names = [str(key) for key in models]
+    for key, name in zip(models, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(
+                f"models has two models of the same name: the key {key!r} and another read {name!r}"
+            )
+    return names
+
+
 def model_label(name: str) -> str:
     """Return the words by which messages refer to one of many models."""
     return f"model {name!r}"
@@ -127,11 +150,14 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
         if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
             return np.from_dlpack(X)
         array = np.asarray(X)
+    except MemoryError:
+        raise
     except Exception as error:  # any error of the foreign type: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({type_name(X)}) cannot be read as a NumPy array: {error}") from error
     if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
-        odd = [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
+        dtypes = zip(X.columns, X.dtypes, strict=True)
+        odd = [name for name, dtype in dtypes if getattr(dtype, "kind", "f") not in "fiub"]  # polars has none
         if odd:
             raise TypeError(
                 f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"

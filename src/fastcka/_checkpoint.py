@@ -19,6 +19,7 @@ import numpy as np
 
 from . import _archive
 from ._arrays import Array
+from ._files import checked_suffix
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._networks import Networks
 from ._pairwise import Pairs
@@ -39,8 +40,7 @@ def pairs_with_checkpoint(
     networks: Networks, settings: Settings, path: str | os.PathLike[str], report: Report | None
 ) -> Pairs:
     """Compare all pairs of layers, resuming from `path` where there is a file, and writing to it."""
-    if not os.fspath(path).endswith(".npz"):
-        raise ValueError(f"checkpoint: expected a file name that ends in .npz, got {os.fspath(path)!r}")
+    checked_suffix(path, ".npz", argument="checkpoint")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"checkpoint: no such folder: {Path(path).parent}")
     sweep = Sweep._of(networks, settings)
@@ -128,7 +128,7 @@ def _write(path: str | os.PathLike[str], done: Stages, samples: str | None) -> N
 
 def _read(path: str | os.PathLike[str], samples: str | None) -> Stages:
     with open(path, "rb") as file, refusing(path, "a checkpoint of fastcka"):
-        header, arrays = _archive.read(file, "Checkpoint", FORMAT_VERSION)
+        header, arrays = _archive.read(file, "Checkpoint", FORMAT_VERSION, oldest=FORMAT_VERSION)
         settings = checked_settings(header, digest(header, contents(arrays)))
         if settings["samples"] != samples:
             raise Refused("made of other samples, or of the same in another order")

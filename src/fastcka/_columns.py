@@ -28,7 +28,7 @@ def columns(table: ArrayLike) -> dict[str, ArrayLike]:
     Returns
     -------
     dict of str to (n_samples, 1) array_like
-        By the names of the columns; where they have none, "0", "1", ...
+        By the names of the columns, or "0", "1", ... if they have none.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a file completely or not at all; refuse to read what is no file."""
+"""Write a file completely or not at all; refuse to read what is no file; suffixes of file names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))  # write through a symbolic link, as open() does
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "No such folder", str(target.parent))
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
+    start = os.fsdecode(os.fsencode(target.name)[:200])  # file systems allow 255 bytes for a name
+    temporary = target.with_name(f".{start}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:  # not tempfile: its files ignore the umask
             yield file
@@ -38,6 +39,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def checked_suffix(path: str | os.PathLike[str], *suffixes: str, argument: str = "path") -> str:
+    """Return the suffix of a file name in lower case, which must be one of `suffixes`."""
+    try:
+        suffix = Path(path).suffix.lower()
+    except TypeError:
+        raise TypeError(f"{argument}: expected the name of a file, got {path!r}") from None
+    if suffix not in suffixes:
+        known = " or ".join(suffixes)
+        raise ValueError(f"{argument}: expected a file name that ends in {known}, got {os.fspath(path)!r}")
+    return suffix
 
 
 def check_regular(path: Path) -> None:

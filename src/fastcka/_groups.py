@@ -41,7 +41,10 @@ class Groups:
             raise ValueError(f"groups: expected a label for each of the {n} samples, got shape {array.shape}")
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError("groups: a label is nan")
-        _, numbers, sizes = np.unique(array, return_inverse=True, return_counts=True)
+        try:
+            _, numbers, sizes = np.unique(array, return_inverse=True, return_counts=True)
+        except TypeError as error:  # of objects that have no order
+            raise TypeError(f"groups: labels must be all numbers or all texts ({error})") from None
         if len(sizes) < 2:
             raise ValueError(
                 "groups: all samples have the same label, so there is nothing to compare groups with"
@@ -123,6 +126,14 @@ def _pvalue_method(inference: object, kernel: Kernel) -> PvalueMethod | None:
     raise error(f"inference must be True, False, 'moments' or 'chi2', got {inference!r}")
 
 
+def check_permute(permute: object, groups: object) -> None:
+    """Check what a permutation exchanges, and that there are groups to exchange."""
+    if permute not in PERMUTE:
+        raise unknown("permute", permute, PERMUTE)
+    if permute == "groups" and groups is None:
+        raise ValueError("permute='groups' exchanges whole groups, and there are no groups")
+
+
 def orders_of(
     n: int,
     count: int,
@@ -135,8 +146,7 @@ def orders_of(
 
     With groups, they are orders of samples that lie in the order of the groups.
     """
-    if permute not in PERMUTE:
-        raise unknown("permute", permute, PERMUTE)
+    check_permute(permute, groups)
     draw = _plain(n, rng) if groups is None else _allowed(groups, permute, rng)
     step = max(8, at_a_time // n)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ._arrays import ArrayLike, Layers, layer_label, named_layers, same_samples
+from ._arrays import ArrayLike, Layers, labelled, layer_label, named_layers, same_samples
 from ._groups import Groups, Inference, Wanted
 from ._pairwise import Pairs, Reasons, warn
 from ._provenance import Side, provenance
@@ -38,12 +38,13 @@ class Networks:
     @classmethod
     def called(cls, given: Mapping[str, Layers]) -> Networks:
         """Return networks by the words that messages have for them."""
-        names, arrays, inputs = [], [], []
+        names, arrays = [], []
+        inputs: list[tuple[str, object]] = []
         for argument, layers in given.items():
             named = named_layers(layers, argument)
             names.append(tuple(named))
             arrays.append([as_layer(X, layer_label(argument, name)) for name, X in named.items()])
-            inputs += [(argument, layers), *((layer_label(argument, x), X) for x, X in named.items())]
+            inputs += labelled(argument, layers, named)
         samples = check_same_samples(inputs)
         return cls(tuple(given), tuple(given.values()), tuple(names), tuple(arrays), samples)
 

@@ -18,7 +18,7 @@ from ._arrays import Array, needs_float64
 from ._budget import check_memory, within_memory
 from ._groups import Groups, Wanted
 from ._pair_inference import invariants, pvalues_by_chi2, pvalues_by_moments
-from ._pairwise import in_words, reason, warn
+from ._pairwise import in_words, reason, status_of, warn
 from ._settings import Settings
 from .kernels import Correlation, Cosine, Linear
 
@@ -78,13 +78,18 @@ class PairTest:
         return self._by_permutations(statistic, values, stderr)
 
     def partial(self, method: Method, orders: Iterator[NDArray[np.int32]]) -> Found:
-        self._room_for_matrices(len(self.arrays) + 3)
-        K, L, G = (self._u_centred(array)[0].astype(np.float64) for array in self.arrays)
-        for matrix, label in zip((K, L, G), self.labels, strict=True):
-            if not np.linalg.norm(matrix) > 0:
-                warn([f"{label}: {reason('nonpositive', self.kernel)}"], stacklevel=4)
-                return Found(math.nan, math.nan, math.nan, UNKNOWN)
-        K, L, G = (matrix / np.linalg.norm(matrix) for matrix in (K, L, G))
+        self._check_room(6 * self.n**2 * 8)  # K, L, G and what is made of them: float64 for any input
+        K, L, G = (self._u_centred(array)[0].astype(np.float64, copy=False) for array in self.arrays)
+        degenerate = []
+        for matrix, array, label in zip((K, L, G), self.arrays, self.labels, strict=True):
+            norm = np.linalg.norm(matrix)
+            if norm > 0:
+                matrix /= norm
+            else:
+                degenerate.append(f"{label}: {reason(status_of(array, self.core), self.kernel)}")
+        if degenerate:
+            warn(degenerate, stacklevel=4)
+            return Found(math.nan, math.nan, math.nan, UNKNOWN)
         stderr = _partial_stderr((K, L, G), None if self.groups is None else self.groups.bounds)
         K -= np.vdot(K, G) * G
         L -= np.vdot(L, G) * G

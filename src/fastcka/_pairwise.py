@@ -243,6 +243,11 @@ def reason(status: str, kernel: Kernel) -> str:
     return kernel._constant if status == "constant" else REASONS[status]
 
 
+def status_of(X: Layer, settings: _core.Settings) -> str:
+    """Return the status of a layer that has no CKA, for `reason`."""
+    return _core.pairwise([X], None, settings, None).status_a[0] or "nonpositive"
+
+
 def warn(degenerate: Sequence[str], stacklevel: int = 3) -> None:
     """Give one warning for a call, at the line that called the public function."""
     named, more = degenerate[:5], len(degenerate) - 5

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _archive, _core
 from ._arrays import Array
+from ._files import checked_suffix
 from ._headers import Refused, checked_settings, digest, new_header, refusing
 from ._stages import MEDIANS, Stage
 
@@ -30,7 +31,7 @@ class Partial:
     stage : str
         One of :attr:`Sweep.stages`.
     covered : tuple of range
-        The blocks whose sums are in it, as ranges in order.
+        The blocks whose sums it holds, as ranges in order.
     given : Partial or None
         Of the inference: the complete products, which the result needs, too.
 
@@ -50,13 +51,13 @@ class Partial:
     Notes
     -----
     Immutable. ``a | b`` has the blocks of both; the order and the grouping of a merge do not change a bit.
-    Two partials with a block in common, of other layers, settings or data, or made at different SIMD levels,
-    are refused with a ValueError that says what differs. Pickled or saved, a partial of the products takes
-    8 bytes for each sample of each layer, and for each run of blocks in it 8 bytes for each pair of layers
-    and, unless the kernel is linear, for each sample of each layer. Other stages take about 16 bytes for each
-    feature, and rounds of the medians up to 1.5 MB for each layer of which some blocks are in and others are
-    not. A partial of the inference holds all products and 24 bytes for each pair of layers and run of
-    blocks; or 8 bytes for each sample of each pair, where it is a sweep of its own.
+    Merging two partials that share a block, differ in layers, settings or data, or were made at different
+    SIMD levels raises a ValueError that says what differs. Pickled or saved, a partial of the products takes
+    8 bytes for each sample of each layer, and for each run of consecutive blocks 8 bytes for each pair of
+    layers and, unless the kernel is linear, for each sample of each layer. Other stages take about 16 bytes
+    for each feature, and rounds of the medians up to 1.5 MB for each layer that is not complete. A partial of
+    the inference holds all products and 24 bytes for each pair of layers and run of blocks; or 8 bytes for
+    each sample of each pair, where it is a sweep of its own.
     """
 
     stage: Stage
@@ -138,7 +139,7 @@ class Partial:
         OSError
             If the file cannot be written; an old one is left as it was.
         """
-        _check_suffix(path)
+        checked_suffix(path, ".npz", ".partial")
         state = self._state()
         header = new_header("Partial", FORMAT_VERSION, self._settings)
         header["sha256"] = digest(header, contents(state))
@@ -160,9 +161,9 @@ class Partial:
         ValueError
             If the file is damaged, is not a saved partial, or was written by a newer fastcka.
         """
-        _check_suffix(path)
+        checked_suffix(path, ".npz", ".partial")
         with open(path, "rb") as file, refusing(path, "a Partial saved as .npz"):
-            header, state = _archive.read(file, "Partial", FORMAT_VERSION)
+            header, state = _archive.read(file, "Partial", FORMAT_VERSION, oldest=FORMAT_VERSION)
             settings = checked_settings(header, digest(header, contents(state)))
             return restored(settings, state)
 
@@ -184,6 +185,12 @@ _DIFFERENCES = {
     "products": "products of other data",
     "pvalues": "other p-values",
 }
+
+
+def check_partial(given: object, argument: str) -> None:
+    """Refuse what is no partial."""
+    if not isinstance(given, Partial):
+        raise TypeError(f"{argument}: expected a Partial, got {given!r}")
 
 
 def check_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
@@ -237,11 +244,6 @@ def contents(state: Mapping[str, Array]) -> list[bytes]:
 
 _GIVEN = "given."  # before the names of what it was made from
 _OF_INFERENCE = ("pvalues", "products", "product_blocks")  # settings that the products do not have
-
-
-def _check_suffix(path: str | os.PathLike[str]) -> None:
-    if not os.fspath(path).endswith((".npz", ".partial")):
-        raise ValueError(f"path: expected a file name that ends in .npz or .partial, got {os.fspath(path)!r}")
 
 
 def blocks_in_words(ranges: Sequence[range]) -> str:

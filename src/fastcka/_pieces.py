@@ -12,7 +12,7 @@ from ._budget import within_memory
 from ._networks import Networks
 from ._pair_inference import check_room, work
 from ._pairwise import Pairs, all_pairs, inferring, naming, pairs_of
-from ._partial import Partial, blocks_in_words, check_same
+from ._partial import Partial, blocks_in_words, check_partial, check_same
 from ._problem import Problem
 from ._progress import Report
 from ._settings import Settings
@@ -156,6 +156,7 @@ class Pieces(Problem):
 
     def check_given(self, given: Partial, to: Stage | None) -> None:
         """Refuse a partial that is of another sweep, not of an earlier stage, or lacks blocks."""
+        check_partial(given, "given")
         if to is not None and ORDER.index(given.stage) >= ORDER.index(to):
             raise ValueError(
                 f"given: the stage {to!r} needs the partial of an earlier one, "
@@ -211,11 +212,10 @@ class Pieces(Problem):
 
     def _all_products(self, given: Partial | None) -> Partial:
         """Return what inference is given; products that are not are made here, once."""
-        if given is not None and given.stage == "products":
-            self.check_given(given, "inference")
-            return given
         if given is not None:
             self.check_given(given, "inference")
+            if given.stage == "products":
+                return given
         known = self._known(given)
         if self._products is None or self._products.settings["statistics"] != known.digest:
             self._products = self._make_products(self.blocks("products", given), known, None)
@@ -233,6 +233,7 @@ class Pieces(Problem):
 
     def pairs(self, partial: Partial) -> Pairs:
         """Return the comparison from all blocks of the last stage; after the products, more is made here."""
+        check_partial(partial, "partial")
         if partial.stage not in ("products", "inference"):
             raise ValueError(
                 f"the result needs the {self.stages[-1]}, this partial holds the {partial.stage}"

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from . import _core
 from ._arguments import MEASURES, Estimator, Measure, NanPolicy, check_nan_policy
 from ._arrays import ArrayLike, Layers, check_samples
-from ._groups import Inference, Wanted
-from ._networks import Networks
+from ._groups import Inference
+from ._networks import Networks, asking
 from ._pair_inference import check_room, work
 from ._progress import Report, check_progress
 from ._settings import Settings
@@ -20,7 +20,7 @@ from .kernels import KernelLike, Precomputed
 
 @dataclass(frozen=True)
 class Plan:
-    """How :func:`cka_matrix` (and :func:`cka`, of one layer a side) will compute; print it.
+    """What :func:`cka_matrix` (or :func:`cka`, as one layer a side) will do: route, work, memory; print it.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Plan:
     flops : float
         Floating-point operations, a multiply-add counted as two.
     bytes : int
-        Most memory used beside the inputs.
+        Peak memory beside the inputs.
     reads : float
-        How often each input value is read, about: more often where `max_bytes` holds strips of samples only.
+        About how often each input value is read: more often where `max_bytes` has room for strips only.
     tile, tiles : int
         Samples (or features) on a side of a tile, and the number of tiles.
     n_threads : int
@@ -45,14 +45,14 @@ class Plan:
     measure, kernel : str
     n_samples, n_pairs : int
     inference : bool
-        Whether standard errors and p-values are made, too; `flops` and `bytes` count them.
+        Whether standard errors and p-values are computed, too; `flops` and `bytes` include them.
     second_pass : bool
-        Whether they need one more pass over all layers, after that for the values. Those of linear kernels
-        come out of the same sweep, unless there are groups, or so many samples and pairs that one value for
-        each does not fit into 128 MB.
+        Whether they need one more pass over all layers, after that for the values. On the Gram route, those
+        of linear kernels come out of the same sweep, unless there are groups, or so many samples and pairs
+        that one value for each does not fit into 128 MB.
     pvalue_method : {"moments", "chi2"} or None
         Where the p-values come from; None: there are none. Moments of a kernel that is not linear, or of
-        more features than samples, take n^3 / 2 multiply-adds a layer and an n x n matrix of one at a time.
+        more features than samples, take n^3 / 2 multiply-adds a layer, and memory for one n x n matrix.
 
     Examples
     --------
@@ -123,15 +123,15 @@ def plan(
 ) -> Plan:
     """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
 
-    The values of the arrays are not read, and what memory is free is not looked up. For :func:`cka` of X
-    and Y, plan ``[X]`` and ``[Y]``.
+    No values are read, and the free memory is not checked. For :func:`cka` of X and Y, plan ``[X]`` and
+    ``[Y]``.
 
     Parameters
     ----------
     layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
     nan_policy, inference, groups, checkpoint, progress
-        As for :func:`cka_matrix`: a call can be planned by its own arguments.
+        As for :func:`cka_matrix`: the arguments of a call are those of its plan.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def plan(
     ('feature', 'float32')
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
-    check_nan_policy(nan_policy)
+    check_nan_policy(nan_policy, checkpoint)
     check_progress(progress)
     networks = Networks.read(layers_a, layers_b)
     a, b, both = networks.a, networks.b, networks.all
@@ -158,8 +158,8 @@ def plan(
     if isinstance(settings.kernel, Precomputed):
         for i, K in enumerate(both):
             check_square(K, networks.label_of(i))
-    wanted = Wanted.of(inference, groups, settings.kernel, n)
-    settings = replace(settings, inference=wanted)
+    settings = asking(networks, settings, inference, groups)
+    wanted = settings.inference
     info = _core.plan(
         n, *networks.widths, settings.core(both, max_bytes=settings.max_bytes), networks.row_bytes
     )

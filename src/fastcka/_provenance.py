@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def of_side(side: Side) -> dict[str, Any]:
     if any(sigma):
         known["sigma"] = dict(zip(side.names, sigma, strict=True))
     path, origin = getattr(side.given, "path", None), getattr(side.given, "provenance", None)
-    if path is not None:
+    if isinstance(path, str | os.PathLike):  # else a layer of that name, say
         known["source"] = str(path)
     if isinstance(origin, Mapping) and origin:
         extracted = origin.get("extract")

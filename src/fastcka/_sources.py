@@ -117,8 +117,8 @@ def _file_state(layer: Any) -> tuple[int, int] | None:
 # What the core reads: an array in place, or the rows of a source.
 Layer: TypeAlias = Array | Source
 
-# An array in memory has one of these, a table or a labelled array one of the last three.
-_IN_MEMORY = ("__array_interface__", "__array_struct__", "__dlpack__", "iloc", "dims", "toarray")
+# An array in memory has one of these: a table has `iloc`, a labelled array `isel`, a sparse one `toarray`.
+_IN_MEMORY = ("__array_interface__", "__array_struct__", "__dlpack__", "iloc", "isel", "toarray")
 
 
 def as_layer(X: ArrayLike, label: str) -> Layer:
@@ -132,7 +132,7 @@ def as_layer(X: ArrayLike, label: str) -> Layer:
     elif (
         not isinstance(X, np.ndarray)
         and isinstance(getattr(X, "dtype", None), np.dtype)
-        and hasattr(X, "shape")
+        and isinstance(getattr(X, "shape", None), tuple)
         and hasattr(X, "__getitem__")
         and not any(hasattr(X, known) for known in _IN_MEMORY)
     ):

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import finite_number
+
 Array = NDArray[np.float64]
 
 SMALLEST = float(np.finfo(np.float64).tiny)  # of a p-value, 2.2e-308
@@ -137,9 +139,8 @@ def _temme(a: Array, mu: Array) -> tuple[Array, Array]:
 
 def interval_reach(level: float, degrees: int) -> float:
     """Return how many standard errors an interval reaches to either side."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}")
-    return t_quantile(float(level), degrees) if degrees > 0 else math.nan
+    share = finite_number(level, "level", above=0, below=1)
+    return t_quantile(share, degrees) if degrees > 0 else math.nan
 
 
 def t_quantile(level: float, degrees: float) -> float:

@@ -15,14 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arguments import positive_integer
-from ._arrays import Array, ArrayLike, Layers, as_layers, check_samples, layer_label, needs_float64
+from ._arguments import finite_number, positive_integer
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Layers,
+    as_representations,
+    check_samples,
+    labelled,
+    layer_label,
+    named_layers,
+    needs_float64,
+)
 from ._budget import check_memory
 from ._groups import Groups, Permute, orders_of
-from ._pairwise import check_values, in_words, reason, warn
+from ._pairwise import check_values, in_words, reason, status_of, warn
 from ._samples import check_same_samples
 from ._settings import Settings
-from .kernels import Kernel, KernelLike
+from .kernels import KernelLike
 
 Float = NDArray[np.float64]
 
@@ -38,14 +48,14 @@ class CalibratedMax:
     score : float
         ``max((maximum - tau) / (1 - tau), 0)``: 0 for what chance explains, 1 for equal representations.
     pvalue : float
-        ``(1 + #) / (n_resamples + 1)``, # the number of permutations whose largest value is as large.
+        ``(1 + #) / (n_resamples + 1)``, where # permutations have a largest value at least as large.
     tau : float
         The value that chance exceeds with probability `alpha`: the ``ceil((1 - alpha)(n_resamples + 1))``-th
         smallest of the largest values, that of the data among them.
     maximum : float
         The largest unbiased CKA of all pairs of layers.
-    pair : (str, str)
-        The layers that have it.
+    pair : (str, str) or None
+        The layers that have it; None, and all numbers nan, where no pair of layers has a CKA.
     null_distribution : (n_resamples,) ndarray
         The largest value of each permutation.
     alpha : float
@@ -64,7 +74,7 @@ class CalibratedMax:
     pvalue: float
     tau: float
     maximum: float
-    pair: tuple[str, str]
+    pair: tuple[str, str] | None
     null_distribution: Float
     alpha: float
 
@@ -90,8 +100,8 @@ def calibrated_max(
 ) -> CalibratedMax:
     """Calibrate the largest unbiased CKA over all pairs of layers of two networks.
 
-    Each permutation exchanges the samples of all layers of the second network alike, so that the largest
-    values under permutation come from layers that depend on each other as those of the data do.
+    Each permutation reorders the samples of all layers of the second network in the same way, so the layers
+    depend on each other under permutation as they do in the data.
 
     Parameters
     ----------
@@ -100,7 +110,7 @@ def calibrated_max(
     kernel, dtype, n_threads
         As for :func:`cka_matrix`.
     alpha : float, default 0.05
-        Of `tau`.
+        The probability that chance exceeds `tau`.
     n_resamples, groups, permute, rng
         As for :func:`cka_test`; the paper advises 200 permutations or more.
 
@@ -134,42 +144,44 @@ def calibrated_max(
     ('a2', 'copy')
     """
     settings = Settings.checked(kernel, "unbiased", dtype, n_threads, None)
-    chosen = settings.kernel
-    names = []
-    sides = []
-    for argument, layers in (("layers_a", layers_a), ("layers_b", layers_b)):
-        found, arrays = as_layers(layers, argument)
-        names.append(found)
-        sides.append(arrays)
-    labels = [
-        layer_label(argument, name)
-        for argument, side in zip(("layers_a", "layers_b"), names, strict=True)
-        for name in side
-    ]
-    everything = sides[0] + sides[1]
-    check_same_samples([("layers_a", layers_a), ("layers_b", layers_b)])
+    given = {"layers_a": layers_a, "layers_b": layers_b}
+    named = {argument: named_layers(layers, argument) for argument, layers in given.items()}
+    names = [(argument, name) for argument, own in named.items() for name in own]
+    labels = [layer_label(*name) for name in names]
+    everything = [X for argument, own in named.items() for X in as_representations(own, argument)]
+    check_same_samples(
+        entry for argument, own in named.items() for entry in labelled(argument, given[argument], own)
+    )
     n = check_samples(everything, labels.__getitem__, "unbiased")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
+    alpha = finite_number(alpha, "alpha", above=0, below=1)
     positive_integer(n_resamples, "n_resamples")
     for array, label in zip(everything, labels, strict=True):
         check_values(array, label, settings)
     grouped = None if groups is None else Groups.of(groups, n)
     if grouped is not None:
-        everything = grouped.sorted(everything, chosen)
+        everything = grouped.sorted(everything, settings.kernel)
     orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     check_memory(2 * len(everything) * n**2 * (8 if needs_float64(everything, dtype) else 4))
     core = settings.core(everything)
-    matrices = []
-    for array, label in zip(everything, labels, strict=True):
-        matrices.append(_unit(array, chosen, core, label))
-    split = len(sides[0])
-    left, right = matrices[:split], matrices[split:]
-    return _calibrated(left, right, (names[0], names[1]), orders, alpha, settings.n_threads)
+    matrices: dict[str, dict[str, Array]] = {argument: {} for argument in named}
+    degenerate = []
+    for array, label, (argument, name) in zip(everything, labels, names, strict=True):
+        W = _unit(array, core, label)
+        if W is None:
+            degenerate.append(f"{label}: {reason(status_of(array, core), settings.kernel)}")
+        else:
+            matrices[argument][name] = W
+    if degenerate:
+        warn(degenerate)
+    if not all(matrices.values()):
+        nothing = math.nan
+        return CalibratedMax(nothing, nothing, nothing, nothing, None, np.full(n_resamples, nothing), alpha)
+    a, b = matrices.values()
+    return _calibrated(a, b, orders, alpha, settings.n_threads)
 
 
-def _unit(X: Array, kernel: Kernel, core: _core.Settings, label: str) -> Array:
-    """Return the U-centred Gram matrix divided by its norm; zero where that is zero, with a warning."""
+def _unit(X: Array, core: _core.Settings, label: str) -> Array | None:
+    """Return the U-centred Gram matrix divided by its norm; None where that is zero."""
     try:
         W, _ = _core.u_centred(X, core)
     except _core.NonFinite as error:
@@ -178,29 +190,27 @@ def _unit(X: Array, kernel: Kernel, core: _core.Settings, label: str) -> Array:
         raise ValueError(f"{label}: {error.args[2]}") from None
     norm = math.sqrt(np.einsum("ij,ij->", W, W, dtype=np.float64))
     if not norm > 0:
-        warn([f"{label}: {reason('nonpositive', kernel)}"], stacklevel=4)
-        return W
+        return None
     W /= norm
     return W
 
 
 def _calibrated(
-    left: list[Array],
-    right: list[Array],
-    names: tuple[tuple[str, ...], tuple[str, ...]],
+    a: dict[str, Array],
+    b: dict[str, Array],
     orders: Iterator[NDArray[np.int32]],
     alpha: float,
     n_threads: int,
 ) -> CalibratedMax:
-    dtype = np.result_type(*left, *right)
-    left, right = ([W.astype(dtype, copy=False) for W in side] for side in (left, right))
+    dtype = np.result_type(*a.values(), *b.values())
+    left, right = ([W.astype(dtype, copy=False) for W in side.values()] for side in (a, b))
     largest: list[Float] = []
     pair = ("", "")
     for some in orders:
         products = _core.permuted_products(left, right, some, n_threads)
         if not largest:  # the first order is that of the data
             i, j = np.unravel_index(int(products[0].argmax()), products[0].shape)
-            pair = names[0][i], names[1][j]
+            pair = list(a)[i], list(b)[j]
         largest.append(products.reshape(len(some), -1).max(axis=1))
     values = np.concatenate(largest)
     maximum, null = float(values[0]), values[1:]

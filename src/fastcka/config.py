@@ -19,8 +19,8 @@ def config() -> dict[str, Any]:
     -------
     dict
         "version", "simd_level", "simd_levels", "compiler", "eigen", "openmp", "build_type" of the core;
-        "n_threads" of a call that does not say; "processors", "cpu_quota" and "environment", from which that
-        number comes; "python", "numpy", "platform".
+        "n_threads" of a call without that argument; "processors", "cpu_quota" and "environment", from which
+        that number comes; "python", "numpy", "platform".
     """
     variables = ("FASTCKA_NUM_THREADS", "FASTCKA_SIMD_LEVEL", "OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
     return {
@@ -60,7 +60,7 @@ def _text(value: object) -> str:
 def release_buffers() -> None:
     """Free the packing buffers that the core keeps between calls.
 
-    They are kept, within a bound, because fresh memory costs time. Calls that are running keep theirs.
+    They are kept, up to a limit, because fresh memory costs time. Running calls keep theirs.
 
     Examples
     --------

@@ -7,6 +7,7 @@ _dask_tasks has the tasks, _dask_layers says where they find the layers.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ def cka_matrix(
     layers_b: Any = None,
     *,
     kernel: KernelLike = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
     max_bytes: int | str | None = None,
@@ -52,11 +53,11 @@ def cka_matrix(
     kernel, estimator, dtype
         As for :func:`fastcka.cka_matrix`.
     n_threads : int, optional
-        Threads of a task. None: those of its worker, whatever `OMP_NUM_THREADS` says there. One task of a
-        worker computes at a time.
+        Threads of a task. None: those of its worker, whatever `OMP_NUM_THREADS` says there. A worker computes
+        one task at a time.
     max_bytes : int or str, optional
-        Most memory that a task may use beside its inputs, as for :func:`fastcka.cka_matrix`. None: a half of
-        the memory limit that Dask has for the worker, or where it has none, what the process may use.
+        Maximum memory of a task beside its inputs, as for :func:`fastcka.cka_matrix`. None: half of the
+        memory limit that Dask has for the worker or, if it has none, what the process may use.
     inference, groups
         As for :func:`fastcka.cka_matrix`. Groups whose samples do not lie side by side cost a sorted copy of
         the layers of a store on each worker; Dask arrays are sorted in chunks.
@@ -75,8 +76,8 @@ def cka_matrix(
     TypeError
         For layers that are neither Dask arrays nor opened by a path.
     ValueError
-        As for :func:`fastcka.cka_matrix`, naming the layer; if there is no client; if workers have other SIMD
-        levels.
+        As for :func:`fastcka.cka_matrix`, naming the layer; if there is no client; if workers have different
+        SIMD levels.
     FileNotFoundError
         If a worker does not have the files.
     MemoryError
@@ -85,12 +86,11 @@ def cka_matrix(
     Notes
     -----
     No n × n array is made, and no worker needs to hold a whole layer. Dask arrays are cut into chunks of some
-    MB of whole rows, which are computed once and stay on the workers, in Dask's care: it moves them to disk
-    where memory is short. A task fetches the rows that it packs, and packs as much at a time as `max_bytes`
-    has room for.
+    MB of whole rows, which are computed once and stay on the workers; Dask moves them to disk when memory is
+    short. A task fetches the rows that it packs, and packs as much at a time as `max_bytes` has room for.
 
-    With ``inference=True``, a kernel that is not linear takes a pass of its own over the Gram matrices, as
-    tasks like those of the products, whose sums all tasks are sent. It needs the packed copies of all layers.
+    With ``inference=True``, a kernel that is not linear needs a second pass over the Gram matrices, in tasks
+    like those of the products. Each of them needs the packed copies of all layers.
 
     A worker that is lost is replaced by the others: its chunks are computed and its tasks are run again.
 
@@ -142,4 +142,6 @@ def cka_matrix(
 
 
 def _opened(layers: Any) -> Any:
-    return open_layers(layers) if isinstance(layers, str | os.PathLike) else layers
+    if isinstance(layers, str | os.PathLike):
+        return open_layers(layers)
+    return list(layers) if isinstance(layers, Iterator) else layers  # which is looked at twice

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Is a value of CKA more than chance, and how sure is it: :func:`cka_test` of two representations.
+"""Is a value of CKA above chance, and how precise is it: :func:`cka_test` of two representations.
 
-The sums over samples are made by the core (src/cpp/inference), moments under permutation follow from them in
-_permutation_moments.py, tails of distributions are in _tails.py. For all pairs of layers, see
+The core computes sums over samples (src/cpp/inference), _permutation_moments.py the moments under permutation
+from them, and _tails.py the tails of distributions. For all pairs of layers, see
 ``cka_matrix(..., inference=True)``.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ._arguments import Canonical, Estimator, check_estimator, positive_integer, unknown
 from ._arrays import ArrayLike, as_representation, check_samples
-from ._groups import Groups, Permute, orders_of
+from ._groups import Groups, Permute, check_permute, orders_of
 from ._pair_test import Method, PairTest
 from ._pairwise import check_values
 from ._samples import check_same_samples
@@ -39,13 +39,13 @@ class CKATest:
     statistic : float
         CKA, or partial CKA where there was a confounder.
     pvalue : float
-        Probability of a value at least as large where the samples of X and Y have nothing to do with each
-        other. Never 0; its floor is the method's, see :func:`cka_test`.
+        Probability of a value at least as large if the samples of X and Y are unrelated. Never 0; the
+        smallest value depends on the method, see :func:`cka_test`.
     stderr : float
         Standard error of the statistic by the jackknife; nan with too few samples.
     null_mean, null_std, null_skewness : float
         Of the statistic under permutation: exact for ``method="moments"``, those of `null_distribution` for
-        "permutation". "chi2" knows mean and standard deviation, its skewness is nan.
+        "permutation". For "chi2" the skewness is nan.
     null_distribution : (n_resamples,) ndarray, optional
         The statistic of each permutation, for ``method="permutation"``.
     method, estimator, kernel : str
@@ -90,7 +90,7 @@ class CKATest:
         return (self.statistic - self.null_mean) / self.null_std if self.null_std > 0 else math.nan
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return ``statistic -+ t * stderr``, which contains the true value in a share `level` of all cases.
+        """Return ``statistic -+ t * stderr``, which contains the true value in a share `level` of cases.
 
         t is the quantile of Student's t with one degree of freedom fewer than there are samples (groups). It
         says how precise the value is, not whether it is above chance: that is `pvalue`. Near 0 and near 1
@@ -150,8 +150,8 @@ def cka_test(
 ) -> CKATest:
     """Test whether two representations are more similar than by chance, and say how precise their CKA is.
 
-    The null hypothesis is that the samples of Y could have come in any order. The alternative is one-sided:
-    CKA is larger than that.
+    The null hypothesis is that every order of the samples of Y is equally likely. The alternative is
+    one-sided: CKA is larger.
 
     Parameters
     ----------
@@ -166,27 +166,27 @@ def cka_test(
 
         "moments": the Pearson III distribution with mean, variance and skewness of all n! permutations, which
         are computed exactly and without permuting (Kazi-Aoual et al. 1995; Bilodeau and Guetsop Nangue
-        2017). Needs 6 samples. Its floor is 1/n!, or 2.2e-308.
-        "chi2": ``P(chi-squared_1 > n CKA + 1)`` (Shen, Panda and Vogelstein 2022) of unbiased CKA: needs
-        nothing else, and is conservative at levels up to 0.05, for 20 samples or more. Its floor is 2.2e-308.
-        "permutation": ``(1 + #) / (n_resamples + 1)``, # the number of random permutations with at least
-        the value of the data: never too small, whatever the data. Its floor is 1 / (n_resamples + 1).
+        2017). Needs 6 samples. At least 1/n! and 2.2e-308.
+        "chi2": ``P(chi-squared_1 > n CKA + 1)`` (Shen, Panda and Vogelstein 2022) of unbiased CKA: costs
+        nothing, and is conservative at levels up to 0.05, for 20 samples or more. At least 2.2e-308.
+        "permutation": ``(1 + #) / (n_resamples + 1)``, where # random permutations reach the value of the
+        data: never too small, whatever the data. At least 1 / (n_resamples + 1).
     n_resamples : int, default 9999
         Permutations of ``method="permutation"``.
     groups : (n,) array_like, optional
         A label for each sample; samples of one group depend on each other (tokens of a text, frames of a
-        video). Needs ``method="permutation"``: the other methods take it that every order of the samples is
-        as likely. The standard error leaves out a whole group at a time.
+        video). Needs ``method="permutation"``: the other methods assume that every order of the samples is
+        equally likely. The standard error leaves out a whole group at a time.
     permute : {"within", "groups"}, default "within"
-        What the null hypothesis exchanges, with `groups`. "within": the samples of each group among
-        themselves; then what all samples of a group have in common is no evidence. "groups": whole groups, of
-        equal size, in their order; then what positions have in common is none.
+        What is permuted, with `groups`. "within": the samples within each group, so what all samples of a
+        group have in common is no evidence. "groups": whole groups, which must have equal size, so what a
+        position has in common in all groups is no evidence.
     confounder : (n, r) array_like, optional
         A third representation of the samples, such as the input: the statistic is then partial CKA,
         ``(c_xy - c_xg c_yg) / sqrt((1 - c_xg^2)(1 - c_yg^2))`` with unbiased CKA c (Szekely and Rizzo 2014;
-        Cui et al. 2022), and the test that of what the confounder leaves of X and Y.
+        Cui et al. 2022), and the test is about what the confounder does not explain.
     rng : int or numpy.random.Generator, optional
-        Of the permutations.
+        Seed or generator of the permutations.
     dtype, n_threads, max_bytes
         As for :func:`cka`.
 
@@ -198,16 +198,16 @@ def cka_test(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`; with fewer than 6 samples for "moments"; and where options do not go together.
+        As for :func:`cka`; with fewer than 6 samples for "moments"; and for options that exclude each other.
 
     Notes
     -----
-    Linear and cosine kernels take O(n^2 (p + q)) time and memory that does not grow with n^2 where there are
+    Linear and cosine kernels take O(n^2 (p + q)) time, and memory that does not grow with n^2 if there are
     fewer features than samples. For other kernels "moments" multiplies two n x n matrices per side (n^3 / 2
     multiply-adds), and holds three at a time; so do permutations, which hold one per side. The standard error
     is the closed-form jackknife over samples, with sigma kept as it is for all samples.
 
-    A bootstrap over samples would be wrong: a sample drawn twice is similar to itself, and CKA of all
+    A bootstrap over samples would be wrong: a sample drawn twice is identical to its copy, so CKA of the
     resamples is too high (docs/inference.md shows it).
 
     Examples
@@ -239,9 +239,10 @@ def cka_test(
     for label, array in named.items():
         check_values(array, label, settings)
     _check_options(method, known, n, groups, confounder)
+    check_permute(permute, groups)
+    positive_integer(n_resamples, "n_resamples")
     grouped = None if groups is None else Groups.of(groups, n)
     if method == "permutation":
-        positive_integer(n_resamples, "n_resamples")
         orders = orders_of(n, n_resamples, grouped, permute, np.random.default_rng(rng), _ORDERS_AT_A_TIME)
     else:
         orders = iter(())

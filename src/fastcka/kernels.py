@@ -330,7 +330,7 @@ _KERNELS: dict[str, Kernel] = {
     kind.name: kind()
     for kind in (Linear, RBF, Laplacian, Polynomial, Cosine, Correlation, Distance, Precomputed)
 }
-
+_KINDS: tuple[type[Kernel], ...] = tuple(type(kernel) for kernel in _KERNELS.values())
 
 # What other packages call them.
 _ALIASES = {"gaussian": "rbf", "gauss": "rbf", "poly": "polynomial"}
@@ -353,10 +353,15 @@ def follows_median(kernel: Kernel) -> bool:
 
 def resolve_kernel(kernel: object) -> Kernel:
     """Return the kernel object for a name or an object."""
-    if isinstance(kernel, Kernel):
+    if isinstance(kernel, _KINDS):
         return kernel
     if isinstance(kernel, str) and kernel in _KERNELS:
         return _KERNELS[kernel]
+    if isinstance(kernel, Kernel):
+        raise TypeError(
+            f"kernel is a {type(kernel).__name__}, which the core does not know: for a kernel of your own, "
+            f"pass Gram matrices and kernel='precomputed'"
+        )
     if isinstance(kernel, type) and issubclass(kernel, Kernel):
         raise TypeError(f"kernel is the class {kernel.__name__}; pass an object, {kernel.__name__}()")
     raise unknown("kernel", kernel, _KERNELS, _ALIASES)

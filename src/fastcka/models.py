@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many models at once: every layer of every model in one sweep."""
+"""Many models at once: every layer of every model in one pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from ._arguments import Estimator, Measure, NanPolicy, check_nan_policy, type_name
-from ._arrays import ArrayLike, Layers, model_label
+from ._arguments import Estimator, Measure, NanPolicy, check_nan_policy
+from ._arrays import ArrayLike, Layers, model_label, model_names
 from ._groups import Inference
 from ._networks import Networks, with_inference
 from ._pairwise import all_pairs, propagating, warn
@@ -18,6 +18,7 @@ from ._provenance import of_side, provenance
 from ._settings import Settings
 from .kernels import KernelLike
 from .results import CKAModels
+from .results.collection import joint_names
 
 
 def cka_models(
@@ -35,7 +36,7 @@ def cka_models(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> CKAModels:
-    """Compare every layer of every model with every layer of every model, in one sweep.
+    """Compare every layer of every model with every layer of every model, in one pass.
 
     Each representation is read once and each kernel value computed once, for any number of models.
 
@@ -94,10 +95,11 @@ def cka_models(
     """
     settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     compare = all_pairs if check_nan_policy(nan_policy, checkpoint) == "raise" else propagating
-    names = _checked(models)
+    names = model_names(models, "layers", "cka_matrix compares the layers of one")
     called = {model_label(name): layers for name, layers in zip(names, models.values(), strict=True)}
     networks = Networks.called(called)
     layers = dict(zip(names, networks.names, strict=True))
+    joint_names(layers)  # before any work
     labels = tuple(networks.label(k, i) for k, own in enumerate(networks.names) for i in range(len(own)))
 
     joined, settings = with_inference(networks.joined(labels), settings, inference, groups)
@@ -119,24 +121,3 @@ def cka_models(
     matrix, _ = joined.matrix(pairs, settings)
     matrix = replace(matrix, models=("A", "B"), warnings=degenerate, provenance=known)
     return CKAModels(matrix, layers)
-
-
-def _checked(models: object) -> list[str]:
-    """Return the names of models."""
-    if not isinstance(models, Mapping):
-        raise TypeError(
-            f"models must be a mapping of model names to layers, {{'resnet': layers, 'vit': layers}}, "
-            f"got {type_name(models)}"
-        )
-    if len(models) < 2:
-        found = f"only {next(iter(models))!r}" if models else "none"
-        raise ValueError(
-            f"models: expected at least two models, got {found}; cka_matrix compares the layers of one"
-        )
-    names = [str(key) for key in models]
-    for key, name in zip(models, names, strict=True):
-        if names.count(name) > 1:
-            raise ValueError(
-                f"models has two models of the same name: the key {key!r} and another read {name!r}"
-            )
-    return names

@@ -213,8 +213,8 @@ def cka(
 
         CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))
 
-    with the same estimator in all three places (:func:`hsic`). 1 means the same up to rotation and scale, 0
-    unrelated. No n x n matrix is formed.
+    with the same estimator in all three places (:func:`hsic`). 1 means the same up to rotation and
+    scale (linear kernel); 0 means unrelated (unbiased estimator). No n x n matrix is formed.
 
     Parameters
     ----------
@@ -322,7 +322,7 @@ def cka_matrix(
         With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of what is off their
         diagonals (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
         squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
-        samples. All take 4 samples or more, but biased CKA.
+        samples. All but biased CKA need 4 samples or more.
     estimator : {"biased", "unbiased", "debiased"}, optional
         Of CKA, as for :func:`cka`; None: "biased". The other measures have none.
     kernel, dtype, n_threads, max_bytes
@@ -334,11 +334,12 @@ def cka_matrix(
     inference : bool, "moments" or "chi2", default False
         Also compute standard errors, p-values and confidence intervals: `stderr`, `pvalues` and
         `confidence_interval` of the result. They are always those of unbiased CKA, which the result then has
-        as `unbiased`. One more pass over the Gram matrices. p-values come from one of the methods of
-        :func:`cka_test`, which the result names as `pvalue_method`: with True, the exact moments under
-        permutation for linear kernels (cosine and correlation among them), the chi-squared bound for others.
-        "moments" asks for them with any kernel: n^3 / 2 multiply-adds a layer, and memory for the n x n
-        matrix of one layer at a time (:func:`plan` has both). "chi2" saves that product.
+        as `unbiased`. This takes at least twice the time, and often one more pass over the Gram matrices
+        (:func:`plan` says so). p-values come from one of the methods of :func:`cka_test`, which the result
+        names as `pvalue_method`: with True, the exact moments under permutation for linear kernels (cosine
+        and correlation among them), the chi-squared bound for others. "moments" asks for them with any
+        kernel: n^3 / 2 multiply-adds a layer, and memory for the n x n matrix of one layer at a time
+        (:func:`plan` has both). "chi2" saves that product.
     groups : (n,) array_like, optional
         With ``inference=True``, a label for each sample: samples of one group depend on each other, so
         standard errors delete one group at a time. There are no p-values then.

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from ._arguments import ESTIMATORS, Estimator, byte_limit, check_arithmetic, positive_integer
 from ._arrays import Array, ArrayLike, Layers
@@ -54,15 +54,15 @@ class StreamingCKA:
     n_threads : int, optional
         As for :func:`cka`.
     inference : bool, default False
-        Also find how sure each value is, and whether it is above chance: `stderr`, `pvalues`, `zscores` and
-        `confidence_interval` of the result, always those of unbiased CKA, which the result has as `unbiased`.
-        The price: "exact" keeps a state for each group, 32 times the memory (:meth:`state_bytes` says how
-        much), and :meth:`result` merges them about 160 times. See Notes.
+        Also compute standard errors and p-values: `stderr`, `pvalues`, `zscores` and `confidence_interval` of
+        the result, always those of unbiased CKA, which the result has as `unbiased`. "exact" then keeps a
+        state for each group, 32 times the memory (see :meth:`state_bytes`), and :meth:`result` takes about
+        160 merges of states. See Notes.
     n_groups : int, optional
         With ``inference=True``, the groups of samples that the jackknife leaves out, one at a time; at least
-        2. None: 32. Fewer take less memory and give standard errors that scatter more.
+        2. None: 32. Fewer groups take less memory and give less precise standard errors.
     max_bytes : int or str, optional
-        Most memory to use beside the batches, as for :func:`cka`: for "exact" a bound on the state
+        Maximum memory beside the batches, as for :func:`cka`: for "exact" a bound on the state
         (:meth:`state_bytes`), checked before the first batch is added; for "minibatch" a bound on the work on
         one batch. None: what this process may still use.
 
@@ -97,12 +97,12 @@ class StreamingCKA:
 
     **Inference.** Standard errors come from the jackknife that leaves out one group at a time (Busing et
     al. 1999). The samples of an exact stream are dealt to the groups in turn, mini-batches go to the group
-    with the fewest samples; where samples depend on each other, label them in :meth:`update`, and samples
-    of one label stay in one group. p-values are those of the chi-squared bound (see :func:`cka_test`),
-    z-scores of the exact mean 0 and variance under permutation: of all samples, 2 / (n (n - 3)), for
-    "exact"; of the samples within each batch for "minibatch". With labels there are neither. Values agree
-    with those of a stream without inference within rounding, and do not depend on the batch sizes of an
-    exact stream by one bit.
+    with the fewest samples. If samples depend on each other, label them in :meth:`update`: samples with the
+    same label stay in one group. p-values come from the chi-squared bound (see :func:`cka_test`), z-scores
+    from the exact mean 0 and variance under permutation: of all samples, 2 / (n (n - 3)), for "exact"; of
+    the samples within each batch for "minibatch". With labels there are neither. Values agree with those of
+    a stream without inference within rounding; those of an exact stream have the same bits for any batch
+    sizes.
 
     **Threads.** All methods may be called from several threads; one at a time does its work.
 
@@ -189,9 +189,9 @@ class StreamingCKA:
     ) -> None:
         """Add a batch. One that is refused changes nothing.
 
-        After Ctrl-C (KeyboardInterrupt) a prefix of the batch has been added (with inference: of the part of
-        each of some groups), as many samples as `n_samples` says; if there are any, the batch counts in
-        `n_batches`. The stream stays valid.
+        After Ctrl-C (KeyboardInterrupt) the stream stays valid, with the first samples of the batch added
+        (with inference: the first of some groups). `n_samples` counts them, and `n_batches` counts the batch
+        if there are any.
 
         Parameters
         ----------
@@ -285,7 +285,7 @@ class StreamingCKA:
         ------
         ValueError
             When there are too few samples: 2, or 4 for the unbiased estimator; with inference 6, of which 4
-            are outside the largest group.
+            must be outside the largest group.
         """
         return warned(*self._compared(), ARGUMENTS)
 
@@ -411,7 +411,7 @@ class StreamingCKA:
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, n_threads: int | None = None, max_bytes: int | str | None = None
-    ) -> StreamingCKA:
+    ) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -437,16 +437,35 @@ class StreamingCKA:
             if settings["method"] == "exact" and settings["layout"] is not None:
                 check_exact_state(Layout.of_saved(settings["layout"]), max_bytes, settings["n_groups"])
 
+        resolve(n_threads)
+        byte_limit(max_bytes)
         settings, state = saved.read(path, accept)
-        stream = cls(n_threads=n_threads, max_bytes=max_bytes)
-        stream._settings = StreamSettings.of_saved(settings)
-        if settings["layout"] is not None:
-            stream._layout = Layout.of_saved(settings["layout"])
-            stream._accumulator = stream._new(stream._layout, state)
-            stream._n_batches = settings["n_batches"]
-        return stream
+        layout = None if settings["layout"] is None else Layout.of_saved(settings["layout"])
+        limits = Limits(n_threads, max_bytes)
+        return cls._of(StreamSettings.of_saved(settings), limits, layout, state, settings["n_batches"])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the lock is of one process
+        with self._lock:
+            state = self._accumulator.state() if self._accumulator else {}
+            return self._of, (self._settings, self._limits, self._layout, state, self._n_batches)
 
     # Inside -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _of(
+        cls,
+        settings: StreamSettings,
+        limits: Limits,
+        layout: Layout | None,
+        state: dict[str, Array],
+        n_batches: int,
+    ) -> Self:
+        """Return a stream that has seen what the state says."""
+        stream = cls()
+        stream._settings, stream._limits, stream._layout = settings, limits, layout
+        if layout is not None:
+            stream._accumulator, stream._n_batches = stream._new(layout, state), n_batches
+        return stream
 
     def _new(self, layout: Layout, state: dict[str, Array] | None = None) -> Accumulator | Grouped:
         """Return the accumulator for batches of this layout, empty or with a saved state."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A comparison in pieces: made by any number of processes, merged in any order, with the bits of one call.
+"""A comparison in pieces: computed by many processes, merged in any order, with the bits of one call.
 
 :class:`Sweep` says what is compared with what. It numbers its work, in stages: the statistics of each layer
 (means and scale), rounds of the search for medians that bandwidths follow, the sums of blocks of the
@@ -11,7 +11,9 @@ counts are integers, so neither the cut nor the order of merging can change a bi
 
 from __future__ import annotations
 
-from ._arguments import Estimator
+from numbers import Integral
+
+from ._arguments import Estimator, positive_integer
 from ._arrays import ArrayLike, Layers
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
@@ -27,7 +29,7 @@ from .results import CKAMatrix
 class Sweep:
     """All pairs of layers, cut into numbered blocks that any process can make.
 
-    Every process makes the same sweep from the same layers, runs its share, and hands over a partial::
+    Every process creates the same sweep from the same layers, runs its share, and saves a partial::
 
         sweep = fastcka.Sweep(layers_a, layers_b, kernel="rbf")
         part = sweep.run(sweep.share(task, n_tasks))          # in each of n_tasks processes
@@ -41,9 +43,9 @@ class Sweep:
     layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
     inference, groups
-        As for :func:`cka_matrix`. For linear kernels without groups, the products carry what standard errors
-        and p-values are made of, unless the feature route is cheaper for them. Otherwise the last stage,
-        ``"inference"``, is a pass over the Gram matrices that needs the complete products.
+        As for :func:`cka_matrix`. For linear kernels by the Gram route, without groups, the products include
+        what standard errors and p-values need. Otherwise there is a last stage, ``"inference"``: a pass over
+        the Gram matrices that needs the complete products.
 
     Raises
     ------
@@ -52,17 +54,17 @@ class Sweep:
 
     Notes
     -----
-    A block of the statistics is a layer, and a block of a round of the medians a part of the grid of samples
+    A block of the statistics is a layer, and a block of a round of the medians a part of the pairs of samples
     of one layer: a process reads only the layers of its blocks. A block of the products is a part of the
-    grid of samples, or of features, and reads all layers; so does a block of the inference, which is some
+    pairs of samples, or of features, and needs all layers; so does a block of the inference, which is some
     rows of all Gram matrices, or some whole groups of samples.
 
-    Where a bandwidth follows the median of distances, each round finds 16 of its bits: from counts of all
-    distances by their next bits, which are added up. A stage may be given the complete partial of any earlier
-    one; what is between is then made by each process for itself.
+    If a bandwidth follows the median of distances, each round finds 16 bits of the median, from counts of
+    all distances by these bits. A stage may be given the complete partial of any earlier one; each process
+    then computes the stages in between itself.
 
-    Where nearly all of the HSIC of a layer with itself cancels and the merged sums are too coarse for the
-    rest, which only rare data do, `result` compares anew, in one process and in float64.
+    If the merged sums are too coarse, because nearly all of the HSIC of a layer with itself cancels (this is
+    rare), `result` computes the comparison again, in one process and in float64.
 
     Examples
     --------
@@ -85,7 +87,7 @@ class Sweep:
         layers_b: Layers | None = None,
         *,
         kernel: KernelLike = "linear",
-        estimator: Estimator = "biased",
+        estimator: Estimator | None = None,
         dtype: object = None,
         n_threads: int | None = None,
         max_bytes: int | str | None = None,
@@ -109,8 +111,8 @@ class Sweep:
 
         ``("statistics", "products")``, and between them rounds of the search for the medians that bandwidths
         follow: ``"median-1"``, ``"median-2"``, with float64 arithmetic ``"median-3"`` and ``"median-4"``.
-        Where float32 would lose digits, there are more of them, too: `next_stage` knows. With
-        ``inference=True`` there is ``"inference"`` at the end, where a pass of its own is needed.
+        Data for which float32 would lose digits need these, too: `next_stage` says so. With
+        ``inference=True``, ``"inference"`` comes last if it needs a pass of its own.
         """
         return self._pieces.stages
 
@@ -174,10 +176,13 @@ class Sweep:
         ValueError
             If there is no such task; as from `blocks`.
         """
+        of = positive_integer(of, "of")
+        if not isinstance(task, Integral):
+            raise TypeError(f"task must be an integer, got {task!r}")
         if not 0 <= task < of:
             raise ValueError(f"task must be from 0 to {of - 1} for {of} tasks, got {task}")
         count = len(self.blocks(stage, given=given))
-        return range(task * count // of, (task + 1) * count // of)
+        return range(int(task) * count // of, (int(task) + 1) * count // of)
 
     def run(
         self,
@@ -244,8 +249,8 @@ def _checked(networks: Networks, settings: Settings) -> Pieces:
 
 def _consecutive(blocks: object, all_blocks: range) -> range:
     """Return `blocks`, a range or one number, checked."""
-    if isinstance(blocks, int) and not isinstance(blocks, bool):
-        blocks = range(blocks, blocks + 1)
+    if isinstance(blocks, Integral) and not isinstance(blocks, bool):
+        blocks = range(int(blocks), int(blocks) + 1)
     if not isinstance(blocks, range) or blocks.step != 1:
         raise TypeError(f"blocks must be a range of consecutive numbers or one number, got {blocks!r}")
     if blocks and not (blocks.start >= 0 and blocks.stop <= all_blocks.stop):

@@ -81,7 +81,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int | None) -> None:
-    """Choose the number of threads for later calls in this process that do not say ``n_threads``.
+    """Choose the number of threads of later calls in this process without ``n_threads``.
 
     Parameters
     ----------

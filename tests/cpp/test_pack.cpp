@@ -331,7 +331,8 @@ TEST(robust_origin_is_a_median_that_massive_samples_do_not_move) {
         Team team(2);
         const Engine engine{current_level(), team};
         Matrix values = (random.normal(n, 300).array() + 100).matrix();
-        const std::vector<double> before = robust_origin(store(values, Element::f64).view, 4, engine);
+        const std::vector<double> before =
+            robust_origin(store(values, Element::f64).view, median_if_exact, engine);
         const index count = std::min(n, index{64});
         for (index j : {0, 255, 256, 299}) {
             std::vector<double> some;
@@ -341,11 +342,17 @@ TEST(robust_origin_is_a_median_that_massive_samples_do_not_move) {
         }
         if (n < 5) continue;
         values.row(0).array() += 1e9;
-        const std::vector<double> after = robust_origin(store(values, Element::f64).view, 4, engine);
+        const std::vector<double> after =
+            robust_origin(store(values, Element::f64).view, median_if_exact, engine);
         for (double value : after) CHECK(std::abs(value - 100) < 4);
         if (n < 64) continue;
         // Where zero is among the values, nothing is taken off.
-        for (double value : robust_origin(store(random.normal(n, 300), Element::f64).view, 4, engine))
+        for (double value :
+             robust_origin(store(random.normal(n, 300), Element::f64).view, median_if_exact, engine))
+            CHECK(value == 0);
+        // Nor where it would take digits off samples that lie elsewhere.
+        values.topRows(n / 4).array() -= 170;
+        for (double value : robust_origin(store(values, Element::f64).view, median_if_exact, engine))
             CHECK(value == 0);
     }
 }

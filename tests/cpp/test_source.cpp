@@ -64,7 +64,7 @@ TEST(pieces_of_a_layer_have_the_bits_of_an_array) {
                     row_scaling(stored.view, Rows::standardised, engine);
                 const Centring plain = centring_of(stored.view, nullptr, engine),
                                scaled = centring_of(stored.view, &*scaling, engine);
-                const std::vector<double> origin = robust_origin(stored.view, 1, engine);
+                const std::vector<double> origin = robust_origin(stored.view, median_if_far, engine);
                 for (const index at_once : {1, 3, 4, 50, 129, 1000}) {
                     const auto reader = std::make_shared<CopyingReader>(stored.view);
                     const Source source = lazily(stored.view, reader, at_once);
@@ -72,7 +72,7 @@ TEST(pieces_of_a_layer_have_the_bits_of_an_array) {
                     CHECK(row_scaling(source, Rows::standardised, engine)->scale == scaling->scale);
                     CHECK(same(centring_of(source, nullptr, engine), plain));
                     CHECK(same(centring_of(source, &*scaling, engine), scaled));
-                    CHECK(robust_origin(source, 1, engine) == origin);
+                    CHECK(robust_origin(source, median_if_far, engine) == origin);
                     for (const bool vectors_are_samples : {true, false}) {
                         SampleSums sums, of_pieces;
                         const auto packed = [&](const Source& from, SampleSums& into) {

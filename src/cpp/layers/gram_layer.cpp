@@ -21,11 +21,12 @@ double mean_of(const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// The `far` of robust_origin(). Norms that are large beside distances cost float32 more digits than float64. A polynomial
-// kernel is taken relative to its value at the origin; the rest is smallest for an origin amid the samples.
-template <class T> double far_from_zero(Form form) {
-    if (sizeof(T) == 4) return 1;
-    return form == Form::about_the_origin ? 0 : 4;
+// Norms that are large beside distances cost float32 digits, and where they cost too many, the layer becomes float64; there, near
+// samples are subtracted from each other. A polynomial kernel is taken relative to its value at the origin; the rest is smallest
+// for an origin amid the samples.
+template <class T> OriginRule origin_rule(Form form) {
+    if (sizeof(T) == 4) return median_if_far;
+    return form == Form::about_the_origin ? median_of : median_if_exact;
 }
 
 }  // namespace
@@ -57,7 +58,7 @@ GramLayer<T>::GramLayer(const Source& source, const Kernel& kernel, bool as_defi
         if (as_defined && form == Form::about_the_origin)
             std::fill(origin.mean.begin(), origin.mean.end(), 0.0);
         else
-            origin.mean = robust_origin(source, far_from_zero<T>(form), engine);
+            origin.mean = robust_origin(source, origin_rule<T>(form), engine);
     }
     std::vector<double> direction;
     if (form == Form::about_the_origin)

@@ -32,7 +32,24 @@ class SomeSamples {
 
 }  // namespace
 
-std::vector<double> robust_origin(const Source& source, double far, const Engine& engine) {
+double median_of(const std::vector<double>& sorted) { return sorted[(sorted.size() - 1) / 2]; }
+
+double median_if_far(const std::vector<double>& sorted) {
+    const auto quartile = [&](std::size_t k) { return sorted[k * (sorted.size() - 1) / 4]; };
+    const double median = median_of(sorted);
+    return std::abs(median) > quartile(3) - quartile(1) ? median : 0;
+}
+
+double median_if_exact(const std::vector<double>& sorted) {
+    const double median = median_of(sorted);
+    const auto elsewhere = std::count_if(sorted.begin(), sorted.end(), [&](double x) {
+        const double part = x / median;
+        return !(0.5 <= part && part <= 2);
+    });
+    return elsewhere <= 1 ? median : 0;
+}
+
+std::vector<double> robust_origin(const Source& source, OriginRule rule, const Engine& engine) {
     const auto& operations = engine.operations<double>();
     const index p = source.columns(), count = std::min(source.rows(), origin_samples);
     std::optional<SomeSamples> copied;
@@ -53,11 +70,7 @@ std::vector<double> robust_origin(const Source& source, double far, const Engine
             for (index i = 0; i < count; ++i)
                 feature[static_cast<std::size_t>(i)] = rows[static_cast<std::size_t>(i * columns + j)];
             std::sort(feature.begin(), feature.end());
-            const auto quartile = [&](index k) {
-                return feature[static_cast<std::size_t>(k * (count - 1) / 4)];
-            };
-            const bool far_from_zero = std::abs(quartile(2)) > far * (quartile(3) - quartile(1));
-            origin[static_cast<std::size_t>(first + j)] = far_from_zero ? quartile(2) : 0;
+            origin[static_cast<std::size_t>(first + j)] = rule(feature);
         }
     });
     return origin;

@@ -21,6 +21,7 @@ from .._arrays import (
     ArrayLike,
     Layers,
     as_representations,
+    labelled,
     layer_label,
     named_layers,
     needs_float64,
@@ -118,9 +119,9 @@ def read_batch(
         as_representations(side, argument) for side, argument in zip(named, ARGUMENTS, strict=False)
     )
     check_same_samples(
-        (layer_label(argument, name), X)
-        for side, argument in zip(named, ARGUMENTS, strict=False)
-        for name, X in side.items()
+        entry
+        for argument, whole, side in zip(ARGUMENTS, given, named, strict=False)
+        for entry in labelled(argument, whole, side)
     )
     arrays = [X for side in sides for X in side]
     layout = Layout(

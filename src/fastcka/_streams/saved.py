@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations_with_replacement
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from .. import _archive
 from .._arguments import ESTIMATORS
 from .._arrays import Array
+from .._files import checked_suffix
 from .._headers import Refused, checked_settings, digest, is_count, new_header, refusing
 from .settings import StreamSettings
 
@@ -29,7 +29,7 @@ _MOST_MASSIVE = 64  # samples that it keeps apart
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], state: Mapping[str, Array]) -> None:
     """Write settings and state to `path`, atomically."""
-    _check_suffix(path)
+    checked_suffix(path, ".npz")
     header = new_header("StreamingCKA", FORMAT_VERSION, settings)
     header["sha256"] = digest(header, _contents(state))
     _archive.write(path, header, state)
@@ -47,7 +47,7 @@ def read(
     ValueError
         If the file is damaged, is not a saved StreamingCKA, or was written by a newer fastcka.
     """
-    _check_suffix(path)
+    checked_suffix(path, ".npz")
 
     def check(header: dict[str, Any]) -> None:
         _check_settings(header)
@@ -58,11 +58,6 @@ def read(
         settings = checked_settings(header, digest(header, _contents(state)))
         _check_state(settings, state)
         return settings, state
-
-
-def _check_suffix(path: str | os.PathLike[str]) -> None:
-    if Path(path).suffix.lower() != ".npz":
-        raise ValueError(f"path: expected a file name that ends in .npz, got {os.fspath(path)!r}")
 
 
 def _contents(state: Mapping[str, Array]) -> Iterator[bytes | memoryview]:

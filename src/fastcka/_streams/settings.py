@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeAlias
 
+import numpy as np
+
 from .._arguments import (
     Arithmetic,
     Canonical,
@@ -44,7 +46,7 @@ class StreamSettings:
         estimator: object,
         weights: Weights,
         dtype: object,
-        inference: bool,
+        inference: object,
         n_groups: int | None,
     ) -> Self:
         """Return the settings of the arguments of `StreamingCKA`, or raise what it promises."""
@@ -84,8 +86,13 @@ class StreamSettings:
                 yield name, here, there
 
 
-def checked_groups(inference: bool, n_groups: object) -> int | None:
+def checked_groups(inference: object, n_groups: object) -> int | None:
     """Return the number of groups; None: no inference."""
+    if not isinstance(inference, bool | np.bool_):
+        raise TypeError(
+            f"inference must be True or False, got {inference!r}: p-values of a stream are those of the "
+            f"chi-squared bound"
+        )
     if not inference:
         if n_groups is not None:
             raise ValueError("n_groups: only inference=True knows what to do with them")

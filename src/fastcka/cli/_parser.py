@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__, show_config
-from . import compare, extract, show, sweep
+from . import compare, extract, outputs, show, sweep
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,4 +77,6 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _bench(arguments: argparse.Namespace) -> int:
     from .. import bench
 
+    if arguments.json is not None:
+        outputs.check_place(arguments.json)
     return bench.run(arguments.threads, arguments.quick, arguments.json)

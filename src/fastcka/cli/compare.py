@@ -26,25 +26,25 @@ def add_parser(commands: Commands) -> None:
         help="compare the layers in two files or more",
         description="Compare each layer in A with each layer in B. The rows of all layers are the same "
         "samples in the same order. Two single arrays give one number, several layers a table. More than two "
-        "inputs are models, and give a table of models: the mean similarity of the layers of one with their "
-        "best matches in the other, both ways averaged.",
-        epilog=f"A, B and C: {inputs.FILES} The same one twice: its layers with one another.",
+        "inputs give a table of models: the mean similarity of the layers of one with their best matches in "
+        "the other, averaged over both directions.",
+        epilog=f"A, B and C: {inputs.FILES} Name one twice to compare its layers with one another.",
     )
     parser.set_defaults(run=_compare)
     parser.add_argument(
         "a", metavar="A", type=Path, help="file or directory of layers, the rows of the result"
     )
     parser.add_argument("b", metavar="B", type=Path, help="file or directory of layers, the columns")
-    parser.add_argument("more", metavar="C", type=Path, nargs="*", help="more models")
+    parser.add_argument("more", metavar="C", type=Path, nargs="*", default=[], help="more models")
     inputs.add_kernel(parser)
     parser.add_argument(
         "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
     )
     inputs.add_estimator(parser)
     inputs.add_inference(parser)
-    parser.add_argument("--names", metavar="A,B", help="of the networks (default: from the files)")
+    parser.add_argument("--names", metavar="A,B", help="names of the networks (default: from the files)")
     inputs.add_selection(parser)
-    parser.add_argument("--plan", action="store_true", help="say what would be computed, and stop")
+    parser.add_argument("--plan", action="store_true", help="print what would be computed, and stop")
     inputs.add_machine(parser)
     inputs.add_dtype(parser)
     outputs.add_options(parser)

@@ -52,7 +52,7 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         type=_entry,
         metavar="PATTERN=LETTERS",
-        help="what the axes of layers are, where that is not known: n (samples), c (channels), "
+        help="axes of layers, where they are not recognised: n (samples), c (channels), "
         "p (positions), f (features), such as 'blocks.*=npf'",
     )
     extract.add_argument(

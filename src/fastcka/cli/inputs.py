@@ -56,7 +56,7 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--estimator",
         choices=["biased", "unbiased", "debiased"],
-        help="of the HSIC in CKA (default: biased); other measures have none",
+        help="estimator of HSIC in CKA (default: biased); other measures have none",
     )
 
 
@@ -65,7 +65,7 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inference",
         action="store_true",
-        help="standard errors and p-values, too: cells that are not above chance are marked",
+        help="also compute standard errors and p-values, and mark pairs that are not above chance",
     )
     parser.add_argument(
         "--pvalues",
@@ -93,21 +93,21 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--max-samples",
         type=int,
         metavar="N",
-        help="only N samples, the same of every layer, chosen by their ids where there are any, else by rows",
+        help="only N samples, the same for every layer, chosen by their ids or, without ids, by row numbers",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="of the choice of --max-samples (default 0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of --max-samples (default 0)")
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
     """Add the option that says in which type to compute."""
     parser.add_argument(
-        "--dtype", choices=["float32", "float64"], help="of the arithmetic (default: as the data)"
+        "--dtype", choices=["float32", "float64"], help="type of the arithmetic (default: by the data)"
     )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the options that say with what the work is done."""
-    parser.add_argument("--max-bytes", metavar="SIZE", help="most memory to use: 800000, 500MB, 2GiB")
+    parser.add_argument("--max-bytes", metavar="SIZE", help="maximum memory: 800000, 500MB, 2GiB")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")
 
 
@@ -180,9 +180,9 @@ def model_names(paths: Sequence[Path], names: str | None) -> list[str]:
         if len(paths) > 2 and len(set(given)) < len(given):
             raise ValueError(f"--names: two models would have the same name, got {names!r}")
         return given
+    stems = [path.stem or path.resolve().stem for path in paths]  # that of the current directory is ""
     if len(paths) == 2 and paths[0] == paths[1]:
-        return [path.stem for path in paths]
-    stems = [path.stem for path in paths]
+        return stems
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"{path} is given twice: more than two models must all be different")

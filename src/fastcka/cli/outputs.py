@@ -27,11 +27,11 @@ def check(arguments: argparse.Namespace, option: str, *suffixes: str) -> None:
 
     `option` is what the command calls `arguments.saved`, whose name must end in one of `suffixes`.
     """
-    for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
-        if path is not None and path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", str(path))
-        if path is not None and not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
+    paths = [path for path in _files(arguments) if path is not None]
+    for k, path in enumerate(paths):
+        check_place(path)
+        if path in paths[:k]:
+            raise ValueError(f"{path} is named for two outputs, of which one would replace the other")
     if arguments.saved is not None and arguments.saved.suffix.lower() not in suffixes:
         raise ValueError(
             f"{option}: the file name must end in {' or '.join(suffixes)}, got {arguments.saved}"
@@ -51,6 +51,18 @@ def check(arguments: argparse.Namespace, option: str, *suffixes: str) -> None:
             )
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file that could not be written."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
+
+
+def _files(arguments: argparse.Namespace) -> tuple[Path | None, ...]:
+    return arguments.plot, arguments.csv, arguments.saved, arguments.html
+
+
 def write(result: CKAMatrix | CKAModels, table: CKAMatrix, arguments: argparse.Namespace) -> None:
     """Write every file that was asked for: `table` as picture and CSV, `result` as the others."""
     if arguments.plot is not None:
@@ -63,7 +75,7 @@ def write(result: CKAMatrix | CKAModels, table: CKAMatrix, arguments: argparse.N
         result.save(arguments.saved)
     if arguments.html is not None:
         result.to_html(arguments.html)
-    for path in (arguments.plot, arguments.csv, arguments.saved, arguments.html):
+    for path in _files(arguments):
         if path is not None:
             print(f"wrote {path}", file=sys.stderr)
 

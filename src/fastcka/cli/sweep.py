@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ def add_parser(commands: Commands) -> None:
         "sweep",
         help="one comparison in pieces, for job arrays",
         description="Compute one comparison in numbered blocks, in any number of processes and on any number "
-        "of machines. The result has the bits of `fastcka compare`.",
+        "of machines. The result has the same bits as that of `fastcka compare`.",
     )
     parts = parser.add_subparsers(title="commands", required=True, metavar="command")
 
@@ -51,7 +50,7 @@ def add_parser(commands: Commands) -> None:
     run = parts.add_parser(
         "run",
         help="compute some blocks",
-        description="Compute some blocks of a stage. All tasks name the same inputs and options.",
+        description="Compute some blocks of a stage. Give all tasks the same inputs and options.",
     )
     run.set_defaults(run=_run)
     _add_inputs(run)
@@ -61,8 +60,8 @@ def add_parser(commands: Commands) -> None:
         choices=ORDER,
         metavar="STAGE",
         help="a stage that `fastcka sweep plan` prints. statistics: a block is a layer; median-1 and "
-        "so on, for bandwidths that follow the median: a part of the grid of samples of a layer; products: "
-        "a part of the grid of samples of all layers; inference, with --inference: some rows of all layers "
+        "so on, for bandwidths that follow the median: a part of the pairs of samples of a layer; products: "
+        "a part of the pairs of samples of all layers; inference, with --inference: some rows of all layers "
         "(default: the last one)",
     )
     share = run.add_mutually_exclusive_group(required=True)
@@ -97,9 +96,9 @@ def add_parser(commands: Commands) -> None:
     result = parts.add_parser(
         "result",
         help="turn the last stage into the result",
-        description="Merge partials of the last stage and print the result. Layers are opened, not read, but "
-        "for --inference: p-values by moments read each layer once more, and after the products alone this "
-        "process makes a second pass unless they tell all.",
+        description="Merge partials of the last stage and print the result. Layers are opened but not read, "
+        "except with --inference: p-values by moments read each layer once more, and without the partials of "
+        "the stage inference, if there is one, this process computes it.",
     )
     result.set_defaults(run=_result)
     result.add_argument("a", metavar="A", type=Path, help="as in `fastcka sweep run`")
@@ -109,7 +108,7 @@ def add_parser(commands: Commands) -> None:
     _add_options(result)
     inputs.add_estimator(result)
     inputs.add_inference(result)
-    result.add_argument("--names", metavar="A,B", help="of the networks (default: from the files)")
+    result.add_argument("--names", metavar="A,B", help="names of the networks (default: from the files)")
     outputs.add_options(result)
     result.add_argument(
         "--out", dest="saved", type=Path, metavar="F", help="write all values and settings: F.npz or F.json"
@@ -274,8 +273,7 @@ def _check_out(path: Path) -> None:
     """Refuse, before any work, a file that could not be written after it."""
     if path.suffix != SUFFIX:
         raise ValueError(f"--out: the file name must end in {SUFFIX}, got {path}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such directory", str(path.parent))
+    outputs.check_place(path)
 
 
 def _save(part: Partial, path: Path) -> None:

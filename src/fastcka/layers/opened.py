@@ -32,12 +32,12 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array | StoredLaye
     ``.zarr``                paths of the arrays, ``group/name``     natural      by rows
     =======================  ======================================  ===========  ==============
 
-    In natural order, numbers go by their size: ``layer2`` comes before ``layer10``. HDF5 and zarr need
+    In natural order, numbers are sorted by value: ``layer2`` comes before ``layer10``. HDF5 and zarr need
     ``pip install "fastcka[io]"``.
 
-    .. [1] Compressed members of an ``.npz``, and chunked or compressed HDF5 datasets, are read by rows. An
-       ``.npz`` may start its arrays at odd addresses, from where the functions that compare must copy rows;
-       ``.npy`` files never do.
+    .. [1] Compressed members of an ``.npz``, and chunked or compressed HDF5 datasets, are read by rows. The
+       arrays of an ``.npz`` may be unaligned, so that comparisons must copy their rows; those of ``.npy``
+       files never are.
     .. [2] A folder that :func:`fastcka.create_store` made, as :func:`fastcka.open_store` opens it.
     .. [3] ``layer/batch_000.npy``, ``layer/batch_001.npy``, ... are joined in the order of their numbers as
        the samples of one layer; so are ``shard``, ``part`` and ``chunk``. They may lie beside ``.npy`` files
@@ -50,10 +50,10 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array | StoredLaye
     Returns
     -------
     mapping of str to ndarray or StoredLayer
-        Arrays where the file is mapped. Where rows are read when they are asked for, objects with a shape, a
-        dtype and slices, ``layer[100:200]``, of which ``numpy.asarray(layer)`` makes an array. Of whatever
-        shapes and dtypes the file holds; bfloat16 as dtype ``V2``, which `fastcka.cka` reads. What cannot be
-        compared is refused by the function that compares.
+        Arrays where the file is mapped. Where rows are read on demand, objects with a shape, a dtype and
+        slices, ``layer[100:200]``; ``numpy.asarray(layer)`` makes an array of one. They have the shapes and
+        dtypes of the file; bfloat16 has dtype ``V2``, which `fastcka.cka` reads. What cannot be compared
+        raises an error in the comparison.
 
     Raises
     ------

@@ -31,12 +31,12 @@ class Rows(Protocol):
 
 
 class StoredLayer(ABC):
-    """A layer of a file that cannot be mapped: rows are read when they are asked for.
+    """A layer of a file that cannot be mapped: rows are read on demand.
 
     :func:`fastcka.open_layers` returns it for chunked and compressed data. It has a shape, a dtype and rows,
-    ``layer[100:200]``; :func:`numpy.asarray` reads all of it. The functions that compare read some rows at a
-    time where memory is short. An error names the file and the layer, also when the file has changed since
-    it was opened.
+    ``layer[100:200]``; :func:`numpy.asarray` reads all of it. Comparisons read some rows at a time
+    if memory is short. Errors, such as for a file that has changed since it was opened, name the file and the
+    layer.
 
     Attributes
     ----------

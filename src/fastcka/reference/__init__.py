@@ -18,14 +18,14 @@ centring matrix, and <A, B> = sum_ij A_ij B_ij. L, Lc, Lu belong to Y as K, Kc, 
 (5)  HSIC_1 = <Ku, Lu> / (n(n-3))                               "unbiased": Song et al. 2007, 2012
 (6)  CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))             Kornblith et al. 2019, eq. 4
 (7)  sigma = bandwidth * sqrt(median_ij (x_i - x_j)^2)          Kornblith et al. 2019, their notebook
-(8)  kappa = (a + b + c) / (a - b + c), where                   condition of HSIC(X, X); of a layer with
-     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       kappa > 2^40 is pure rounding error:
-     (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2);           it has no CKA
-     K is Kc, or for kernels of distances K as it is
 (11) RV2 = <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>), diagonals zero   Smilde et al. 2009
 (12) D_ij = K_ii + K_jj - 2 K_ij; RSA: cosine or Pearson        Kriegeskorte et al. 2008
      correlation of D and its like over all i < j
 (13) (tr Kc)^2 / <Kc, Kc>                                       participation ratio, effective dimension
+(14) kappa = (a + b + c) / (a - b + c), where                   condition number of HSIC(X, X); above 2^40
+     a = <K, K>, b = 2/n (K 1)'(K 1), c = (1'K 1)^2 / n^2       the value is pure rounding error, so the
+     (unbiased: K0, n - 2 for n, (n-1)(n-2) for n^2);           layer has no CKA
+     K is Kc, or for kernels of distances K as it is
 ==== ========================================================== ==========================================
 
 Song et al. write (5) in three terms. With K0 and L0 for K and L with the diagonal set to zero it is, number
@@ -169,7 +169,7 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
     K = gram_for_centering(X, kernel)
     n = len(K)
     given = K
-    if resolve(kernel)[0] not in (rbf, laplacian, distance):  # (8)
+    if resolve(kernel)[0] not in (rbf, laplacian, distance):  # (14)
         K = K - K.mean(axis=0) - K.mean(axis=0)[:, None] + K.mean()
     if estimator == "debiased":  # another word
         estimator = "unbiased"
@@ -190,7 +190,7 @@ def _centered_gram(X: npt.ArrayLike, kernel: object, estimator: str) -> Array:
 
 
 def _magnitude(K: Array, estimator: str) -> float:
-    """Sum a + b + c of (8), from K0 if unbiased."""
+    """Sum a + b + c of (14), from K0 if unbiased."""
     n, rows = len(K), K.sum(axis=1)
     b, c = (n, n**2) if estimator == "biased" else (n - 2, (n - 1) * (n - 2))
     return float(np.sum(K * K) + 2 / b * (rows @ rows) + rows.sum() ** 2 / c)

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._arrays import layer_label, model_label
+from .._arrays import model_label
 from .matrix import CKAMatrix
 from .summary import How, ModelSummary, angles_of, chance_of, function_of
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
+
+
+def joint_names(layers: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the names of the layers of all models, "model/layer", or refuse names that would be the same."""
+    found: dict[str, tuple[str, str]] = {}
+    for own in ((model, layer) for model, names in layers.items() for layer in names):
+        (model, layer), (other, its) = own, found.setdefault("/".join(own), own)
+        if (model, layer) != (other, its):
+            raise ValueError(
+                f"layer {its!r} of model {other!r} and layer {layer!r} of model {model!r} are both "
+                f"{'/'.join(own)!r}: rename a model"
+            )
+    return tuple(found)
 
 
 class Collection:
@@ -23,8 +36,13 @@ class Collection:
     __slots__ = ("_layers", "_matrix")
 
     def __init__(self, matrix: CKAMatrix, layers: Mapping[str, Sequence[str]]) -> None:
+        for model, names in layers.items():
+            if isinstance(names, str):
+                raise TypeError(f"layers: expected the names of the layers of {model!r}, got {names!r}")
         self._layers = {model: tuple(names) for model, names in layers.items()}
-        joint = tuple(f"{model}/{name}" for model, names in self._layers.items() for name in names)
+        if len(self._layers) < 2:
+            raise ValueError(f"layers: expected those of at least two models, got {list(self._layers)}")
+        joint = joint_names(self._layers)
         if matrix.shape != (len(joint), len(joint)):
             raise ValueError(
                 f"matrix: expected {len(joint)} rows and columns, one for each layer of each model, "
@@ -70,12 +88,7 @@ class Collection:
             If there is no model of that name.
         """
         part = self._matrix._part(self._rows(a), self._rows(b))
-        others = tuple(
-            f"{layer_label(model_label(model), layer)}: "
-            for model in self._layers
-            if model not in (a, b)
-            for layer in self._layers[model]
-        )
+        others = [f" of {model_label(model)}: " for model in self._layers if model not in (a, b)]
         known = dict(self.provenance)
         if isinstance(origins := known.pop("models", None), Mapping):
             known.update(rows=origins[a], columns=origins[b])
@@ -84,7 +97,7 @@ class Collection:
             rows=self._layers[a],
             columns=self._layers[b],
             models=(a, b),
-            warnings=tuple(text for text in self.warnings if not text.startswith(others)),
+            warnings=tuple(text for text in self.warnings if not any(other in text for other in others)),
             provenance=known,
         )
 
@@ -169,8 +182,8 @@ class Collection:
         ----------
         how : {"best_match", "namesakes", "max"} or function
             - "best_match": the mean, over the layers of one model, of the value with the most similar layer
-              of the other; of both directions, the average. 1 for a model and itself.
-            - "namesakes": the mean over the layers of one name that both have.
+              of the other, averaged over both directions. 1 for a model and itself.
+            - "namesakes": the mean over the layers whose name both have.
             - "max": the highest value.
             - a function is given each `pair` as a CKAMatrix, in both orders, and returns a number.
 
@@ -259,8 +272,7 @@ class Collection:
 
         Near 1 an angle is far from linear: an error of 1e-7 in the summary is up to 4e-4 in the angle.
         """
-        angles = angles_of(self.summary(how))
-        return angles[np.triu_indices(len(angles), 1)] if condensed else angles
+        return angles_of(self.summary(how), condensed=condensed)
 
 
 def _number(value: object, name: str) -> float:

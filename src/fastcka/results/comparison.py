@@ -131,9 +131,10 @@ class Comparison:
     def __post_init__(self) -> None:
         change = partial(object.__setattr__, self)
         for field in ("rows", "columns", "models", "warnings"):
-            texts = tuple(getattr(self, field))
-            if not all(isinstance(text, str) for text in texts):
-                raise TypeError(f"{field}: expected strings, got {texts!r}")
+            given = getattr(self, field)
+            texts = (given,) if isinstance(given, str) else tuple(given)
+            if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{field}: expected a sequence of strings, got {given!r}")
             change(field, texts)
         for field in ("kernel", "method", "measure", *(["estimator"] if self.measure == "cka" else [])):
             if not isinstance(getattr(self, field), str):
@@ -260,7 +261,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            If `side` is another, or the comparison does not know (mini-batches, older files).
+            If `side` is another, or the dimensions are not known (mini-batches, older files).
         """
         if side not in ("rows", "columns"):
             raise ValueError(f"side: expected 'rows' or 'columns', got {side!r}")
@@ -302,8 +303,8 @@ class Comparison:
         method : {"holm", "bh"}
             "holm" (Holm 1979): the chance that one or more of the pairs below a level are wrong is at most
             that level, however the pairs depend on each other. "bh" (Benjamini and Hochberg 1995): of the
-            pairs below a level, at most that share is wrong on average, if pairs depend on each other in
-            such a way that they are large together.
+            pairs below a level, at most that share is wrong on average, if the pairs are independent or
+            positively dependent.
 
         Returns
         -------
@@ -355,7 +356,7 @@ class Comparison:
     def best_matches(self) -> tuple[BestMatch, ...]:
         """Return, for each row layer, the column layer with the highest value.
 
-        nan values are passed over; of equal values the first column wins. A row that is nan throughout
+        nan values are ignored; of equal values the first column wins. A row that is nan throughout
         has no match: its `column` is None and its `value` nan.
         """
         matches = []

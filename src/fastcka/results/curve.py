@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .axes import UNDEFINED, checked, font_size, label_height, name_layers, plain, wrapped
+from .comparison import Comparison
 from .labels import axis_title
 
 try:
@@ -17,12 +19,8 @@ except ImportError as error:
     raise ImportError('plotting needs matplotlib: pip install "fastcka[plot]"') from error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-    from .comparison import Comparison
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (7, 1, 1, 1, 1, 1)))
@@ -32,7 +30,7 @@ def curve(
     matrix: Comparison,
     ax: Axes | None,
     *,
-    others: Sequence[Comparison],
+    others: object,
     reference: str | None,
     by: Literal["name", "position"],
     depth: str,
@@ -42,6 +40,10 @@ def curve(
     ax = checked(ax)
     if depth not in ("layers", "percent"):
         raise ValueError(f"depth: expected 'layers' or 'percent', got {depth!r}")
+    if by not in ("name", "position"):
+        raise ValueError(f"by: expected 'name' or 'position', got {by!r}")
+    if not isinstance(others, Sequence) or not all(isinstance(other, Comparison) for other in others):
+        raise TypeError(f"others: expected a sequence of CKAMatrix objects, got {others!r}")
     matrices = [matrix, *others]
     if any(other.rows != matrix.rows for other in others):
         raise ValueError("others: expected comparisons with the same row layers")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .axes import checked, font_size, label_width, plain, wrapped
+from .summary import angles_of
 
 try:
     from matplotlib import pyplot
@@ -16,15 +17,13 @@ except ImportError as error:
     raise ImportError('plotting needs matplotlib: pip install "fastcka[plot]"') from error
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .summary import ModelSummary
 
 LINKAGES = ("average", "complete", "single", "weighted")  # valid for any dissimilarity
 
 
-def dendrogram(summary: ModelSummary, angles: NDArray[np.float64], ax: object, linkage: str) -> Axes:
-    """Draw the dendrogram of `CKAModels.plot_dendrogram`; `angles` are the condensed distances."""
+def dendrogram(summary: ModelSummary, ax: object, linkage: str) -> Axes:
+    """Draw the dendrogram of `CKAModels.plot_dendrogram`."""
     try:
         from scipy.cluster import hierarchy
     except ImportError as error:
@@ -38,6 +37,7 @@ def dendrogram(summary: ModelSummary, angles: NDArray[np.float64], ax: object, l
             f"models without a defined value cannot be clustered: {', '.join(undefined[:5])} "
             f"have nan in their summary"
         )
+    angles = angles_of(summary, condensed=True)
     axes = checked(ax)
     if axes is None:
         height = 1.1 + 0.28 * len(summary.rows)

@@ -29,3 +29,6 @@ class _Frozen(dict[str, Any]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a dict would be filled entry by entry
+        return _Frozen, (dict(self),)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -100,10 +100,12 @@ def plot_grid(
 def _in_rows(matrices: object) -> tuple[list[list[str]], list[list[Comparison]]]:
     """Return titles (none unless given) and matrices, row by row."""
     titles = list(map(str, matrices)) if isinstance(matrices, Mapping) else []
-    given: list[Any] = list(matrices.values() if isinstance(matrices, Mapping) else matrices)  # type: ignore[call-overload]
+    if isinstance(matrices, Comparison) or not isinstance(matrices, Iterable):
+        raise TypeError(f"matrices: expected a mapping or sequence of CKAMatrix objects, got {matrices!r}")
+    given: list[Any] = list(matrices.values() if isinstance(matrices, Mapping) else matrices)
     if not given:
         raise ValueError("matrices: expected at least one CKAMatrix, got none")
-    if all(isinstance(row, list | tuple) and row for row in given):
+    if not titles and all(isinstance(row, list | tuple) and row for row in given):
         rows = [list(row) for row in given]
     else:
         n = len(given) if len(given) <= MOST_IN_A_ROW else int(np.ceil(np.sqrt(len(given))))
@@ -156,4 +158,5 @@ def _common(matrices: Sequence[Comparison]) -> str:
     titles = {matrix.title for matrix in matrices}
     if len(titles) == 1:
         return titles.pop()
-    return "unbiased CKA" if all(matrix.estimator == "unbiased" for matrix in matrices) else "CKA"
+    unbiased = all(matrix.estimator == "unbiased" for matrix in matrices)
+    return f"{'unbiased ' if unbiased else ''}{', '.join(dict.fromkeys(m.measure_name for m in matrices))}"

@@ -7,19 +7,21 @@ used only to make a figure when no Axes is given.
 
 from __future__ import annotations
 
-import dataclasses
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .axes import UNDEFINED, checked, font_size, label_height, label_width, name_layers, wrapped
+from .comparison import Comparison
 from .labels import short_names
 
 try:
     import matplotlib
     from matplotlib import patheffects, pyplot
     from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Patch, PathPatch, Rectangle
+    from matplotlib.path import Path
     from matplotlib.text import Text
     from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 except ImportError as error:
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
     from matplotlib.collections import QuadMesh
     from numpy.typing import NDArray
-
-    from .comparison import Comparison
 
 BELOW = "#6ec6ff"  # below the scale: distinct from all of magma, also for colour-blind readers
 NEGATIVE = ("#a8e0ff", "#4db4ff")  # from the lowest value to zero, where the scale starts below zero
@@ -100,9 +100,24 @@ def difference(
     colorbar: bool,
 ) -> Axes:
     """Draw the heat map of `CKAMatrix.plot_difference`."""
+    if not isinstance(other, Comparison):
+        raise TypeError(f"other: expected a CKAMatrix, got {other!r}")
     if (matrix.rows, matrix.columns) != (other.rows, other.columns):
         raise ValueError("other: expected a comparison of layers with the same names, in the same order")
-    change = dataclasses.replace(matrix, values=matrix.values - other.values, chance=None)
+    # Neither the chance level nor p-values are those of a difference.
+    change = Comparison(
+        matrix.values - other.values,
+        matrix.rows,
+        matrix.columns,
+        matrix.kernel,
+        matrix.estimator,
+        matrix.n_samples,
+        matrix.models,
+        method=matrix.method,
+        measure=matrix.measure,
+    )
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit: expected a number above zero, got {limit!r}")
     if limit is None:
         largest = np.max(np.abs(change.values), where=~np.isnan(change.values), initial=0.01)
         limit = float(np.ceil(largest * 20 - ROUNDING) / 20)
@@ -126,9 +141,12 @@ def difference(
 
 def scale(matrices: Sequence[Comparison], vmin: float | str, vmax: float) -> float:
     """Return the lower end of a colour scale: `vmin`, or what "auto" means for these matrices."""
-    low = min(map(_lowest, matrices)) if vmin == "auto" else vmin
-    if isinstance(low, str):
-        raise ValueError(f"vmin: expected a number or 'auto', got {vmin!r}")
+    low = min(map(_lowest, matrices)) if isinstance(vmin, str) and vmin == "auto" else vmin
+    for name, end in (("vmin", low), ("vmax", vmax)):
+        if not isinstance(end, Real):
+            expected = "a number or 'auto'" if name == "vmin" else "a number"
+            raise ValueError(f"{name}: expected {expected}, got {end!r}")
+    low = float(low)
     if not low < vmax:
         raise ValueError(f"vmin, vmax: expected vmin < vmax, got {low!r} and {vmax!r}")
     return low
@@ -218,7 +236,7 @@ def _lowest(matrix: Comparison) -> float:
 
 def _colors(name: str, vmin: float, vmax: float) -> Colormap:
     """Return the colour map; magma, extended in blues if the scale includes values below zero."""
-    colors = matplotlib.colormaps[name]
+    colors = matplotlib.colormaps.get_cmap(name)
     if name != "magma" or not vmin < -ROUNDING:
         return colors
     n = 4096  # fine steps: where the parts meet must not depend on their sizes
@@ -245,8 +263,10 @@ def _frame_best(ax: Axes, matrix: Comparison, cell: float) -> Patch:
 def _hatch(ax: Axes, marked: NDArray[np.bool_]) -> Patch:
     """Hatch the cells that are not above chance; return what the legend shows of it."""
     style = {"fill": False, "hatch": "////", "edgecolor": "#9a9a9a", "linewidth": 0}
-    for i, j in np.argwhere(marked):
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **style))
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    cells = np.argwhere(marked)[:, None, ::-1] + corners
+    # One patch: a thousand of them take a minute to draw.
+    ax.add_patch(PathPatch(Path.make_compound_path_from_polys(cells), **style))
     return Patch(label="not above chance", **style)
 
 
@@ -274,12 +294,13 @@ class _CellText(Text):  # type: ignore[misc]
 
 def _write_values(ax: Axes, matrix: Comparison, colors: NDArray[np.float64], fmt: str) -> None:
     """Write each value into its cell, in black or white, whichever stands out more (WCAG contrast)."""
+    beside = matrix.beside
     luminance = colors[..., :3] ** 2.2 @ np.array([0.2126, 0.7152, 0.0722])
     for (i, j), value in np.ndenumerate(matrix.values):
         if not np.isnan(value):
             text = _number(value, fmt)
-            if matrix.beside is not None:
-                text += f"\n({_number(float(matrix.beside[i, j]), fmt)})"
+            if beside is not None:
+                text += f"\n({_number(float(beside[i, j]), fmt)})"
             shade = "black" if luminance[i, j] > 0.18 else "white"
             ax.add_artist(_CellText(j, i, text, ha="center", va="center", color=shade, in_layout=False))
 

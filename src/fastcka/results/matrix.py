@@ -169,8 +169,8 @@ class CKAMatrix(Comparison):
         cmap : str
             Name of a matplotlib colour map. The default has blues below zero where `vmin` is negative.
         annotate : bool, optional
-            Write the value into each cell, with the chance level in parentheses where it is known; None: when
-            there are at most 12 × 12 of them.
+            Write the value into each cell, with the chance level in parentheses where it is known; None: if
+            there are at most 12 × 12 cells.
         fmt : str, optional
             How to write them, such as ``".3f"``; None: two decimals, or as many up to four as tell the framed
             values from the others of their row.

@@ -208,7 +208,7 @@ class CKAModels(Collection):
         """
         from .dendrogram import dendrogram
 
-        return dendrogram(self.summary(how), self.distance(how, condensed=True), ax, linkage)
+        return dendrogram(self.summary(how), ax, linkage)
 
     # Other containers and files -----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from . import provenance
 from .labels import axis_title, count_layers, short_names
 
 if TYPE_CHECKING:
-    from .comparison import Comparison as CKAMatrix
+    from .comparison import Comparison
 
 MOST_WARNINGS = 5  # that are shown without a click
 _SCRIPTS = ("page.js", "heatmap.js", "tools.js")  # joined, in this order
@@ -89,18 +89,18 @@ below.</p>
 """
 
 
-def write(matrix: CKAMatrix, path: str | os.PathLike[str]) -> None:
+def write(matrix: Comparison, path: str | os.PathLike[str]) -> None:
     """Write the page of `matrix` to `path`, atomically."""
     with atomic_write(path) as file:
         file.write(page(matrix).encode(errors="backslashreplace"))  # names may hold half a surrogate pair
 
 
-def page(matrix: CKAMatrix) -> str:
+def page(matrix: Comparison) -> str:
     """Return the page as HTML."""
     return document(" × ".join(matrix.models), parts(matrix))
 
 
-def parts(matrix: CKAMatrix, heading: str = "h1") -> dict[str, str]:
+def parts(matrix: Comparison, heading: str = "h1") -> dict[str, str]:
     """Return what differs from one comparison to the next: the contents of the elements with these ids."""
     name, summary = " × ".join(matrix.models), f"{matrix.title}, {matrix.n_samples} samples"
     return {
@@ -153,7 +153,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _warnings(matrix: CKAMatrix) -> str:
+def _warnings(matrix: Comparison) -> str:
     items = "".join(f"<li>{escape(_with_network(text, matrix))}</li>" for text in matrix.warnings)
     n = len(matrix.warnings)
     if n > MOST_WARNINGS:
@@ -161,7 +161,7 @@ def _warnings(matrix: CKAMatrix) -> str:
     return f'<ul class="warnings">{items}</ul>' if items else ""
 
 
-def _with_network(warning: str, matrix: CKAMatrix) -> str:
+def _with_network(warning: str, matrix: Comparison) -> str:
     """Replace the argument that a warning names by its network."""
     found = re.search(r" of (?:layers|batch)_([ab])(?=: )", warning)
     if found is None:
@@ -172,20 +172,20 @@ def _with_network(warning: str, matrix: CKAMatrix) -> str:
     return f"{layer} of {matrix.models[side]}{warning[found.end() :]}"
 
 
-def _undefined(matrix: CKAMatrix, side: int) -> set[str]:
+def _undefined(matrix: Comparison, side: int) -> set[str]:
     """Return the layers without values of the rows (side 0) or columns (1), as warnings name them."""
     names, values = [(matrix.rows, matrix.values), (matrix.columns, matrix.values.T)][side]
     return {f"layer {name!r}" for name, line in zip(names, values, strict=True) if np.isnan(line).all()}
 
 
-def _namesakes(matrix: CKAMatrix) -> list[int] | None:
+def _namesakes(matrix: Comparison) -> list[int] | None:
     """Return the column of the same name as each row; None unless every row has one."""
     if not set(matrix.rows) <= set(matrix.columns):
         return None
     return [matrix.columns.index(name) for name in matrix.rows]
 
 
-def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
+def _settings(matrix: Comparison) -> list[tuple[str, str]]:
     from .. import __version__  # not at the top: fastcka is still being imported then
 
     rows, columns = matrix.models
@@ -205,7 +205,7 @@ def _settings(matrix: CKAMatrix) -> list[tuple[str, str]]:
     return shown
 
 
-def _provenance(matrix: CKAMatrix) -> str:
+def _provenance(matrix: Comparison) -> str:
     """Return where the numbers come from, folded up; nothing where the matrix does not know."""
     entries = provenance.entries(matrix)
     if not entries:
@@ -219,7 +219,7 @@ def _described(entries: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries)
 
 
-def _matches(matrix: CKAMatrix) -> str:
+def _matches(matrix: Comparison) -> str:
     """Return the table of best matches; the script makes it sortable."""
     head = ["layer", "best match", matrix.measure_name]
     lines = [[m.row, m.column or "none", _number(m.value)] for m in matrix.best_matches()]
@@ -240,7 +240,7 @@ def _number(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.4f}"
 
 
-def _data(matrix: CKAMatrix) -> str:
+def _data(matrix: Comparison) -> str:
     """Return what the script draws, as JSON that cannot end the script element it stands in.
 
     `fields` are what is known of each pair. The first is drawn; all are shown on hover.
@@ -254,6 +254,7 @@ def _data(matrix: CKAMatrix) -> str:
         if matrix.pvalues is not None:
             shown["p-value"] = matrix.pvalues
         fields += [{"name": name, "values": _nullable(part.tolist())} for name, part in shown.items()]
+    marked = matrix.not_above_chance
     row_labels, row_prefix = short_names(matrix.rows)
     column_labels, column_prefix = short_names(matrix.columns)
     data = {
@@ -266,13 +267,13 @@ def _data(matrix: CKAMatrix) -> str:
         "namesakes": _namesakes(matrix),
         "fields": fields,
         "chance": None if matrix.beside is None else fields[1]["values"],
-        "notAbove": None if matrix.not_above_chance is None else matrix.not_above_chance.tolist(),
+        "notAbove": None if marked is None else marked.tolist(),
         "csvHead": _csv_head(matrix),
     }
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
-def _csv_head(matrix: CKAMatrix) -> list[str]:
+def _csv_head(matrix: Comparison) -> list[str]:
     """Return the settings as the comment lines of `CKAMatrix.to_csv`."""
     settings = matrix.settings().items()
     return [f"# {key}: {json.dumps(value)}" for key, value in settings if key not in ("rows", "columns")]

@@ -14,18 +14,18 @@ import json
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _archive
-from .._files import atomic_write
+from .._files import atomic_write, checked_suffix
 from .._headers import Refused, check_format, checked_settings, digest, new_header, parsed, refusing
 from .comparison import ARRAYS
 
 FORMAT_VERSION = 1
+SUFFIXES = (".npz", ".json")
 
 _Matrices = dict[str, NDArray[np.float64]]
 _Result = TypeVar("_Result")
@@ -36,7 +36,7 @@ def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], mat
 
     `kind` is its class, `matrices` are fields of `ARRAYS`, and `settings` has the names of their layers.
     """
-    suffix = _suffix(path)
+    suffix = checked_suffix(path, *SUFFIXES)
     header = new_header(kind, FORMAT_VERSION, settings)
     header["sha256"] = _digest(header, matrices)
     if suffix == ".npz":
@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str], kind: str, make: Callable[..., _Result]) 
     ValueError
         If the file is damaged, is not a saved `kind`, or was written by a newer fastcka.
     """
-    suffix = _suffix(path)
+    suffix = checked_suffix(path, *SUFFIXES)
     with open(path, "rb") as file, refusing(path, f"a {kind} saved as {suffix}"):
         header, matrices = _read_npz(file, kind) if suffix == ".npz" else _read_json(file, kind)
         return make(**checked_settings(header, _digest(header, matrices)), **matrices)
@@ -69,17 +69,10 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     ValueError
         If the file is damaged, or no result.
     """
-    suffix = _suffix(path)
+    suffix = checked_suffix(path, *SUFFIXES)
     with open(path, "rb") as file, refusing(path, f"a result saved as {suffix}"):
         header = _archive.header_of(file) if suffix == ".npz" else parsed(file.read())
         return str(header["format"]).removeprefix("fastcka.")
-
-
-def _suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".npz", ".json"):
-        raise ValueError(f"path: expected a file name that ends in .npz or .json, got {os.fspath(path)!r}")
-    return suffix
 
 
 def _read_npz(file: BinaryIO, kind: str) -> tuple[dict[str, Any], _Matrices]:

@@ -94,8 +94,11 @@ def function_of(how: object) -> tuple[str, Callable[[CKAMatrix], float], bool]:
     raise error(f"how: expected {known} or a function of a CKAMatrix, got {how!r}")
 
 
-def angles_of(summary: ModelSummary) -> NDArray[np.float64]:
-    """Return the angles whose cosines are a summary, or raise a ValueError where it is none."""
+def angles_of(summary: ModelSummary, *, condensed: bool) -> NDArray[np.float64]:
+    """Return the angles whose cosines are a summary, or raise a ValueError where it is none.
+
+    `condensed`: only those above the diagonal, row by row.
+    """
     cosines, how = summary.values, summary.how
     known = ~np.isnan(cosines)
     diagonal = np.diag(cosines)[np.diag(known)]
@@ -107,7 +110,7 @@ def angles_of(summary: ModelSummary) -> NDArray[np.float64]:
         raise ValueError(f"how: a distance needs 1 for a model and itself, but {how} gives another value")
     angles = np.arccos(np.clip((cosines + cosines.T) / 2, -1, 1))
     np.fill_diagonal(angles, 0.0)
-    return angles
+    return angles[np.triu_indices(len(angles), 1)] if condensed else angles
 
 
 _FUNCTIONS: dict[str, Callable[[CKAMatrix], float]] = {

@@ -25,9 +25,17 @@ def table(matrix: Comparison) -> list[list[str]]:
     """Return the column labels, then each row: label and values; of more than 12, the first and last five."""
     columns, rows = _shown(len(matrix.columns)), _shown(len(matrix.rows))
     row_labels, column_labels = short_names(matrix.rows)[0], short_names(matrix.columns)[0]
+    level, marked = matrix.beside, matrix.not_above_chance
+
+    def cell(i: int, j: int) -> str:
+        value = f"{matrix.values[i, j]:.3f}"
+        if marked is not None and marked[i, j]:
+            value += CHANCE
+        return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
+
     lines = [["", *(ELLIPSIS if j is None else column_labels[j] for j in columns)]]
     for i in rows:
-        cells = (ELLIPSIS if i is None or j is None else _cell(matrix, i, j) for j in columns)
+        cells = (ELLIPSIS if i is None or j is None else cell(i, j) for j in columns)
         lines.append([ELLIPSIS if i is None else row_labels[i], *cells])
     return lines
 
@@ -41,7 +49,7 @@ def heading(matrix: Comparison) -> str:
     title = f"{matrix.title}; rows: {rows}, columns: {columns}; {matrix.n_samples} samples"
     if matrix.beside is not None:
         title += "; chance level in parentheses"
-    if matrix.not_above_chance is not None and matrix.not_above_chance.any():
+    if (marked := matrix.not_above_chance) is not None and marked.any():
         title += f"; {CHANCE} not above chance"
     return title
 
@@ -58,7 +66,7 @@ def printed(matrix: Comparison) -> str:
     lines = table(matrix)
     title = heading(matrix)
     row_labels, column_labels = [line[0] for line in lines[1:]], lines[0][1:]
-    names = _numbered(column_labels, len(matrix.columns))
+    names = _numbered(len(matrix.columns))
     numbered = [["", *names], *lines[1:]]
     keys = []
     first, *widths = _widths(lines)
@@ -67,7 +75,7 @@ def printed(matrix: Comparison) -> str:
         lines = numbered
         keys.append(_key("columns", names, column_labels))
     if first > width - 10:
-        names = _numbered(row_labels, len(matrix.rows))
+        names = _numbered(len(matrix.rows))
         lines[1:] = [[name, *line[1:]] for name, line in zip(names, lines[1:], strict=True)]
         keys.append(_key("rows", names, row_labels))
     if origin := provenance.in_one_line(matrix):
@@ -88,20 +96,11 @@ def aligned(lines: list[list[str]]) -> list[str]:
     ]
 
 
-def _cell(matrix: Comparison, i: int, j: int) -> str:
-    value = f"{matrix.values[i, j]:.3f}"
-    marked = matrix.not_above_chance
-    if marked is not None and marked[i, j]:
-        value += CHANCE
-    level = matrix.beside
-    return value if level is None or np.isnan(matrix.values[i, j]) else f"{value} ({level[i, j]:.3f})"
-
-
 def _shown(n: int) -> list[int | None]:
     return list(range(n)) if n <= LONGEST_TABLE else [*range(5), None, *range(n - 5, n)]
 
 
-def _numbered(labels: Sequence[str], n: int) -> list[str]:
+def _numbered(n: int) -> list[str]:
     return [ELLIPSIS if i is None else f"[{i + 1}]" for i in _shown(n)]
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store for reading, as of its last committed batch.
 
-    The files are checked, not read: opening takes the same time for any number of samples. A writer may go on
-    in the meantime; what was opened stays as it is.
+    The files are checked, not read: opening takes the same time for any number of samples. A writer may
+    continue in the meantime; what was opened stays as it is.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def compare(
     estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
@@ -69,18 +69,18 @@ def compare(
     loader : iterable of batches
         As for :func:`extract`; read once.
     loader_b : iterable of batches, optional
-        For `model_b`, where its inputs are others: the same samples, in the same order and batches of the
-        same size. Refused if one of the two is shuffled, unless `ids` are given.
+        For `model_b`, if it needs other inputs: the same samples, in the same order and batches of the same
+        size. Rejected if one of the two is shuffled, unless `ids` are given.
     layers_a, layers_b : str, module type, or list of them, default "*"
         As `layers` of :func:`extract`.
     pool, pool_a, pool_b : str, function, or mapping of name patterns to them, default "flatten"
-        As for :func:`extract`; `pool_a` and `pool_b` for one model. With "tokens", which goes for both models
-        or none, the same positions are compared: the mask of the batch decides for both.
+        As for :func:`extract`; `pool_a` and `pool_b` for one model. "tokens" applies to both models or none;
+        the same positions are compared, and the mask of the batch decides which.
     transform_b : function, optional
         Makes the batch for `model_b` from the batch of the loader: other image sizes, another tokeniser.
     ids, ids_b : str, function or sequence, optional
-        As for :func:`extract`: what names the samples in `loader` and in `loader_b`, to be compared. A name
-        or a function goes for both loaders unless `ids_b` is given.
+        As for :func:`extract`: what names the samples in `loader` and in `loader_b`, for comparison. A name
+        or a function applies to both loaders unless `ids_b` is given.
     axes_a, axes_b, mask_a, mask_b, split_a, split_b : optional
         As `axes`, `mask` and `split` of :func:`extract`, for one model each.
     max_tokens : int, optional
@@ -88,7 +88,7 @@ def compare(
     names : (str, str), optional
         Names of the models. None: ``config.name_or_path``, as Hugging Face has it, or their classes.
     method : {"auto", "exact", "minibatch"}, default "auto"
-        "exact": the value of :func:`fastcka.cka_matrix` for all samples. It takes the way that needs less
+        "exact": the value of :func:`fastcka.cka_matrix` for all samples. It keeps what needs less
         memory: sums over samples (linear kernel; memory grows with the square of the features) or the
         activations themselves (if the loader says how many samples there are, or `max_samples` does).
         "minibatch": the estimator of Nguyen et al., see :class:`fastcka.StreamingCKA`; a relative bandwidth
@@ -99,14 +99,14 @@ def compare(
         As for :func:`fastcka.cka_matrix`. Not "precomputed".
     estimator : {"biased", "unbiased"}, optional
         None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         Most bytes for what is collected over the batches. None: half of the available memory.
     max_samples : int, optional
         Stop after so many samples.
     device : optional
         Where the inputs go. None: for each model, where its first parameter is.
     progress : bool or function, optional
-        None: a bar on a terminal after two seconds. True: at once, below a line that says which way was
+        None: a bar on a terminal after two seconds. True: at once, below a line that says which method was
         chosen. Or a function of (samples done, samples in all).
 
     Returns

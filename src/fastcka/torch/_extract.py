@@ -42,7 +42,7 @@ def extract(
     dtype: object = ...,
     progress: bool | Report | None = ...,
     ids: Ids = ...,
-    max_bytes: int | None = ...,
+    max_bytes: int | str | None = ...,
     device: object = ...,
     provenance: Mapping[str, Any] | None = ...,
 ) -> Extracted: ...
@@ -62,7 +62,7 @@ def extract(
     dtype: object = ...,
     progress: bool | Report | None = ...,
     ids: Ids = ...,
-    max_bytes: int | None = ...,
+    max_bytes: int | str | None = ...,
     device: object = ...,
     provenance: Mapping[str, Any] | None = ...,
 ) -> Store: ...
@@ -81,7 +81,7 @@ def extract(
     dtype: object = None,
     progress: bool | Report | None = None,
     ids: Ids = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     device: object = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Extracted | Store:
@@ -117,17 +117,17 @@ def extract(
         never count. Activations (n, p) stay as they are. A function takes the activations (and ``mask``, if
         it has that parameter) and returns (n, p). Of a mapping, the first pattern that fits counts.
     axes : mapping of name patterns to str, optional
-        What the axes of layers are of which it is not known: a letter for each, n (samples), c (channels), p
+        The axes of layers whose axes are not recognised: a letter for each, n (samples), c (channels), p
         (positions), f (features), such as "npf" or "ncpp".
     mask : mapping of name patterns to str or None, optional
         Which entry of the batch is the mask of a layer; None: all of its positions count.
     split : int, or mapping of name patterns to int, optional
-        Into how many heads, side by side in its features, a layer is split: ``split=12`` makes of "attn" the
-        layers "attn#h0" to "attn#h11". The heads of attention are found in what its output projection is
-        given: ``layers="*.out_proj:input"``.
+        Into how many heads, side by side in its features, a layer is split: ``split=12`` splits "attn" into
+        "attn#h0" to "attn#h11". Attention heads are parts of the input of the output projection:
+        ``layers="*.out_proj:input"``.
     max_tokens : int, optional
-        With ``pool="tokens"``: at most so many positions of each sample, drawn by the number of the sample.
-        Where batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
+        With ``pool="tokens"``: the maximum number of positions of each sample, drawn by the index of the
+        sample. If batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
     out : path, optional
         Write batch by batch into a store at this path, and return it opened. Repeat the call to resume an
         interrupted run: samples on disk are read from the loader, but the model does not run on them.
@@ -141,7 +141,7 @@ def extract(
         function of (samples done, samples in all).
     ids : str, function or sequence, optional
         What names the samples: an entry of batches that are dicts, a function of a batch, or all ids.
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         Maximum number of bytes in memory, or on disk. None: the available memory, or no limit on disk.
     device : optional
         Where the inputs go. None: where the model's first parameter is.

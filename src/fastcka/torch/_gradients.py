@@ -15,14 +15,12 @@ U, which is X without its mean and of norm 1: no offset costs digits, no fourth 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 
 from ..kernels import RBF
-
-Tensor: TypeAlias = Any  # torch is not seen by the type checker, so that its verdict is the same without it
-
+from ._common import Tensor
 
 _PIECE = 2048  # terms of a sum that a matrix product makes in its own type
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CKA as a differentiable function of torch tensors, and as a loss. The mathematics is in _alignment.py."""
+"""CKA as a differentiable function of torch tensors, and as a loss. The mathematics is in _gradients.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from .._arguments import ESTIMATORS, check_estimator
 from .._pairwise import reason, warn
 from ..kernels import RBF, Kernel, KernelLike, Linear, resolve_kernel
-from ._gradients import Tensor, align
+from ._common import Tensor
+from ._gradients import align
 
 
 def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str = "biased") -> Tensor:

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from .._arguments import Estimator, positive_integer
+from .._arrays import model_label, model_names
 from .._pairwise import warn
 from .._progress import Report
 from ..kernels import KernelLike
 from ..results import CKAModels
 from ._common import Module
 from ._compare import origin, readers, said_of
-from .collect.methods import Call, collect, joint_name
+from .collect.methods import Call, collect, joint_label
 from .data.calls import Calls
 from .data.loaders import check_loader
 from .layers.capture import Capture
@@ -24,6 +25,8 @@ from .layers.masks import MaskLike
 from .layers.pooling import PoolLike, SplitLike
 from .layers.selection import LayersLike
 from .layers.tracker import AxesLike
+
+T = TypeVar("T")
 
 
 def compare_models(
@@ -42,7 +45,7 @@ def compare_models(
     estimator: Estimator | None = None,
     dtype: object = None,
     n_threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     max_samples: int | None = None,
     device: object = None,
     progress: bool | Report | None = None,
@@ -54,6 +57,7 @@ def compare_models(
     Parameters
     ----------
     models : mapping of str to torch.nn.Module
+        At least two.
     loader : iterable of batches
         As for :func:`compare`; read once.
     layers : str, module type, or list of them, or mapping of model names to these, default "*"
@@ -89,11 +93,12 @@ def compare_models(
     (2, 2)
     """
     check_loader(loader, "loader")
-    _check_models(models)
-    per_model = layers if isinstance(layers, Mapping) else dict.fromkeys(models, layers)
-    for argument, given in (("layers", per_model), ("transforms", transforms or {})):
-        if unknown := [name for name in given if name not in models]:
-            raise ValueError(f"{argument}: {unknown[0]!r} is none of the models {', '.join(models)}")
+    names = model_names(models, "modules", "compare takes two models, or one twice")
+    per_model = _by_name(layers) if isinstance(layers, Mapping) else dict.fromkeys(names, layers)
+    transform = _by_name(transforms or {})
+    for argument, given in (("layers", per_model), ("transforms", transform)):
+        if unknown := [name for name in given if name not in names]:
+            raise ValueError(f"{argument}: {unknown[0]!r} is none of the models {', '.join(names)}")
     call = Call.checked("compare_models", method, kernel, estimator, dtype, n_threads, max_bytes, progress)
     captures = [
         Capture(
@@ -104,41 +109,45 @@ def compare_models(
             mask=mask,
             heads=split,
             max_tokens=max_tokens,
-            owner=name,
+            owner=model_label(name),
         )
-        for name, model in models.items()
+        for name, model in zip(names, models.values(), strict=True)
     ]
     most = None if max_samples is None else positive_integer(max_samples, "max_samples")
     calls = Calls(
         readers(captures, device),
         loader,
-        [(transforms or {}).get(name) for name in models],
+        [transform.get(name) for name in names],
         most,
-        arguments=[f"transforms[{name!r}]" for name in models],
+        arguments=[f"transforms[{name!r}]" for name in names],
     )
-    joint, reasons = collect(captures, calls, call, joint=True)
+    joint, reasons = collect(captures, calls, call, names)
     dead = np.array([(0, layer) in reasons for layer in joint.rows])
     values = joint.values.copy()
     values[dead], values[:, dead] = np.nan, np.nan
-    whose = {
-        joint_name(c, layer): (layer, name)
-        for c, name in zip(captures, models, strict=True)
-        for layer in c.widths
-    }
-    degenerate = [
-        "layer {!r} of {}: {}".format(*whose[layer], reason) for (_, layer), reason in reasons.items()
-    ]
+    degenerate = [f"{layer}: {reason}" for (_, layer), reason in reasons.items()]
     if degenerate:
         warn(degenerate)
+    known = dict(joint.provenance)
+    side = known.pop("rows", {})
+    known.pop("columns", None)
+    known["models"] = {name: _of_model(side, name, c) for name, c in zip(names, captures, strict=True)}
     joint = dataclasses.replace(
         joint,
         values=values,
         warnings=(*degenerate, *said_of(captures)),
-        provenance={**joint.provenance, "torch": origin(captures, calls, [pool])},
+        provenance={**known, "torch": origin(captures, calls, [pool])},
     )
-    return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
+    return CKAModels(joint, {name: tuple(c.widths) for name, c in zip(names, captures, strict=True)})
 
 
-def _check_models(models: object) -> None:
-    if not isinstance(models, Mapping) or not models:
-        raise TypeError(f"models must be a mapping of names to models, got {type(models).__name__}")
+def _by_name(given: Mapping[Any, T]) -> dict[str, T]:
+    return {str(name): value for name, value in given.items()}
+
+
+def _of_model(side: Mapping[str, Any], name: str, capture: Capture) -> dict[str, Any]:
+    """Return what is known of the layers of one model, from what is known of all layers by their labels."""
+    found: dict[str, Any] = {"widths": dict(capture.widths)}
+    if sigma := side.get("sigma"):
+        found["sigma"] = {layer: sigma[joint_label(name, layer)] for layer in capture.widths}
+    return found

@@ -49,9 +49,9 @@ class Written:
         self.samples: list[str] | None = None  # their ids on disk
         self.n_samples = 0  # on disk
         if is_store(self.path):
-            self._go_on(open_store(self.path), capture, loader, names)
+            self._resume(open_store(self.path), capture, loader, names)
 
-    def _go_on(self, store: Store, capture: Capture, loader: Any, names: SampleIds) -> None:
+    def _resume(self, store: Store, capture: Capture, loader: Any, names: SampleIds) -> None:
         """Take stock of what is on disk, and refuse to add what does not belong there."""
         stored = store.provenance
         then_noted = stored.pop(_KEY, None)

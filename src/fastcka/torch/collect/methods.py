@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..._arguments import byte_limit, check_arithmetic, check_estimator, unknown
+from ..._arrays import layer_label, model_label
 from ..._machine import available_bytes, size_in_words
 from ..._plan import plan
 from ..._progress import Report, check_progress, progress_report
 from ...kernels import Kernel, KernelLike, Linear, Precomputed, resolve_kernel
+from ...results.collection import joint_names
 from ...streaming import StreamingCKA
 from .._common import Tensor, in_one_line, say
 from ..data.calls import Calls
@@ -31,7 +33,6 @@ from . import device as on_device
 from .centred import tile_bytes
 from .core import Collector, InWholeBatches, KeptRows, Outcome, Settings, Stream
 
-SEPARATOR = "/"  # between the name of a model and that of its layer
 METHODS = ("auto", "exact", "minibatch")
 
 
@@ -76,8 +77,10 @@ class Call:
         return cls(method, chosen, settings, limit, progress, what)
 
 
-def collect(captures: Sequence[Capture], calls: Calls, call: Call, *, joint: bool = False) -> Outcome:
-    """Return CKA of the layers of two models or, `joint`, of all layers of any number of them."""
+def collect(
+    captures: Sequence[Capture], calls: Calls, call: Call, models: Sequence[str] | None = None
+) -> Outcome:
+    """Return CKA of the layers of two models or, by the names of `models`, of all layers of all of them."""
     devices = {reader.device for reader in calls.readers}
     device = devices.pop() if len(devices) == 1 else None
     if device is not None and not on_device.computes(device, call.kernel):
@@ -101,11 +104,13 @@ def collect(captures: Sequence[Capture], calls: Calls, call: Call, *, joint: boo
             batch = [c.complete(r.samples(0, stop - start)) for c, r in zip(captures, rows, strict=True)]
             _check_positions(batch, captures)
             total = extent.total(stop - start)
-            if joint:
-                batch = [_as_one(batch, captures)]
+            if models is not None:
+                batch = [_as_one(batch, models)]
             if device is not None:
                 batch = [rows.on(device) for rows in batch]
             if collected is None:
+                if models is not None:
+                    joint_names({name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
                 if lost := [text for capture in captures for text in capture.left_out()]:
                     warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=3)
                 if doubtful := [text for capture in captures for text in capture.doubtful()]:
@@ -125,7 +130,7 @@ def collect(captures: Sequence[Capture], calls: Calls, call: Call, *, joint: boo
     reasons = outcome.reasons
     for side, capture in enumerate(captures):
         for layer, why in capture.dropped.items():
-            reasons[(0, joint_name(capture, layer)) if joint else (side, layer)] = why
+            reasons[(side, layer) if models is None else (0, joint_label(models[side], layer))] = why
     return outcome
 
 
@@ -150,18 +155,18 @@ def _check_positions(rows: Sequence[Rows], captures: Sequence[Capture]) -> None:
             )
 
 
-def joint_name(capture: Capture, layer: str) -> str:
-    """Return the name of a layer among those of several models."""
-    return f"{capture.owner.removeprefix(' of ')}{SEPARATOR}{layer}"
+def joint_label(model: str, layer: str) -> str:
+    """Return the words for a layer among those of several models, as `cka_models` has them."""
+    return layer_label(model_label(model), layer)
 
 
-def _as_one(batch: Sequence[Rows], captures: Sequence[Capture]) -> Rows:
+def _as_one(batch: Sequence[Rows], models: Sequence[str]) -> Rows:
     """Return the layers of all models as those of one."""
     layers: dict[str, Tensor] = {}
     borrowed: set[str] = set()
-    for capture, rows in zip(captures, batch, strict=True):
-        layers |= {joint_name(capture, layer): X for layer, X in rows.layers.items()}
-        borrowed |= {joint_name(capture, layer) for layer in rows.borrowed}
+    for model, rows in zip(models, batch, strict=True):
+        layers |= {joint_label(model, layer): X for layer, X in rows.layers.items()}
+        borrowed |= {joint_label(model, layer) for layer in rows.borrowed}
     return replace(batch[0], layers=layers, borrowed=frozenset(borrowed))
 
 

@@ -87,9 +87,13 @@ class Calls:
         for argument, reader, transform in list(
             zip(self.arguments, self.readers, self.transforms, strict=True)
         )[1:]:
-            call = reader.read(batch_b if transform is None else transform(batch_b))
+            whose = "loader_b" if self.loader_b is not None else argument
+            try:
+                call = reader.read(batch_b if transform is None else transform(batch_b))
+            except (TypeError, ValueError) as error:
+                error.add_note(f"the batch from sample {start} on, from {whose}")
+                raise
             if call.n_samples != first.n_samples:
-                whose = "loader_b" if self.loader_b is not None else argument
                 advice = "" if self.loader_b is None else ": give both loaders the same batch_size"
                 raise ValueError(
                     f"the batch from sample {start} on has {first.n_samples} samples from loader but "

@@ -17,11 +17,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .._common import Module
+from .._common import Module, Tensor
 from .axes import Axes, features_last, rule
 from .selection import Pattern, patterns
 
-Tensor: TypeAlias = Any  # torch.Tensor
 AxesLike: TypeAlias = Mapping[str, str] | None
 
 
