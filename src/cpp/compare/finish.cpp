@@ -87,7 +87,7 @@ Sums sums_of(const Problem& problem, const Plan& plan, const Partial& partial) {
 namespace {
 
 // The largest condition at which |X'X|^2 - sum |x|^4 keeps enough digits of float64.
-constexpr double largest_condition_of_features = 0x1p16;
+constexpr double largest_condition_of_features = 0x1p9;
 
 double known_up_to(const Settings& settings, double samples, const Plan& plan) {
     // Every other measure has unbiased HSIC in it.

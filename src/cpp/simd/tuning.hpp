@@ -82,9 +82,10 @@ inline constexpr index few_samples = 64;
 inline constexpr double massive_norm_ratio = 100;
 
 // Samples are near when their squared distance is below this part of |x|^2 + |y|^2: from there on |x|^2 + |y|^2 - 2 <x, y>
-// loses more than 6 bits, and they are subtracted from each other instead. Samples of many features are never so near
-// unless they resemble each other; of four features, one pair in 4000 is.
-inline constexpr double near_distance = 1.0 / 64;
+// loses more than 4 bits, and they are subtracted from each other instead. The errors of many distances average out, but a
+// bandwidth is a single one. Samples of many features are never so near unless they resemble each other; of four features,
+// one pair in 350 is.
+inline constexpr double near_distance = 1.0 / 16;
 
 // How much of a layer that is not in memory is read at a time if there is no room for all of it (bytes).
 inline constexpr index read_bytes = 16 << 20;
