@@ -4,6 +4,7 @@
 #include "check.hpp"
 #include "compare/pairwise.hpp"
 #include "compare/stream.hpp"
+#include "sums/massive_rows.hpp"
 #include "support.hpp"
 
 #include <map>
@@ -206,6 +207,26 @@ TEST(stream_refuses_bad_batches_unchanged) {
     CHECK_THROWS(std::invalid_argument, stream.update({{a.view, b.view}, {}}, 1));
     CHECK_THROWS(std::invalid_argument, stream.update({{b.view, a.view}, std::vector{c.view}}, 1));
     CHECK(stream.samples() == 4000 && same_bits(stream.result(Estimator::biased, 1), before));
+}
+
+TEST(the_largest_massive_samples_are_kept_and_the_rest_is_handed_on) {
+    const LayerSet set({1}, 1);
+    const index count = most_massive_rows + 10;
+    SampleRows block(set, Precision::float64, count);
+    std::vector<double> shares;
+    for (index i = 0; i < count; ++i) {
+        *reinterpret_cast<double*>(block.at(0, i)) = static_cast<double>(i);
+        shares.push_back(static_cast<double>(i) / 100);  // the first is not massive
+    }
+    block.set_count(count);
+    SampleRows others(set, Precision::float64, count);
+    const MassiveRows none(set, Precision::float64);
+    const MassiveRows kept = none.with(block, shares, set, Precision::float64, others);
+    CHECK(kept.rows.count() == most_massive_rows);
+    CHECK(others.count() == count - 1 - most_massive_rows);
+    for (index i = 0; i < kept.rows.count(); ++i)
+        CHECK(kept.rows.value(0, i, 0) == static_cast<double>(count - 1 - i));
+    for (index i = 0; i < others.count(); ++i) CHECK(others.value(0, i, 0) <= 9);
 }
 
 TEST(stream_keeps_massive_samples_apart) {
