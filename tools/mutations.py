@@ -102,7 +102,7 @@ BUGS = [
     Bug(
         "src/cpp/sums/feature_sweep.cpp",
         "(row == column ? 1 : 2) * operations",
-        "2 * operations",
+        "(row == column ? 2 : 2) * operations",
         "feature_route",
     ),
     Bug(
