@@ -488,6 +488,20 @@ TEST(feature_route_of_two_networks_of_many_layers) {
     }
 }
 
+// The product of a layer with itself has tiles off its diagonal then, which count twice.
+TEST(feature_route_of_layers_wider_than_a_tile) {
+    Random random(90);
+    const std::vector<Stored> a = layers_of(60, {2 * largest_tile + 50, 5}, 1, random);
+    const std::vector<Stored> b = layers_of(60, {largest_tile + 1}, 1, random);
+    for (bool unbiased : {false, true}) {
+        const Settings options = settings({}, unbiased, true, 2, Route::feature);
+        check_alignment("two networks", pairwise({views_of(a), views_of(b)}, options),
+                        Expected(a, b, {}, unbiased), 1e-12);
+        check_alignment("one network", pairwise({views_of(a), {}}, options), Expected(a, a, {}, unbiased),
+                        1e-12);
+    }
+}
+
 // Distances of samples that are near one another, repeated, or beside a massive one.
 TEST(pairwise_of_samples_that_are_hard_on_distances) {
     Random random(89);

@@ -7,6 +7,8 @@
 #include "sums/plan.hpp"
 #include "support.hpp"
 
+#include <array>
+
 namespace fastcka::test {
 namespace {
 
@@ -159,6 +161,20 @@ TEST(plan_fits_into_max_bytes_or_is_refused) {
     problem.settings.max_bytes = 1000;
     CHECK_THROWS(OverBudget, make_plan(problem, 24));
     CHECK_THROWS(std::bad_alloc, make_plan(problem, 24));  // a MemoryError for those who know no better
+}
+
+// Four strips. One thread packs least with three of them in a row; two threads would wait for the last of three tiles.
+TEST(plan_shares_out_strips_so_that_threads_do_not_wait) {
+    for (const auto& [threads, rows, columns] : {std::array<index, 3>{1, 3, 1}, {2, 2, 2}}) {
+        Problem problem = problem_for(4096, std::vector<index>(12, 2048), {}, Route::gram);
+        problem.settings.threads = static_cast<int>(threads);
+        Plan plan = make_plan(problem, 24);
+        for (problem.settings.max_bytes = plan.bytes / 2;
+             plan.held.rows != rows || plan.held.columns != columns; problem.settings.max_bytes -= 1 << 20) {
+            plan = make_plan(problem, 24);
+            CHECK(plan.held.rows + plan.held.columns >= rows + columns);
+        }
+    }
 }
 
 TEST(plan_keeps_its_route_whatever_max_bytes) {

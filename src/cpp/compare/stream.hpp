@@ -17,7 +17,7 @@ namespace fastcka {
 // One thread may use it at a time.
 class Stream {
   public:
-    // Samples in the moments; massive ones, kept apart; and those that wait until a block is full.
+    // Samples in the moments; massive samples, kept apart; and samples waiting for a full block.
     struct Counts {
         index folded, massive, pending;
     };

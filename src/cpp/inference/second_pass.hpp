@@ -70,7 +70,7 @@ template <class T> class SecondPass {
 FullProducts full_products(const Swept& swept, const Questions& questions,
                            const std::vector<LayerNote>& notes);
 
-// Splits questions: those that sums of single samples answer, which a sweep computes, and those that need a pass.
+// Splits questions: some are answered by sums of single samples, which a sweep computes; the others need a pass.
 struct Asked {
     Questions rows, pass;
     std::optional<Problem> sweep;  // the sweep that computes those sums; nullopt if none can

@@ -75,7 +75,7 @@ template <class T> class DistanceSelection {
         TileScratch<T> memory;
         std::vector<index> histogram;
         std::vector<Key> keys;
-        Key above = 0;          // the smallest key beyond those that are counted
+        Key above = 0;          // the smallest key above the counted ones
         index below = 0;        // keys below the bracket
         index rows = 0;         // of the sample
         bool left_out = false;  // some keys: there were too many

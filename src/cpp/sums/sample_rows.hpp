@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Samples of all layers as the caller gave them, row by row: those that wait until a block is full, and massive ones.
+// Samples of all layers as the caller gave them, row by row: samples waiting for a full block, and massive samples.
 #pragma once
 
 #include "base/buffer.hpp"
