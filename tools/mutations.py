@@ -67,7 +67,7 @@ BUGS = [
         "(row == column ? 2 : 2) * of_block(block)",
         "pairwise",
     ),
-    Bug("src/cpp/layers/panel_tiles.cpp", "row == column ? i : -1", "-1", "gram"),
+    Bug("src/cpp/layers/panel_tiles.cpp", "if (!near && self < 0) continue;", "if (!near) continue;", "gram"),
     Bug(
         "src/cpp/kernels/polynomial.hpp",
         "(2 * layer.largest_projection + layer.largest_norm)",
