@@ -126,7 +126,12 @@ BUGS = [
         "return values[j] - high[j];",
         "mean",
     ),
-    Bug("src/cpp/simd/panels.hpp", "factors ? Wide{} + factors[k] : value", "value", "polynomial"),
+    Bug(
+        "src/cpp/simd/panels.hpp",
+        "factors ? Wide{} + factors[k] : value",
+        "factors ? value : value",
+        "polynomial",
+    ),
     Bug(
         "src/cpp/simd/maps.hpp",
         "d2 < static_cast<T>(near_distance) * norms",
