@@ -130,7 +130,7 @@ BUGS = [
         "src/cpp/simd/panels.hpp",
         "factors ? Wide{} + factors[k] : value",
         "factors ? value : value",
-        "polynomial",
+        "pairwise",
     ),
     Bug(
         "src/cpp/simd/maps.hpp",
@@ -140,7 +140,6 @@ BUGS = [
     ),
     Bug("src/cpp/simd/maps.hpp", "std::fill(values + columns, values + W, T(0));", "", "beyond_the_edge"),
     Bug("src/cpp/base/parallel.cpp", "if (!failure_) failure_ =", "failure_ =", "team"),
-    Bug("src/cpp/base/parallel.cpp", "if (!open_) return;", "", "team"),
     Bug("src/cpp/compare/stream.cpp", "massive_.shares.resize(", "static_cast<void>(", "saved"),
     Bug(
         "src/cpp/compare/stream.cpp",

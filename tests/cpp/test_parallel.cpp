@@ -83,6 +83,27 @@ TEST(team_rethrows_the_first_exception) {
     }
 }
 
+TEST(team_keeps_the_first_of_two_exceptions) {
+    Team team(2);
+    std::atomic<int> started{0};
+    std::string caught;
+    try {
+        team.for_each(2, [&](index task, int worker) {
+            ++started;
+            for (int i = 0; i < 1000000 && started < 2; ++i) std::this_thread::yield();
+            if (task == 0) throw Failure("first");
+            try {
+                for (;;) team.poll(worker);  // until the other has failed
+            } catch (...) {
+                throw Failure("second");
+            }
+        });
+    } catch (const Failure& e) {
+        caught = e.what();
+    }
+    CHECK(caught == "first");
+}
+
 TEST(team_stops_long_tasks_that_poll) {
     for (int threads : {2, 3}) {
         Team team(threads);

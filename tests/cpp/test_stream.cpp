@@ -97,7 +97,10 @@ TEST(streams_merge) {
                                      {8900, 100},
                                      {50, 60},
                                      {0, 5000},
-                                     {5000, 0}}) {
+                                     {5000, 0},
+                                     {1, 100},
+                                     {100, 1},
+                                     {4096, 4097}}) {  // one sample waits beside a full block
             Stream whole = new_stream(double_precision), a = new_stream(double_precision),
                    b = new_stream(double_precision);
             const auto feed = [&](Stream& stream, index from, index count) {
@@ -120,7 +123,9 @@ TEST(streams_of_other_layers_or_precision_do_not_merge) {
 }
 
 TEST(stream_is_saved_and_loaded) {
-    const Data data;
+    Data data;
+    data.x.values(17, 3) = 1e4;  // a massive sample, which is kept apart
+    data.x = store(data.x.values, Element::f32);
     for (bool double_precision : {false, true})
         for (index count : {index{10}, index{5000}}) {
             Stream stream = new_stream(double_precision);
