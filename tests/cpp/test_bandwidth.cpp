@@ -137,8 +137,84 @@ TEST(median_beside_millions_of_ties) {
     for (bool offdiagonal : {false, true}) {
         const double expected =
             median_by_sorting(distances_of(layer.panel_tiles(), grid, offdiagonal, engine));
-        CHECK(median_squared_distance(layer.panel_tiles(), grid, offdiagonal, true, engine) == expected);
+        for (bool keep : {false, true}) {
+            layer.panel_tiles().forget_distances();
+            CHECK(median_squared_distance(layer.panel_tiles(), grid, offdiagonal, keep, engine) == expected);
+        }
     }
+}
+
+// More distances around the median than are collected, spread over more keys than a histogram has bins.
+template <class T> void check_median_of_millions(index n) {
+    Team team(2);
+    const Engine engine{current_level(), team};
+    Random random(56);
+    const Stored stored = store(random.normal(n, 1), Element::f32);
+    GramLayer<T> layer = layer_of<T>(stored, engine);
+    const TileGrid grid(n, 240);
+    std::vector<T> distances = distances_of(layer.panel_tiles(), grid, true, engine);
+    const auto at = [&](std::size_t rank) {
+        const auto place = distances.begin() + static_cast<index>(rank);
+        std::nth_element(distances.begin(), place, distances.end());
+        return static_cast<double>(*place);
+    };
+    const double expected = (at(distances.size() / 2 - 1) + at(distances.size() / 2)) / 2;
+    CHECK(median_squared_distance(layer.panel_tiles(), grid, true, false, engine) == expected);
+}
+TEST(median_of_millions_of_distances) {
+    if (sanitized) return;  // it would take a minute
+    check_median_of_millions<float>(7000);
+    check_median_of_millions<double>(5000);
+}
+
+// Every eighth sample, which are those that a search looks at first, lies far outside or amid the others.
+TEST(median_beside_a_sample_that_misleads) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(2);
+        const Engine engine{level, team};
+        Random random(57);
+        const index n = 640;
+        for (double unlike : {0.01, 100.0}) {
+            Matrix samples = random.normal(n, 20);
+            for (index i = 0; i < n; i += 8) samples.row(i) *= unlike;
+            const Stored stored = store(samples, Element::f32);
+            GramLayer<T> layer = layer_of<T>(stored, engine);
+            const TileGrid grid(n, 96);
+            CHECK(median_squared_distance(layer.panel_tiles(), grid, false, false, engine) ==
+                  median_by_sorting(distances_of(layer.panel_tiles(), grid, false, engine)));
+        }
+    });
+}
+
+TEST(median_of_samples_in_strips) {
+    for_each_level([](const Level& level, auto zero) {
+        using T = decltype(zero);
+        Team team(2);
+        const Engine engine{level, team};
+        Random random(58);
+        const index n = 700, side = 48;
+        const Stored stored = store(random.normal(n, 300), Element::f32);
+        const TileGrid grid(n, side);
+        GramLayer<T> packed = layer_of<T>(stored, engine);
+        const double expected = median_squared_distance(packed.panel_tiles(), grid, false, false, engine);
+        for (index held : {2, 3, 6, 15, 40}) {
+            GramLayer<T> layer(stored.view, RBF{}, true, nullptr, engine, {side, held});
+            CHECK(median_squared_distance(layer.panel_tiles(), grid, false, false, engine) == expected);
+            const index copied = std::min<index>(layer.panel_tiles().most_copied(), 90);
+            CHECK(copied == std::min<index>(held / 2 * side, 90));
+            // The copies are samples: their distances are those of the layer.
+            const PanelTiles<T> copies = layer.panel_tiles().copy(copied, engine);
+            const std::vector<T> some = distances_of(copies, TileGrid(copied, side), true, engine);
+            const index width = engine.operations<T>().panel_width;
+            const Buffer<T> block(width * width);
+            const Buffer<double> wide(width * width);
+            const index last = (copied - 1) * n / copied;
+            packed.panel_tiles().fill_distances({0, 1, last / width * width, width, false}, block.data(),
+                                                wide.data(), engine, 0);
+            CHECK(std::count(some.begin(), some.end(), block.data()[last % width]) >= 2);
+        }
+    });
 }
 
 TEST(kept_distances_give_the_same_gram_values) {

@@ -20,8 +20,9 @@ template <class T>
 DigitCounts count_distances(PanelTiles<T>& tiles, const TileGrid& grid, Span numbers,
                             const MedianSearch& search, const Engine& engine);
 
-// The memory of a search besides a tile for each thread; and that of the distances that are kept, in bytes.
-template <class T> Bytes median_search_bytes(const TileGrid& grid, index width);
+// The memory of a search besides a tile for each thread, and that of the distances that are kept, in bytes.
+// `copied_features`: of the samples that are copied; 0 where strips are held, in whose memory the copies fit.
+template <class T> Bytes median_search_bytes(const TileGrid& grid, index width, index copied_features);
 template <class T> index kept_distances_bytes(const TileGrid& grid, index width);
 
 // In the units of the data; `median`: of squared distances, packed.

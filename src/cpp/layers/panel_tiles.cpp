@@ -27,6 +27,18 @@ template <class T> void self_products(const Panels<T>& panels, T* products, cons
     });
 }
 
+template <class T> void copy_vector(const Panels<T>& source, index from, const Panels<T>& target, index to) {
+    const index width = source.width(), last = source.coordinates();
+    const auto place = [&](const Panels<T>& panels, index k, index vector) {
+        return panels.operand(k, vector / width * width, width).panels - panels.data() + vector % width;
+    };
+    for (index k = 0; k < last; k += coordinate_block) {
+        const T* const read = source.data() + place(source, k, from);
+        T* const written = target.data() + place(target, k, to);
+        for (index i = 0; i < Panels<T>::block_size(k, last); ++i) written[i * width] = read[i * width];
+    }
+}
+
 }  // namespace
 
 template <class T>
@@ -125,6 +137,33 @@ template <class T> void PanelTiles<T>::release() {
     if (most_held_ == 0) return;
     for (Panels<T>& strip : strips_) strip = {};
     spare_.clear();
+}
+
+template <class T> PanelTiles<T> PanelTiles<T>::copy(index count, const Engine& engine) {
+    PanelTiles copies;
+    copies.samples_ = copies.strip_ = count;
+    copies.width_ = width_;
+    copies.terms_ = Buffer<T>(round_up(count, width_));
+    std::fill_n(copies.terms_.data(), round_up(count, width_), T(0));
+    release();
+    const index all = static_cast<index>(strips_.size());
+    const index together = holds_strips() ? std::max(most_held_ - ceil_divide(count, strip_), index{1}) : all;
+    for (index first = 0; first < all; first += together) {
+        const Span group{first, std::min(all, first + together)};
+        hold(group, group, engine);
+        const index features = strips_[static_cast<std::size_t>(first)].coordinates();
+        if (first == 0) copies.strips_.emplace_back(count, features, width_);
+        engine.team.for_each(copies.strips_.front().count(), [&](index panel, int) {
+            for (index to = panel * width_; to < std::min(count, (panel + 1) * width_); ++to) {
+                const index from = to * samples_ / count;
+                if (!group.has(from / strip_)) continue;
+                copies.terms_.data()[to] = terms_.data()[from];
+                const Side there = side(from);
+                copy_vector(there.panels, from - there.first, copies.strips_.front(), to);
+            }
+        });
+    }
+    return copies;
 }
 
 template <class T>

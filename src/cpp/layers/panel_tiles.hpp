@@ -47,6 +47,15 @@ template <class T> class PanelTiles {
     Held held_alone() const;
     // Frees all strips.
     void release();
+    bool holds_strips() const { return most_held_ > 0; }
+
+    // Evenly spaced samples, packed as they are here, to form distances from; at most most_copied() of them. If strips are
+    // held, they and the copies take no more than the strips that fit.
+    PanelTiles copy(index count, const Engine& engine);
+    index most_copied() const { return holds_strips() ? most_held_ / 2 * strip_ : samples_; }
+    static index copies_bytes(index count, index features, index width) {
+        return Panels<T>::bytes(count, features, width) + Buffer<T>::bytes(round_up(count, width));
+    }
 
     // Gram values of one tile, block by block. `wide` is a worker's memory for one tile.
     void fill(const TileGrid& grid, index number, T* tile, double* wide, const Engine& engine,

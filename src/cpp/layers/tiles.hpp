@@ -68,6 +68,7 @@ class TileGrid {
     TileGrid(index vectors, index side)
         : vectors_(vectors), side_(side), across_(ceil_divide(vectors, side)) {}
 
+    index vectors() const { return vectors_; }
     index across() const { return across_; }
     index side() const { return side_; }
     index tiles() const { return across_ * (across_ + 1) / 2; }

@@ -65,7 +65,8 @@ template <class T> class GramBlocks {
                     Partial::bytes(n, set.count())};
         if (plan.row_products) bytes += RowFold<T>::bytes(set, n, plan.tile, width);
 
-        const Bytes search = kernel.needs_median() ? median_search_bytes<T>(grid, width) : Bytes{};
+        const index copied = plan.held.rows > 0 ? 0 : set.most_features();
+        const Bytes search = kernel.needs_median() ? median_search_bytes<T>(grid, width, copied) : Bytes{};
         const auto samples = [&](index l, index count) {
             return GramLayer<T>::samples_bytes(kernel, set, l, count, width);
         };
