@@ -4,6 +4,7 @@
 
 #include "kernels/traits.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace fastcka {
@@ -34,9 +35,19 @@ struct Distance {
         }
     };
     Resolved<Map> resolve(const LayerFacts& layer) const {
-        const double typical = layer.as_defined ? 0 : std::pow(layer.mean_distance, exponent / 2);
+        const double typical = layer.as_defined ? 0 : typical_power(layer);
         return {
             {.reference = typical, .exponent = exponent}, std::pow(1 / layer.scale, exponent), -typical / 2};
+    }
+
+  private:
+    // About the mean of |x - y|^e. A massive sample moves the mean of squares far from it, but hardly that of |x|^e, where
+    // the origin is amid the samples; where it is not, |x|^e is too large.
+    double typical_power(const LayerFacts& layer) const {
+        double sum = 0;
+        for (double square : layer.squared_norms) sum += std::pow(2 * square, exponent / 2);
+        return std::min(sum / static_cast<double>(layer.squared_norms.size()),
+                        std::pow(layer.mean_distance, exponent / 2));
     }
 };
 

@@ -4,6 +4,7 @@
 
 #include "kernels/traits.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -70,7 +71,8 @@ struct Polynomial {
                       .base = coef0 + factor * layer.origin_norm,
                       .degree = degree,
                       .centred = !layer.as_defined};
-        const double step = std::abs(map.rate) * (2 * layer.largest_projection + layer.largest_norm);
+        const double step =
+            std::abs(map.rate) * (2 * layer.largest_projection + std::ranges::max(layer.squared_norms));
         const double bound = 4 * std::pow(std::abs(map.base) + step, degree);
         const double largest = layer.precision == Precision::float32 ? 1e18 : 1e150;  // its square is summed
         if (layer.mean_distance > 0 && !(bound < largest))

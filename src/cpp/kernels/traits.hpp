@@ -11,6 +11,7 @@
 #include "base/precision.hpp"
 
 #include <limits>
+#include <span>
 
 namespace fastcka {
 
@@ -36,8 +37,9 @@ struct LayerFacts {
     Precision precision;
     index features;
     double scale;
-    double mean_distance;       // mean squared distance of two samples, packed
-    double largest_norm;        // largest |x|^2, packed
+    double mean_distance;  // mean squared distance of two samples, packed
+    std::span<const double>
+        squared_norms;          // |x|^2 of each sample, packed; empty in a round of the search for medians
     double largest_projection;  // largest |<x, origin>|, both packed
     double origin_norm;         // |origin|^2, in the units of the data
     double sigma;               // the bandwidth, in the units of the data, for kernels that have one

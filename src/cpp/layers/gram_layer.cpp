@@ -85,7 +85,7 @@ GramLayer<T>::GramLayer(const Source& source, const Kernel& kernel, bool as_defi
         .features = source.columns(),
         .scale = centring_.scale,
         .mean_distance = std::max(0.0, 2 * (mean_of(squared_norms_) - offset)),
-        .largest_norm = largest_of(squared_norms_),
+        .squared_norms = squared_norms_,
         .largest_projection = largest_of(sums.projections),
         .origin_norm = origin_norm,
         .sigma = not_given,

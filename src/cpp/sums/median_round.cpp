@@ -33,7 +33,7 @@ bool suits_float32(const Kernel& kernel, const LayerStatistics& layer, double si
                         .features = static_cast<index>(layer.centring.mean.size()),
                         .scale = layer.centring.scale,
                         .mean_distance = layer.mean_distance,
-                        .largest_norm = not_given,
+                        .squared_norms = {},
                         .largest_projection = not_given,
                         .origin_norm = not_given,
                         .sigma = sigma > 0 ? sigma : 1.0});
