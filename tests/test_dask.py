@@ -84,6 +84,12 @@ def test_dask_arrays(client, kernel, estimator):
     assert cka_matrix(chunked(A), chunked(B), client=client, **options).equals(expected)
 
 
+@pytest.mark.parametrize("measure", ["rv2", "rsa_pearson"])
+def test_measures(client, measure):
+    expected = fastcka.cka_matrix(A, B, measure=measure)
+    assert cka_matrix(chunked(A), chunked(B), measure=measure, client=client).equals(expected)
+
+
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 def test_stores(client, stores, kernel):
     a, b = stores

@@ -96,6 +96,18 @@ def test_precomputed_in_pieces():
     assert sweep.result(parts[2] | parts[0] | parts[1]).equals(expected)
 
 
+@pytest.mark.parametrize("n", [150, 3000], ids=["gram route", "feature route"])
+def test_every_measure_comes_from_the_same_sums(n):
+    a = layers(n, (40, 25), "float64", 4)
+    sweep = fastcka.Sweep(a, measure="rsa_pearson")
+    parts = [sweep.run(piece) for piece in cut(sweep.blocks(), 3)]
+    merged = parts[1] | parts[2] | parts[0]
+    for measure in ("cka", "rv2", "rsa_cosine", "rsa_pearson"):
+        found = fastcka.Sweep(a, measure=measure).result(merged)
+        assert found.measure == measure
+        assert found.equals(fastcka.cka_matrix(a, measure=measure))
+
+
 def test_many_layers_share_a_block_in_pieces():
     rng = np.random.default_rng(5)
     a = [rng.normal(size=(600, 12)).astype(np.float32) for _ in range(60)]

@@ -66,6 +66,9 @@ def test_processes_of_a_job_array_give_the_bits_of_one_call(capsys, kernel, opti
         assert found.equals(expected.with_models("resnet", "vit"))
         assert found.provenance["rows"]["source"] == "resnet"
         assert "samples" in found.provenance
+    found = matrix_of(*both, *parts, *options, "--measure", "rsa_cosine")
+    expected = fastcka.cka_matrix(A, B, kernel=kernel, measure="rsa_cosine")
+    assert found.equals(expected.with_models("resnet", "vit"))
     found = matrix_of(*both, *parts, *options, "--inference")
     expected = fastcka.cka_matrix(A, B, kernel=kernel, inference=True)
     assert found.equals(expected.with_models("resnet", "vit"))

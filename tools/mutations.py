@@ -83,7 +83,27 @@ BUGS = [
         "if (true || suits_float32",
         "median_round",
     ),
-    Bug("src/cpp/layers/bandwidth.cpp", "return diagonal ? i + 1 : 0;", "return diagonal ? i : 0;", "median"),
+    Bug(
+        "src/cpp/layers/distance_blocks.hpp",
+        "return diagonal ? i + 1 : 0;",
+        "return diagonal ? i : 0;",
+        "median",
+    ),
+    Bug("src/cpp/layers/bandwidth.cpp", "below += key < lowest;", "below += key <= lowest;", "median"),
+    Bug("src/cpp/layers/bandwidth.cpp", "if (shift > 0) {", "if (shift > 9) {", "median"),
+    Bug(
+        "src/cpp/layers/bandwidth.cpp",
+        "if (ranks.first() < below)",
+        "if (ranks.first() + 1 < below)",
+        "median",
+    ),
+    Bug(
+        "src/cpp/layers/bandwidth.cpp",
+        "else if (ranks.first() >= beyond)",
+        "else if (ranks.first() > beyond)",
+        "median",
+    ),
+    Bug("src/cpp/layers/panel_tiles.cpp", "to * samples_ / count", "to", "median_of_samples_in_strips"),
     Bug(
         "src/cpp/layers/bandwidth.cpp",
         "ranks.second() < beyond ? at(ranks.second())",

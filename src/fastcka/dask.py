@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ._arguments import Estimator
+from ._arguments import Estimator, Measure
 from ._arrays import ArrayLike
 from ._dask_layers import Stored, distributed, outlines, source_of
 from ._dask_tasks import Tasks
@@ -32,6 +32,7 @@ def cka_matrix(
     layers_a: Any,
     layers_b: Any = None,
     *,
+    measure: Measure = "cka",
     kernel: KernelLike = "linear",
     estimator: Estimator | None = None,
     dtype: object = None,
@@ -50,7 +51,7 @@ def cka_matrix(
         returned, is opened by every worker: the path must lead to the same files on all of them and here.
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
-    kernel, estimator, dtype
+    measure, kernel, estimator, dtype
         As for :func:`fastcka.cka_matrix`.
     n_threads : int, optional
         Threads of a task. None: those of its worker, whatever `OMP_NUM_THREADS` says there. A worker computes
@@ -105,7 +106,7 @@ def cka_matrix(
     (2, 2)
     >>> client.close()
     """
-    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+    settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
     if n_threads is None:
         settings = replace(settings, n_threads=0)  # each worker knows its own
     client = distributed.default_client() if client is None else client

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from ._arguments import Estimator, positive_integer
+from ._arguments import Estimator, Measure, positive_integer
 from ._arrays import ArrayLike, Layers
 from ._groups import Inference
 from ._networks import Networks, warned, with_inference
@@ -40,8 +40,10 @@ class Sweep:
 
     Parameters
     ----------
-    layers_a, layers_b, kernel, estimator, dtype, n_threads, max_bytes
+    layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
+        The sums are the same for every measure and estimator: a sweep with another one can turn them into
+        its result.
     inference, groups
         As for :func:`cka_matrix`. For linear kernels by the Gram route, without groups, the products include
         what standard errors and p-values need. Otherwise there is a last stage, ``"inference"``: a pass over
@@ -86,6 +88,7 @@ class Sweep:
         layers_a: Layers,
         layers_b: Layers | None = None,
         *,
+        measure: Measure = "cka",
         kernel: KernelLike = "linear",
         estimator: Estimator | None = None,
         dtype: object = None,
@@ -94,7 +97,7 @@ class Sweep:
         inference: Inference = False,
         groups: ArrayLike | None = None,
     ) -> None:
-        settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes)
+        settings = Settings.checked(kernel, estimator, dtype, n_threads, max_bytes, measure)
         networks, settings = with_inference(Networks.read(layers_a, layers_b), settings, inference, groups)
         self._pieces = _checked(networks, settings)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import cka_matrix, cka_models, plan
-from .._arguments import MEASURES
 from ..results import CKAModels, DegenerateWarning
 from . import inputs, outputs
 
@@ -37,9 +36,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("b", metavar="B", type=Path, help="file or directory of layers, the columns")
     parser.add_argument("more", metavar="C", type=Path, nargs="*", default=[], help="more models")
     inputs.add_kernel(parser)
-    parser.add_argument(
-        "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
-    )
+    inputs.add_measure(parser)
     inputs.add_estimator(parser)
     inputs.add_inference(parser)
     parser.add_argument("--names", metavar="A,B", help="names of the networks (default: from the files)")

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .._arguments import MEASURES
 from .._arrays import layer_label
 from .._groups import PVALUE_METHODS, Inference
 from .._samples import check_same_samples
@@ -49,6 +50,13 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
         help=f"{_with('median')}: pairs that the median is taken over",
     )
     parser.add_argument("--degree", type=int, metavar="D", help=f"{_with('degree')}: its degree (default 2)")
+
+
+def add_measure(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which measure."""
+    parser.add_argument(
+        "--measure", default="cka", choices=list(MEASURES), help="what to compute (default: cka)"
+    )
 
 
 def add_estimator(parser: argparse.ArgumentParser) -> None:

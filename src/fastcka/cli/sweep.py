@@ -106,6 +106,7 @@ def add_parser(commands: Commands) -> None:
         "rest", metavar="[B] PART", nargs="+", type=Path, help=f"B, if there is one; then {SUFFIX} files"
     )
     _add_options(result)
+    inputs.add_measure(result)
     inputs.add_estimator(result)
     inputs.add_inference(result)
     result.add_argument("--names", metavar="A,B", help="names of the networks (default: from the files)")
@@ -169,6 +170,7 @@ class _Inputs(NamedTuple):
             arguments.dtype,
             getattr(arguments, "threads", None),
             getattr(arguments, "max_bytes", None),
+            getattr(arguments, "measure", "cka"),
         )
         opened, drawn = inputs.networks(paths, arguments)
         labels: dict[str, str] = {}
