@@ -70,8 +70,8 @@ BUGS = [
     Bug("src/cpp/layers/panel_tiles.cpp", "if (!near && self < 0) continue;", "if (!near) continue;", "gram"),
     Bug(
         "src/cpp/kernels/polynomial.hpp",
-        "(2 * layer.largest_projection + layer.largest_norm)",
-        "layer.largest_norm",
+        "(2 * layer.largest_projection + std::ranges::max(layer.squared_norms))",
+        "std::ranges::max(layer.squared_norms)",
         "polynomial",
     ),
     Bug("src/cpp/kernels/polynomial.hpp", "a * b_k + b * a_k", "a * b_k", "polynomial"),
