@@ -390,6 +390,23 @@ TEST(polynomial_that_overflows_is_refused) {
     }
 }
 
+TEST(polynomial_that_overflows_far_from_zero_alone_is_refused) {
+    // coef0 takes off the value at the origin, which is the median; the inner products with it are what is large.
+    Random random(83);
+    Matrix samples = 1e21 + 1e18 * random.normal(21, 1).array();
+    std::vector<double> sorted(samples.data(), samples.data() + samples.size());
+    std::sort(sorted.begin(), sorted.end());
+    const Polynomial kernel{.degree = 4, .coef0 = -sorted[10] * sorted[10], .gamma = 1};
+    bool refused = false;
+    try {
+        pairwise({{store(samples, Element::f64).view}, {}},
+                 settings(kernel, false, true, 1, Route::automatic));
+    } catch (const UnusableLayer&) {
+        refused = true;
+    }
+    CHECK(refused);
+}
+
 TEST(non_finite_values_are_placed) {
     Random random(82);
     Matrix bad = random.normal(60, 9);
