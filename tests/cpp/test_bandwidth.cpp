@@ -187,6 +187,45 @@ TEST(median_beside_a_sample_that_misleads) {
     });
 }
 
+// The distances of the samples that a search looks at first are all alike, and the median is the next distance, above or
+// below. The numbers of samples are such that its rank is.
+TEST(median_beside_the_edge_of_a_bracket) {
+    const auto check = [](const Matrix& samples) {
+        for_each_level([&](const Level& level, auto zero) {
+            using T = decltype(zero);
+            Team team(2);
+            const Engine engine{level, team};
+            const Stored stored = store(samples, Element::f32);
+            GramLayer<T> layer = layer_of<T>(stored, engine);
+            const TileGrid grid(samples.rows(), 96);
+            CHECK(median_squared_distance(layer.panel_tiles(), grid, true, false, engine) ==
+                  median_by_sorting(distances_of(layer.panel_tiles(), grid, true, engine)));
+        });
+    };
+    const auto looked_at = [](index n, index i) {
+        for (index s = 0; s < n / 8; ++s)
+            if (s * n / (n / 8) == i) return true;
+        return false;
+    };
+    {
+        const index n = 219, at_zero = 155;  // as many pairs of these as have a smaller rank
+        Matrix samples = Matrix::Zero(n, 1);
+        for (index i = 0, others = n - at_zero; i < n; ++i)
+            if (!looked_at(n, i) && others > 0) samples(i, 0) = static_cast<double>(100 * others--);
+        check(samples);
+    }
+    {
+        const index n = 156, at_zero = 93;  // these, and those at distance 1 from them, have one pair more
+        Matrix samples = Matrix::Zero(n, n / 8 + 1);
+        for (index i = 0, corner = 0, others = n - n / 8 - at_zero; i < n; ++i)
+            if (looked_at(n, i))
+                samples(i, corner++) = 1;
+            else if (others > 0)
+                samples(i, n / 8) = static_cast<double>(100 * others--);
+        check(samples);
+    }
+}
+
 TEST(median_of_samples_in_strips) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
