@@ -34,8 +34,8 @@ template <class T> index sampled(index samples) {
 // The median of distances: from those in a bracket around the median of a sample, which are looked at once.
 template <class T> class MedianDistance {
   public:
-    using Key = DistanceBlocks<T>::Key;
-    using Block = DistanceBlocks<T>::Block;
+    using Key = typename DistanceBlocks<T>::Key;
+    using Block = typename DistanceBlocks<T>::Block;
 
     explicit MedianDistance(DistanceBlocks<T>& distances)
         : distances_(distances), workers_(static_cast<std::size_t>(distances.engine().team.threads())) {}
