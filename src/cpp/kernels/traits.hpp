@@ -37,12 +37,11 @@ struct LayerFacts {
     Precision precision;
     index features;
     double scale;
-    double mean_distance;  // mean squared distance of two samples, packed
-    std::span<const double>
-        squared_norms;          // |x|^2 of each sample, packed; empty in a round of the search for medians
-    double largest_projection;  // largest |<x, origin>|, both packed
-    double origin_norm;         // |origin|^2, in the units of the data
-    double sigma;               // the bandwidth, in the units of the data, for kernels that have one
+    double mean_distance;                   // mean squared distance of two samples, packed
+    std::span<const double> squared_norms;  // |x|^2 of each sample, packed; none in a round of medians
+    double largest_projection;              // largest |<x, origin>|, both packed
+    double origin_norm;                     // |origin|^2, in the units of the data
+    double sigma;  // the bandwidth, in the units of the data, for kernels that have one
 };
 
 // A kernel for one layer. Gram values in the kernel's own units are values of the map * unit. For a kernel of distances
