@@ -18,7 +18,12 @@ class Bytes {
   public:
     Bytes(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
     std::uint8_t byte() { return left_ > 0 ? (--left_, *data_++) : std::uint8_t{0}; }
-    index below(index limit) { return (byte() * 256 + byte()) % limit; }
+    index below(index limit) {
+        const index high = byte();
+        return (high * 256 + byte()) % limit;
+    }
+    // Mostly small, so that many cases are tried in a second; now and then several panels long.
+    index size(index small, index large) { return 1 + below(byte() % 8 == 0 ? large : small); }
     template <class Choice, std::size_t N> Choice one_of(const Choice (&choices)[N]) {
         return choices[byte() % N];
     }
@@ -82,15 +87,15 @@ void run(Bytes bytes) {
     constexpr Route routes[] = {Route::automatic, Route::gram, Route::feature};
     const Kernel kernel = any_kernel(bytes);
     const bool unbiased = bytes.byte() % 2 == 0, float64 = bytes.byte() % 2 == 0;
-    const int threads = 1 + bytes.byte() % 3;
+    const int threads = bytes.byte() % 8 == 0 ? 3 : 1;
     const Settings options = settings(kernel, unbiased, float64, threads, bytes.one_of(routes));
-    const index n = 1 + bytes.below(80);
+    const index n = bytes.size(12, 80);
     std::vector<RawLayer> layers;
     std::vector<MatrixView> views;
     const index a = 1 + bytes.byte() % 3, b = bytes.byte() % 3;
     layers.reserve(static_cast<std::size_t>(a + b));
     for (index l = 0; l < a + b; ++l) {
-        layers.emplace_back(bytes, n, kernel.is_given() ? n : 1 + bytes.below(150));
+        layers.emplace_back(bytes, n, kernel.is_given() ? n : bytes.size(12, 150));
         views.push_back(layers.back().view);
     }
     Layers all(views);
@@ -101,7 +106,7 @@ void run(Bytes bytes) {
     }
     try {
         std::vector<double> out(static_cast<std::size_t>(n * n));
-        gram<double>(views.front(), kernel, 2, {}, out.data());
+        gram<double>(views.front(), kernel, threads, {}, out.data());
     } catch (const std::invalid_argument&) {
     }
     Stream stream(all.set(), options.precision);
