@@ -37,9 +37,10 @@ echo 123
 """
 
 
-# The same of jobs that run until they are cancelled.
+# The same of jobs that run until they are cancelled. The caller deletes the script once it is submitted.
 SBATCH_OF_WORKERS = """#!/bin/bash
-setsid bash "$1" >worker-$$.log 2>&1 &
+cp "$1" "worker-$$.sh"
+setsid bash "worker-$$.sh" >worker-$$.log 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/bash
@@ -70,7 +71,7 @@ def put_into_path(**scripts):
 
 def run(*command):
     environment = {**os.environ, "PATH": f"{os.getcwd()}/bin:{os.environ['PATH']}"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return done
 
