@@ -24,7 +24,7 @@ def streamed(count: int, n: int, p: int, threads: int) -> Case:
     layers = cases.layers(count, n, p)
 
     def stream() -> object:
-        accumulator = fastcka.StreamingCKA(method="exact", n_threads=threads)
+        accumulator = fastcka.StreamingCKA(method="exact", estimator="unbiased", n_threads=threads)
         for start in range(0, n, BATCH):
             accumulator.update([X[start : start + BATCH] for X in layers])
         return accumulator.result().values

@@ -148,7 +148,7 @@ def by_fastcka(method: str) -> Compare:
     def compare(models: Models, layers: Layers, loader: DataLoader) -> np.ndarray:
         a, b = layers
         return fastcka.torch.compare(
-            *models, loader, layers_a=a, layers_b=b, method=method, progress=False
+            *models, loader, layers_a=a, layers_b=b, method=method, estimator="unbiased", progress=False
         ).values
 
     return compare

@@ -5,6 +5,8 @@
 #include "layers/origin.hpp"
 #include "support.hpp"
 
+#include <numeric>
+
 namespace fastcka::test {
 namespace {
 
@@ -322,6 +324,25 @@ TEST(values_whose_sum_overflows_are_refused) {
     } catch (const NonFinite&) {
         CHECK(false);  // they are finite
     } catch (const std::invalid_argument&) {
+    }
+}
+
+TEST(origin_rules_are_given_sorted_values) {
+    Random random(7);
+    Team team(2);
+    const Engine engine{current_level(), team};
+    for (index n = 1; n <= 66; ++n) {
+        const Matrix values = random.integers(n, 300, 0, 40);
+        const auto sorted_to = [](const std::vector<double>& sorted) {
+            return std::is_sorted(sorted.begin(), sorted.end())
+                       ? std::accumulate(sorted.begin(), sorted.end(), 0.0)
+                       : -1;
+        };
+        const std::vector<double> sums = robust_origin(store(values, Element::f64).view, sorted_to, engine);
+        if (n <= 64)
+            for (index j = 0; j < 300; ++j) CHECK(sums[static_cast<std::size_t>(j)] == values.col(j).sum());
+        else
+            CHECK(*std::min_element(sums.begin(), sums.end()) >= 0);
     }
 }
 

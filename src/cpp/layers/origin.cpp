@@ -30,6 +30,24 @@ class SomeSamples {
     MatrixView view_{};
 };
 
+// Sorts each column of a matrix of `count` rows, all columns side by side: Batcher's odd-even merge sort (Knuth, The Art of
+// Computer Programming 3, 5.2.2, algorithm M), whose comparisons do not depend on the values.
+void sort_columns(index count, index columns, double* rows) {
+    const auto order = [&](index upper, index lower) {
+        double* const a = rows + upper * columns;
+        double* const b = rows + lower * columns;
+        for (index j = 0; j < columns; ++j) {
+            const double smaller = std::min(a[j], b[j]), larger = std::max(a[j], b[j]);
+            a[j] = smaller, b[j] = larger;
+        }
+    };
+    for (index sorted = 1; sorted < count; sorted *= 2)  // runs of that length are merged
+        for (index apart = sorted; apart > 0; apart /= 2)
+            for (index first = apart % sorted; first + apart < count; first += 2 * apart)
+                for (index i = first; i < std::min(first + apart, count - apart); ++i)
+                    if (i / (2 * sorted) == (i + apart) / (2 * sorted)) order(i, i + apart);
+}
+
 }  // namespace
 
 double median_of(const std::vector<double>& sorted) { return sorted[(sorted.size() - 1) / 2]; }
@@ -66,10 +84,10 @@ std::vector<double> robust_origin(const Source& source, OriginRule rule, const E
         for (index i = 0; i < count; ++i)
             operations.feature_statistics(view, {}, i * view.rows / count, 1, first, columns, zero.data(),
                                           rows.data() + i * columns, &ignored);
+        sort_columns(count, columns, rows.data());
         for (index j = 0; j < columns; ++j) {
             for (index i = 0; i < count; ++i)
                 feature[static_cast<std::size_t>(i)] = rows[static_cast<std::size_t>(i * columns + j)];
-            std::sort(feature.begin(), feature.end());
             origin[static_cast<std::size_t>(first + j)] = rule(feature);
         }
     });
