@@ -77,11 +77,17 @@ class Perceptron(nn.Module):
 
 
 class Stub(nn.Module):
-    """Layers whose forward costs nothing, so that only the comparison is timed."""
+    """Layers whose forward costs nothing, so that only the comparison is timed; all follow the same factors.
 
-    def __init__(self, widths: tuple[int, ...], batch_size: int) -> None:
+    Unrelated layers would have negative values, which pytorch-cka replaces by zero.
+    """
+
+    def __init__(self, widths: tuple[int, ...], factors: Tensor) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Given(torch.randn(batch_size, p) + 1) for p in widths)
+        n, common = factors.shape
+        self.layers = nn.ModuleList(
+            Given(factors @ torch.randn(common, p) + torch.randn(n, p) + 1) for p in widths
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -104,7 +110,8 @@ def stubs(widths: tuple[int, ...], batch_size: int) -> Models:
     """Return two models of such layers, the same in every run."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return Stub(widths, batch_size), Stub(widths, batch_size)
+        factors = torch.randn(batch_size, 8)
+        return Stub(widths, factors), Stub(widths, factors)
 
 
 def convolution(p: int, q: int, stride: int = 1) -> nn.Module:
