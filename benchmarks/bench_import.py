@@ -25,9 +25,7 @@ def milliseconds(module: str) -> float:
 
 
 def run(threads: int) -> list[dict]:
-    compileall.compile_dir(
-        Path(fastcka.__file__).parent, quiet=2
-    )  # as pip does, whatever the environment says
+    compileall.compile_dir(Path(fastcka.__file__).parent, quiet=2)  # as pip does
     for module in ("numpy", "fastcka"):
         milliseconds(module)  # files into the system's cache
     times = [(milliseconds("numpy"), milliseconds("fastcka")) for _ in range(REPEATS)]

@@ -177,6 +177,7 @@ def identifiers() -> set[str]:
         "benchmarks/*.c",
     )
     files = (file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file())
+    files = (file for file in files if file.suffix not in (".pyc", ".so"))
     return {word for file in files for word in [file.stem, *re.findall(r"\w+", file.read_text())]}
 
 
