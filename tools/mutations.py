@@ -111,6 +111,7 @@ BUGS = [
         "median",
     ),
     Bug("src/cpp/layers/origin.cpp", "i * view.rows / count", "i", "origin"),
+    Bug("src/cpp/layers/origin.cpp", "first = apart % sorted", "first = 0", "origin"),
     Bug("src/cpp/layers/origin.cpp", "elsewhere <= 1 ? median : 0", "elsewhere <= 99 ? median : 0", "origin"),
     Bug("src/cpp/sums/massive_rows.cpp", "a.share > b.share", "a.share < b.share", "massive"),
     Bug("src/cpp/sums/sum_tree.hpp", "nodes = (nodes + 1) / 2", "nodes = nodes / 2", "tree"),

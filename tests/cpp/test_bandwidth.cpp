@@ -167,7 +167,7 @@ TEST(median_of_millions_of_distances) {
     check_median_of_millions<double>(5000);
 }
 
-// Every eighth sample, which are those that a search looks at first, lies far outside or amid the others.
+// A search first samples every eighth row. Here these rows lie far outside the others, or in their midst.
 TEST(median_beside_a_sample_that_misleads) {
     for_each_level([](const Level& level, auto zero) {
         using T = decltype(zero);
@@ -187,8 +187,8 @@ TEST(median_beside_a_sample_that_misleads) {
     });
 }
 
-// The distances of the samples that a search looks at first are all alike, and the median is the next distance, above or
-// below. The numbers of samples are such that its rank is.
+// The rows that a search samples are all equally far apart, so that the bracket is one distance, and the median is the next
+// distance above or below it: the numbers of rows are chosen so.
 TEST(median_beside_the_edge_of_a_bracket) {
     const auto check = [](const Matrix& samples) {
         for_each_level([&](const Level& level, auto zero) {

@@ -19,7 +19,7 @@ inline constexpr index collectable = median_collected_bytes / 4 / static_cast<in
 
 // Bins of a histogram for so many distances.
 index histogram_bins(double distances) {
-    constexpr double most = 1 << 18;  // in the second-level cache of a core
+    constexpr double most = 1 << 18;  // 2 MB for each thread
     return static_cast<index>(std::clamp(distances, static_cast<double>(digit_values), most));
 }
 
