@@ -75,6 +75,7 @@ BUGS = [
         "polynomial",
     ),
     Bug("src/cpp/kernels/polynomial.hpp", "a * b_k + b * a_k", "a * b_k", "polynomial"),
+    Bug("src/cpp/sums/plan_gram.cpp", "layers >= many_layers", "layers >= width_", "plan"),
     Bug("src/cpp/sums/plan_gram.cpp", "if (plan_.shared_block) return best;", "return best;", "plan"),
     Bug("src/cpp/sums/median_round.cpp", "all.back().last == range.first", "true", "median_round"),
     Bug(

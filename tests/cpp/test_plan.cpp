@@ -193,6 +193,18 @@ TEST(plan_keeps_its_route_whatever_max_bytes) {
     });
 }
 
+TEST(plan_shares_out_many_layers_of_few_samples) {
+    for (index width : {12, 24, 48})
+        for (index layers : {12, 24}) {
+            const std::vector<index> widths(static_cast<std::size_t>(layers), 192);
+            Problem problem = problem_for(128, widths, {});
+            problem.settings.threads = 2;
+            const Plan plan = make_plan(with_route(problem, Route::gram), width);
+            CHECK(plan.threads == (layers == 24 ? 2 : 1));
+            CHECK(plan.shared_block == (layers == 24));
+        }
+}
+
 TEST(plan_keeps_distances_only_within_its_room) {
     Problem problem = problem_for(3000, {100, 100, 100}, {});
     problem.settings.kernel = RBF{};

@@ -87,13 +87,13 @@ template <class T> class GramPlanner {
     }
 
     // Whether threads should share out layers rather than tiles: if there are more layers than tiles, and handing over
-    // the values of a layer costs little beside computing them, or there are enough layers for pairs to fill panels.
+    // the values of a layer costs little beside computing them, or beside the products of many layers.
     bool pays_by_layer(index tiles) const {
         const index layers = set_.count();
         const double n = static_cast<double>(n_),
                      features = std::accumulate(set_.widths().begin(), set_.widths().end(), 0.0);
-        return tiles < layers &&
-               (layers >= width_ || n * n / 2 * features >= static_cast<double>(layers) * work_to_hand_over);
+        return tiles < layers && (layers >= many_layers ||
+                                  n * n / 2 * features >= static_cast<double>(layers) * work_to_hand_over);
     }
 
     void count_operations() {
