@@ -253,6 +253,19 @@ def test_frame_of_several_dtypes(rng):
     assert results(frame[["a", "b"]], X) == results(X, X)
     with pytest.raises(TypeError, match=r"X has columns that are not numbers: \[.d.\]"):
         fastcka.cka(frame.assign(d="text"), X)
+    assert results(frame, X) == results(frame.astype(float), X)
+
+
+def test_frame_of_nullable_dtypes(rng):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": rng.normal(size=9), "b": np.arange(9), "c": rng.normal(size=9) > 0})
+    nullable = frame.astype({"a": "Float64", "b": "Int64", "c": "boolean"})
+    assert results(nullable, nullable) == results(frame.astype(float), frame.astype(float))
+    single = frame[["a", "b"]].astype("float32")
+    assert results(single.astype("Float32"), single) == results(single, single)
+    nullable.loc[4, "b"] = pandas.NA
+    with pytest.raises(ValueError, match=r"X contains NaN, first at sample 4, feature 1"):
+        fastcka.cka(nullable, frame["b"].to_numpy().reshape(-1, 1))
 
 
 def tensors(torch, array):

@@ -155,16 +155,30 @@ def _as_numpy(X: ArrayLike, label: str) -> Array:
     except Exception as error:  # any error of the foreign type: ragged lists, other devices, ...
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{label} ({type_name(X)}) cannot be read as a NumPy array: {error}") from error
-    if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame
-        dtypes = zip(X.columns, X.dtypes, strict=True)
-        odd = [name for name, dtype in dtypes if getattr(dtype, "kind", "f") not in "fiub"]  # polars has none
-        if odd:
-            raise TypeError(
-                f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
-            )
+    if array.dtype == object and hasattr(X, "columns") and hasattr(X, "dtypes"):
+        array = _numbers_of_frame(X, array, label)
     if array.dtype == object and array.ndim == 0:  # NumPy's way to hold what is no array
         raise TypeError(f"{label} must be an array (n_samples, n_features), got {type_name(X)}")
     return array
+
+
+def _numbers_of_frame(frame: Any, objects: Array, label: str) -> Array:
+    """Return the numbers of a frame for which NumPy finds no common dtype; missing values become NaN.
+
+    Columns are of pandas' nullable dtypes, or bool beside other numbers.
+    """
+    names, dtypes = list(frame.columns), list(frame.dtypes)
+    known = [getattr(dtype, "kind", "") for dtype in dtypes]  # polars has none
+    odd = [name for name, kind in zip(names, known, strict=True) if kind and kind not in "fiub"]
+    if odd:
+        raise TypeError(
+            f"{label} has columns that are not numbers: {odd[:5]!r}; drop them, or make them the index"
+        )
+    if not all(known):
+        return objects
+    single = all(dtype.kind == "f" and dtype.itemsize <= 4 for dtype in dtypes)
+    numbers: Array = frame.to_numpy(dtype="float32" if single else "float64", na_value=np.nan)
+    return numbers
 
 
 def _from_torch(X: Any, torch: Any, label: str) -> Array:

@@ -27,16 +27,29 @@ template <class T> void self_products(const Panels<T>& panels, T* products, cons
     });
 }
 
+// Where a coordinate block of a vector starts in its panels.
+template <class T> index place(const Panels<T>& panels, index coordinate, index vector) {
+    const index within = vector % panels.width();
+    return panels.operand(coordinate, vector - within, panels.width()).panels - panels.data() + within;
+}
+
 template <class T> void copy_vector(const Panels<T>& source, index from, const Panels<T>& target, index to) {
     const index width = source.width(), last = source.coordinates();
-    const auto place = [&](const Panels<T>& panels, index k, index vector) {
-        return panels.operand(k, vector / width * width, width).panels - panels.data() + vector % width;
-    };
     for (index k = 0; k < last; k += coordinate_block) {
         const T* const read = source.data() + place(source, k, from);
         T* const written = target.data() + place(target, k, to);
         for (index i = 0; i < Panels<T>::block_size(k, last); ++i) written[i * width] = read[i * width];
     }
+}
+
+// Products read whole panels. Whatever lies in the padding would mark distances as near, and blocks be mended for it.
+template <class T> void clear_padding(const Panels<T>& panels) {
+    const index width = panels.width(), last = panels.coordinates();
+    for (index vector = panels.vectors(); vector < panels.count() * width; ++vector)
+        for (index k = 0; k < last; k += coordinate_block) {
+            T* const written = panels.data() + place(panels, k, vector);
+            for (index i = 0; i < Panels<T>::block_size(k, last); ++i) written[i * width] = T(0);
+        }
 }
 
 }  // namespace
@@ -152,7 +165,7 @@ template <class T> PanelTiles<T> PanelTiles<T>::copy(index count, const Engine& 
         const Span group{first, std::min(all, first + together)};
         hold(group, group, engine);
         const index features = strips_[static_cast<std::size_t>(first)].coordinates();
-        if (first == 0) copies.strips_.emplace_back(count, features, width_);
+        if (first == 0) clear_padding(copies.strips_.emplace_back(count, features, width_));
         engine.team.for_each(copies.strips_.front().count(), [&](index panel, int) {
             for (index to = panel * width_; to < std::min(count, (panel + 1) * width_); ++to) {
                 const index from = to * samples_ / count;
