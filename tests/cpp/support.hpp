@@ -257,15 +257,9 @@ inline long double hsic_of(const LongMatrix& k, const LongMatrix& l, bool unbias
     return unbiased ? unbiased_hsic_of(k, l) : biased_hsic_of(k, l);
 }
 
-// Sanitizers change memory and threads; a few tests ask.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// Sanitizers and valgrind change memory and threads, and are slow; a few tests ask.
+#ifdef FASTCKA_SANITIZED
 inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
 #else
 inline constexpr bool sanitized = false;
 #endif
