@@ -430,12 +430,12 @@ DEGENERATE = [
     ),
     (np.ones((8, 8)), "precomputed", "biased", "no variation: its centred Gram matrix is zero"),
     (np.eye(8), "linear", "unbiased", "its unbiased HSIC with itself is not above zero, within rounding"),
-    (HALF_EQUAL, "rbf", "biased", "its median distance is zero (samples coincide), and so its bandwidth"),
+    (HALF_EQUAL, "rbf", "biased", "its median distance is zero (samples coincide), and so is its bandwidth"),
     (
         HALF_EQUAL,
         Laplacian(),
         "unbiased",
-        "its median distance is zero (samples coincide), and so its bandwidth",
+        "its median distance is zero (samples coincide), and so is its bandwidth",
     ),
 ]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """cka_matrix(checkpoint=): a killed run resumes with the same bits, and never from something else."""
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def test_other_data_is_refused_with_what_differs(tmp_path, layers, change, words
     path = tmp_path / "sums.npz"
     fastcka.cka_matrix(layers, kernel=kernel, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"checkpoint: .*sums\.npz is of another comparison: .*{words}"):
+    with pytest.raises(ValueError, match=rf"sums\.npz belongs to another comparison: .*{words}"):
         fastcka.cka_matrix(change(layers), kernel=kernel, checkpoint=path)
     assert path.read_bytes() == before
 
@@ -144,7 +145,7 @@ def test_a_checkpoint_of_other_groups_is_refused(tmp_path, layers):
     path, labels = tmp_path / "sums.npz", np.arange(700) % 7
     whole = fastcka.cka_matrix(layers, inference=True, groups=labels)
     assert fastcka.cka_matrix(layers, inference=True, groups=labels, checkpoint=path).equals(whole)
-    with pytest.raises(ValueError, match=r"of another comparison: .*other groups"):
+    with pytest.raises(ValueError, match=r"belongs to another comparison: .*other groups"):
         fastcka.cka_matrix(layers, inference=True, groups=labels // 2, checkpoint=path)
-    with pytest.raises(ValueError, match=r"of another comparison: .*other groups"):
+    with pytest.raises(ValueError, match=r"belongs to another comparison: .*other groups"):
         fastcka.cka_matrix(layers, checkpoint=path)

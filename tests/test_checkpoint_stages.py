@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A run with a checkpoint resumes in any stage, medians and inference too, and so does `cka_models`."""
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def test_models(tmp_path, stopping, options, stage):
     np.testing.assert_array_equal(np.asarray(found.summary()), np.asarray(whole.summary()))
     b["layer30"][3, 4] += 1
     with pytest.raises(
-        ValueError, match=r"of another comparison: layer 'layer30' of model 'vit' has other values"
+        ValueError, match=r"belongs to another comparison: layer 'layer30' of model 'vit' has other values"
     ):
         fastcka.cka_models(models, checkpoint=path, **options)
     with pytest.raises(ValueError, match="nan_policy"):

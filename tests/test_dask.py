@@ -220,7 +220,7 @@ def test_a_massive_sample_takes_the_exact_way(client, estimator):
 
 
 def test_other_layers_than_dask_can_send(client):
-    with pytest.raises(TypeError, match=r"layer 'layer40' of layers_a is no Dask array, but ndarray"):
+    with pytest.raises(TypeError, match=r"layer 'layer40' of layers_a is ndarray, not a Dask array"):
         cka_matrix(A)
     unknown = da.from_array(A["layer40"], chunks=(250, 40))
     with pytest.raises(ValueError, match=r"layer 'x' of layers_b.*compute_chunk_sizes"):

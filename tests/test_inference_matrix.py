@@ -265,9 +265,9 @@ def test_arguments(rng):
         fastcka.cka_matrix({"x": layers["x"][:5]}, inference=True)
     with pytest.raises(ValueError, match="groups need inference=True"):
         fastcka.cka_matrix(layers, groups=np.arange(30))
-    with pytest.raises(ValueError, match="groups: only 3 samples are outside the largest, not 4"):
+    with pytest.raises(ValueError, match="only 3 samples are outside the largest group; 4 are needed"):
         fastcka.cka_matrix(layers, inference=True, groups=[0] * 27 + [1] * 3)
-    with pytest.raises(TypeError, match="groups: labels must be all numbers or all texts"):
+    with pytest.raises(TypeError, match="groups: labels must be all numbers or all strings"):
         fastcka.cka_matrix(layers, inference=True, groups=["a", None] * 15)
     with pytest.raises(ValueError, match="inference must be True, False, 'moments' or 'chi2', got 'exact'"):
         fastcka.cka_matrix(layers, inference="exact")

@@ -125,7 +125,7 @@ def test_float64_that_values_turn_out_to_need_goes_by_strips(rng, route):
         assert fastcka.cka_matrix(layers, kernel=kernel, max_bytes=limit).equals(whole)
     assert single < least - 1  # a plan of float32 fits, and the call begins
     with pytest.raises(
-        MemoryError, match=f"^some values need float64.* at least {least} bytes beside its inputs"
+        MemoryError, match=f"^some values need float64.* at least {least} bytes besides its inputs"
     ):
         fastcka.cka_matrix(layers, kernel=kernel, max_bytes=least - 1)
 

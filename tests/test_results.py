@@ -436,8 +436,8 @@ def test_edited_values_are_refused(tmp_path):
         ("[1, 2]", "some other JSON document"),
         ('{"values": [[1]], "format": "theirs"}', "its format is 'theirs'"),
         ('{"values": [[1]]}', "its format is None"),
-        ("hello", "damaged: no valid JSON"),
-        ("[" * 100_000, "damaged: no valid JSON"),
+        ("hello", "damaged: not valid JSON"),
+        ("[" * 100_000, "damaged: not valid JSON"),
     ],
 )
 def test_foreign_json_is_refused(tmp_path, text, reason):

@@ -237,7 +237,7 @@ def test_what_is_a_store(tmp_path):
     for name in ("foreign", "foreign/x.npy", "nothing", "."):
         assert not is_store(tmp_path / name)
     assert list(fastcka.open_layers(tmp_path / "foreign")) == ["x"]
-    with pytest.raises(ValueError, match=r"manifest\.json: damaged: no valid JSON"):
+    with pytest.raises(ValueError, match=r"manifest\.json: damaged: not valid JSON"):
         fastcka.open_layers(tmp_path / "damaged")
 
 
@@ -576,7 +576,7 @@ REFUSED = {
     "array": (X0, None, "layers is a single numpy.ndarray"),
     "one id": (None, "efgh", "ids must be a sequence of strings or integers, got 'efgh'"),
     "no ids": (None, None, "ids: the 4 samples so far have ids, this batch has none: all or none"),
-    "few ids": (None, ["e", "f", "g"], "ids: 3 of them for a batch of 4 samples"),
+    "few ids": (None, ["e", "f", "g"], "ids: got 3 for a batch of 4 samples"),
     "old id": (None, ["e", "f", "g", "a"], "ids: 'a' is the id of sample 0, and again of sample 7"),
     "same ids": (None, ["e", "f", "g", "f"], "ids: 'f' is the id of sample 5, and again of sample 7"),
     "float id": (None, [1, 2, 3, 4.5], "ids must be strings or integers, got 4.5"),
@@ -629,7 +629,7 @@ def test_order_of_layers_is_that_of_the_first_batch(tmp_path):
 def test_places_that_are_taken(tmp_path):
     make(tmp_path / "s")
     before = content(tmp_path / "s")
-    with pytest.raises(FileExistsError, match=r'is a store already: .*if_exists="append"'):
+    with pytest.raises(FileExistsError, match=r'is already a store: .*if_exists="append"'):
         fastcka.create_store(tmp_path / "s")
     assert content(tmp_path / "s") == before
     (tmp_path / "file").touch()
@@ -661,7 +661,7 @@ def test_store_made_in_between_is_not_touched(tmp_path, monkeypatch):
         return lock(path)
 
     monkeypatch.setattr(creating, "FolderLock", slowly)
-    with pytest.raises(FileExistsError, match="is a store already"):
+    with pytest.raises(FileExistsError, match="is already a store"):
         fastcka.create_store(tmp_path / "s")
     assert_holds(fastcka.open_store(tmp_path / "s"), some_layers(12))
     fastcka.create_store(tmp_path / "s", if_exists="append").close()  # and it is not locked

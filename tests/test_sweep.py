@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A comparison in pieces has the bits of the whole, however it is cut, merged, saved and sent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The second pass of inference in pieces: the bits of one call, however it is cut, merged and saved."""
 
 from __future__ import annotations

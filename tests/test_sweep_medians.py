@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Rounds of the search for medians in pieces: the bits of one call, however the rounds are cut and merged."""
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def test_what_is_wrong_is_one_line(capsys, nets, model, loader, words):
         ("--device nowhere", "--device nowhere: RuntimeError: "),
         ("--split 0=two", "--split 0=two: the number of heads must be an integer"),
         ("--max-samples 0", "max_samples must be a positive integer, got 0"),
-        ("--ids nr", "ids='nr' is no entry of a batch, which has no names"),
+        ("--ids nr", "ids='nr' is not in the batch, which has no names"),
         (
             "--max-bytes 1.6kB",
             "20 samples take 1.68 kB (1680 bytes) on disk, more than max_bytes=1600",

@@ -495,13 +495,11 @@ def test_ids_from_the_batches_or_a_list(ids):
 def test_ids_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="ids has 2 entries, but the loader gave 8 samples so far"):
         extract(mlp(), labelled(samples()), ids=["a", "b"])
-    with pytest.raises(
-        ValueError, match=r"ids='nr' is no entry of a batch, which has the entries input_ids,"
-    ):
+    with pytest.raises(ValueError, match=r"ids='nr' is not in the batch, which has the entries input_ids,"):
         extract(Encoder(), texts(), ids="nr")
     with pytest.raises(ValueError, match="ids gave 1 ids for a batch of 4 samples"):
         extract(Encoder(), texts(), ids=lambda batch: batch["sample"][:1])
-    with pytest.raises(TypeError, match=r"ids must be texts or integers, one for each sample, got 0.5"):
+    with pytest.raises(TypeError, match=r"ids must be strings or integers, one for each sample, got 0.5"):
         extract(mlp(), labelled(samples()), ids=[0.5] * 20)
 
 

@@ -211,10 +211,10 @@ def test_means_that_are_rounding_are_named():
     net = nn.Sequential(nn.LayerNorm(32, elementwise_affine=False))
     x = samples(12, 7, 32)
     with pytest.warns(
-        UserWarning, match=r"layer '0': its means are rounding, .* say with axes= .*'nfp' were"
+        UserWarning, match=r"layer '0': its means are rounding error, .* set axes= .*'nfp' was"
     ):
         extract(net, [x], pool="mean", axes={"0": "nfp"})
-    with pytest.warns(UserWarning, match="layer '0' of model_a: its means are rounding"):
+    with pytest.warns(UserWarning, match="layer '0' of model_a: its means are rounding error"):
         matrix = fastcka.torch.compare(
             net, mlp((32, 4)), [x], layers_b="0", pool="mean", axes_a={"0": "nfp"}, progress=False
         )

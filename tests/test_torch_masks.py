@@ -161,7 +161,7 @@ def test_mask_says_whose_mask_is_for_whom():
     found = extract(model, [inputs], "image", "mean")["image"]
     expected = image(pictures["pixel_values"]).mean((2, 3)).detach()
     np.testing.assert_allclose(found, expected, **CLOSE)
-    with pytest.raises(ValueError, match=r"layer 'mixed': .*positions come is not known.* mask="):
+    with pytest.raises(ValueError, match=r"'mixed': .*from which input its positions come.* mask="):
         extract(model, [inputs], "mixed", "mean", axes={"mixed": "npf"})
     x = whole(model, inputs, "mixed")
     for key, mask in (("attention_mask", SOURCE), (None, torch.ones(N, LENGTH))):

@@ -71,6 +71,6 @@ def too_large(n_bytes: int) -> MemoryError:
     """Return the error for what needs more memory than there is."""
     need, have = size_in_words(n_bytes), size_in_words(available_bytes())
     return MemoryError(
-        f"this needs {need} ({n_bytes} bytes) beside its inputs, but this process may use only {have} more; "
+        f"this needs {need} ({n_bytes} bytes) besides its inputs, but this process may use only {have} more; "
         f"{INSTEAD}"
     )

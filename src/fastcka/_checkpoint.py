@@ -111,7 +111,7 @@ def _resuming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(
-            f"checkpoint: {os.fspath(path)} is of another comparison: {error}; remove it to start over"
+            f"checkpoint: {os.fspath(path)} belongs to another comparison: {error}; remove it to start over"
         ) from None
 
 
@@ -131,7 +131,7 @@ def _read(path: str | os.PathLike[str], samples: str | None) -> Stages:
         header, arrays = _archive.read(file, "Checkpoint", FORMAT_VERSION, oldest=FORMAT_VERSION)
         settings = checked_settings(header, digest(header, contents(arrays)))
         if settings["samples"] != samples:
-            raise Refused("made of other samples, or of the same in another order")
+            raise Refused("made from other samples, or the same ones in another order")
         return {
             stage: restored(saved, _of_stage(arrays, stage)) for stage, saved in settings["stages"].items()
         }

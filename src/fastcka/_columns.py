@@ -33,11 +33,11 @@ def columns(table: ArrayLike) -> dict[str, ArrayLike]:
     Raises
     ------
     ValueError
-        When the table does not have two dimensions, has no columns, or two columns of the same name.
+        When the table does not have two dimensions, has no columns, or has two columns of the same name.
 
     See Also
     --------
-    cka_matrix : Compares them; columns that are not numbers and missing values are errors that name them.
+    cka_matrix : Compares them; non-numeric columns and missing values raise an error that names the column.
 
     Notes
     -----

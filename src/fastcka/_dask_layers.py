@@ -60,7 +60,7 @@ class Outline(NamedTuple):
         """Check a layer."""
         if not isinstance(X, dask.array.Array):
             raise TypeError(
-                f"{label} is no Dask array, but {type(X).__name__}: fastcka.cka_matrix takes arrays in "
+                f"{label} is {type(X).__name__}, not a Dask array: fastcka.cka_matrix takes arrays in "
                 f"memory; name layers on disk by their path"
             )
         if any(np.isnan(length) for length in X.shape):

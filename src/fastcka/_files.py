@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a file completely or not at all; refuse to read what is no file; suffixes of file names."""
+"""Write a file completely or not at all; refuse to read what is not a file; suffixes of file names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def checked_suffix(path: str | os.PathLike[str], *suffixes: str, argument: str =
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a FIFO, a device, a socket or a folder: opening one may wait for ever, or do something.
+    """Refuse a FIFO, a device, a socket or a folder: opening one may block forever or have side effects.
 
     Raises
     ------

@@ -44,7 +44,7 @@ class Groups:
         try:
             _, numbers, sizes = np.unique(array, return_inverse=True, return_counts=True)
         except TypeError as error:  # of objects that have no order
-            raise TypeError(f"groups: labels must be all numbers or all texts ({error})") from None
+            raise TypeError(f"groups: labels must be all numbers or all strings ({error})") from None
         if len(sizes) < 2:
             raise ValueError(
                 "groups: all samples have the same label, so there is nothing to compare groups with"
@@ -105,7 +105,9 @@ class Wanted:
             )
         grouped = Groups.of(groups, n)
         if n - grouped.sizes.max() < 4:
-            raise ValueError(f"groups: only {n - grouped.sizes.max()} samples are outside the largest, not 4")
+            raise ValueError(
+                f"groups: only {n - grouped.sizes.max()} samples are outside the largest group; 4 are needed"
+            )
         return cls(grouped)
 
     @property
@@ -176,7 +178,7 @@ def _allowed(groups: Groups, permute: object, rng: np.random.Generator) -> Calla
         by_size.setdefault(size, []).append(number)
     if max(map(len, by_size.values())) == 1:
         raise ValueError(
-            "groups: permute='groups' exchanges whole groups of equal size, but no two have one size: "
+            "groups: permute='groups' exchanges whole groups of equal size, but no two have the same size: "
             f"{sorted(by_size)}"
         )
 

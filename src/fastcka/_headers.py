@@ -46,7 +46,7 @@ def parsed(text: str | bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"damaged: no valid JSON ({error})") from None
+        raise Refused(f"damaged: not valid JSON ({error})") from None
     return header if isinstance(header, dict) else {}  # whose format is None
 
 

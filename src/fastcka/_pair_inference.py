@@ -67,7 +67,9 @@ def check_room(needed: int, settings: Settings, wanted: Wanted) -> None:
         return check_memory(needed)
     if needed > limit:
         less = "; inference='chi2' needs least" if wanted.pvalue_method == "moments" else ""
-        raise MemoryError(f"inference needs {needed} bytes beside its inputs, but max_bytes is {limit}{less}")
+        raise MemoryError(
+            f"inference needs {needed} bytes besides its inputs, but max_bytes is {limit}{less}"
+        )
 
 
 class PairInference(NamedTuple):

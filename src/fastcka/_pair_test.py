@@ -202,7 +202,7 @@ class PairTest:
             return check_memory(needed)
         if needed > limit:
             raise MemoryError(
-                f"this test needs {needed} bytes beside its inputs, but max_bytes is {limit}; "
+                f"this test needs {needed} bytes besides its inputs, but max_bytes is {limit}; "
                 "method='chi2' needs least"
             )
 

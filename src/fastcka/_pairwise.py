@@ -232,7 +232,7 @@ REASONS = {
     "equidistant": "its dissimilarities are all equal, within rounding",
     "too_coarse": "nearly all of its HSIC with itself cancels, and these sums are too coarse for the rest; "
     'compare it in one call with dtype="float64"',
-    "zero_bandwidth": "its median distance is zero (samples coincide), and so its bandwidth; choose a sigma",
+    "zero_bandwidth": "its median distance is zero (samples coincide), and so is its bandwidth; set sigma",
 }
 
 

@@ -33,7 +33,7 @@ class Partial:
     covered : tuple of range
         The blocks whose sums it holds, as ranges in order.
     given : Partial or None
-        Of the inference: the complete products, which the result needs, too.
+        For the stage ``"inference"``: the complete partial of the products, which the result needs, too.
 
     Examples
     --------
@@ -83,12 +83,12 @@ class Partial:
 
     @property
     def complete(self) -> bool:
-        """Whether all blocks are in."""
+        """Whether it holds the sums of all blocks."""
         return self.covered == (range(self.n_blocks),)
 
     @property
     def missing(self) -> tuple[range, ...]:
-        """The blocks that are not in, as ranges in order."""
+        """The missing blocks, as ranges in order."""
         edges = [range(0), *self.covered, range(self.n_blocks, self.n_blocks)]
         gaps = (range(a.stop, b.start) for a, b in neighbours(edges))
         return tuple(gap for gap in gaps if gap)
@@ -102,7 +102,8 @@ class Partial:
             for theirs in other.covered:
                 if both := range(max(mine.start, theirs.start), min(mine.stop, theirs.stop)):
                     raise ValueError(
-                        f"both partials hold the sums of {blocks_in_words((both,))}, which count once"
+                        f"both partials hold the sums of {blocks_in_words((both,))}, which would then "
+                        "count twice"
                     )
         sums = self._sums.copy()
         sums.merge(cast(Any, other._sums))  # of the same stage, as checked
@@ -125,7 +126,7 @@ class Partial:
         return f"Partial({self.stage}, {blocks_in_words(self.covered) or 'no blocks'} of {self.n_blocks})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the partial to a file in the format of ``.npz``, atomically; no pickle is in it.
+        """Write the partial to a file in ``.npz`` format, atomically and without pickle.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ from .kernels import KernelLike, Precomputed
 
 @dataclass(frozen=True)
 class Plan:
-    """What :func:`cka_matrix` (or :func:`cka`, as one layer a side) will do: route, work, memory; print it.
+    """What :func:`cka_matrix` (or :func:`cka`, as one layer per side) will do: route, work, memory; print it.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Plan:
     flops : float
         Floating-point operations, a multiply-add counted as two.
     bytes : int
-        Peak memory beside the inputs.
+        Peak memory in addition to the inputs.
     reads : float
         About how often each input value is read: more often where `max_bytes` has room for strips only.
     tile, tiles : int
@@ -52,7 +52,7 @@ class Plan:
         that one value for each does not fit into 128 MB.
     pvalue_method : {"moments", "chi2"} or None
         Where the p-values come from; None: there are none. Moments of a kernel that is not linear, or of
-        more features than samples, take n^3 / 2 multiply-adds a layer, and memory for one n x n matrix.
+        more features than samples, take n^3 / 2 multiply-adds per layer, and memory for one n x n matrix.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class Plan:
                 f"{self.kernel} {MEASURES[self.measure]} of {pairs} of layers, {self.n_samples} samples",
                 f"  route       {self.route} (tiles of {vectors} x {vectors})",
                 f"  work        {self.flops / 1e9:.3g} GFLOP, {self.tiles} tiles {self.tile} x {self.tile}",
-                f"  memory      {self.bytes / 1e6:.3g} MB beside the inputs ({self.bytes} bytes)",
+                f"  memory      {self.bytes / 1e6:.3g} MB besides the inputs ({self.bytes} bytes)",
                 f"  reads       each input value about {self.reads:.2g} times",
                 f"  threads     {self.n_threads}",
                 *([f"  inference   {self._pass}, {self._pvalues}"] if self.inference else []),
@@ -121,7 +121,7 @@ def plan(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Plan:
-    """Tell what :func:`cka_matrix` would do with the same arguments, without doing it.
+    """Predict what :func:`cka_matrix` would do with the same arguments, without doing it.
 
     No values are read, and the free memory is not checked. For :func:`cka` of X and Y, plan ``[X]`` and
     ``[Y]``.
@@ -131,7 +131,7 @@ def plan(
     layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
     nan_policy, inference, groups, checkpoint, progress
-        As for :func:`cka_matrix`: the arguments of a call are those of its plan.
+        As for :func:`cka_matrix`: a call and its plan take the same arguments.
 
     Returns
     -------

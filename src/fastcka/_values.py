@@ -89,7 +89,7 @@ def non_finite(array: Layer, row: int, column: int, label: str) -> ValueError:
     """Return the error for the first element that is no finite number, as found by the core."""
     values = widened(array[row])
     bad = np.count_nonzero(~np.isfinite(values))
-    advice = "drop such samples from every representation, or mend the values"
+    advice = "drop such samples from every representation, or fix the values"
     if array.dtype == np.float16 and np.isinf(values[column]):
         advice = (
             "float16 ends at 65504, beyond which values become infinite: extract the layer as float32 or "

@@ -55,7 +55,7 @@ class CalibratedMax:
     maximum : float
         The largest unbiased CKA of all pairs of layers.
     pair : (str, str) or None
-        The layers that have it; None, and all numbers nan, where no pair of layers has a CKA.
+        The layers that have it; None, with all numbers nan, if CKA is not defined for any pair of layers.
     null_distribution : (n_resamples,) ndarray
         The largest value of each permutation.
     alpha : float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What runs here: versions, instruction set level, threads; and the memory the core keeps."""
+"""Versions, instruction set level and threads in use; and the memory the core keeps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print what runs here: versions, instruction set level, threads, compiler. Useful in bug reports.
+    """Print versions, instruction set level, threads and compiler. Useful in bug reports.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def cka_matrix(
         Threads of a task. None: those of its worker, whatever `OMP_NUM_THREADS` says there. A worker computes
         one task at a time.
     max_bytes : int or str, optional
-        Maximum memory of a task beside its inputs, as for :func:`fastcka.cka_matrix`. None: half of the
+        Maximum memory of a task besides its inputs, as for :func:`fastcka.cka_matrix`. None: half of the
         memory limit that Dask has for the worker or, if it has none, what the process may use.
     inference, groups
         As for :func:`fastcka.cka_matrix`. Groups whose samples do not lie side by side cost a sorted copy of
@@ -93,7 +93,7 @@ def cka_matrix(
     With ``inference=True``, a kernel that is not linear needs a second pass over the Gram matrices, in tasks
     like those of the products. Each of them needs the packed copies of all layers.
 
-    A worker that is lost is replaced by the others: its chunks are computed and its tasks are run again.
+    If a worker is lost, the others compute its chunks and run its tasks again.
 
     Examples
     --------

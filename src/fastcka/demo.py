@@ -6,7 +6,7 @@ Three questions, asked of the hidden activations of images that no network saw i
 (a) Do two networks that differ only in their seed have the same layers? The sanity check of Kornblith et al.
     (2019, section 6.1): the best match of a layer should be the same layer of the other network.
 (b) What does training change? Each network is compared with itself before training.
-(c) How does similarity go over depth?
+(c) How does similarity change over depth?
 
 What was chosen, and why:
 
@@ -14,9 +14,9 @@ What was chosen, and why:
   600, for unrelated data as well; the unbiased one does not.
 * Wide layers, a small step size and strong weight decay (``alpha``): they leave little in a layer that comes
   from its seed alone. With scikit-learn's default step size and decay the networks recognise digits as well,
-  but fewer layers are told apart: about 70 of 100.
+  but fewer layers are identified: about 70 of 100.
 * Five hidden layers. Later ones have little to add to so easy a task and look alike: with seven, and all else
-  equal, about half of the layers are told apart.
+  equal, about half of the layers are identified.
 """
 
 from __future__ import annotations

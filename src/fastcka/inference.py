@@ -37,7 +37,7 @@ class CKATest:
     Attributes
     ----------
     statistic : float
-        CKA, or partial CKA where there was a confounder.
+        CKA, or partial CKA if a confounder was given.
     pvalue : float
         Probability of a value at least as large if the samples of X and Y are unrelated. Never 0; the
         smallest value depends on the method, see :func:`cka_test`.
@@ -51,7 +51,7 @@ class CKATest:
     method, estimator, kernel : str
     n_samples : int
     n_groups : int, optional
-        Groups that the standard error and the permutations respect; None: each sample is its own.
+        Groups that the standard error and the permutations respect; None: each sample is a group of its own.
     partial : bool
         Whether there was a confounder.
 
@@ -90,11 +90,11 @@ class CKATest:
         return (self.statistic - self.null_mean) / self.null_std if self.null_std > 0 else math.nan
 
     def confidence_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return ``statistic -+ t * stderr``, which contains the true value in a share `level` of cases.
+        """Return ``statistic -+ t * stderr``, which contains the true value in a fraction `level` of cases.
 
         t is the quantile of Student's t with one degree of freedom fewer than there are samples (groups). It
         says how precise the value is, not whether it is above chance: that is `pvalue`. Near 0 and near 1
-        the distribution of CKA is skewed, and the interval may leave [0, 1]; it is never cut.
+        the distribution of CKA is skewed, and the interval may extend beyond [0, 1]; it is never clipped.
 
         Parameters
         ----------
@@ -166,11 +166,11 @@ def cka_test(
 
         "moments": the Pearson III distribution with mean, variance and skewness of all n! permutations, which
         are computed exactly and without permuting (Kazi-Aoual et al. 1995; Bilodeau and Guetsop Nangue
-        2017). Needs 6 samples. At least 1/n! and 2.2e-308.
+        2017). Needs 6 samples. The p-value is at least 1/n! and at least 2.2e-308.
         "chi2": ``P(chi-squared_1 > n CKA + 1)`` (Shen, Panda and Vogelstein 2022) of unbiased CKA: costs
-        nothing, and is conservative at levels up to 0.05, for 20 samples or more. At least 2.2e-308.
+        nothing, and is conservative at levels up to 0.05, for 20 samples or more. Never below 2.2e-308.
         "permutation": ``(1 + #) / (n_resamples + 1)``, where # random permutations reach the value of the
-        data: never too small, whatever the data. At least 1 / (n_resamples + 1).
+        data: never too small, whatever the data. Never below 1 / (n_resamples + 1).
     n_resamples : int, default 9999
         Permutations of ``method="permutation"``.
     groups : (n,) array_like, optional
@@ -198,14 +198,14 @@ def cka_test(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`cka`; with fewer than 6 samples for "moments"; and for options that exclude each other.
+        As for :func:`cka`; with fewer than 6 samples for "moments"; and for options that cannot be combined.
 
     Notes
     -----
-    Linear and cosine kernels take O(n^2 (p + q)) time, and memory that does not grow with n^2 if there are
-    fewer features than samples. For other kernels "moments" multiplies two n x n matrices per side (n^3 / 2
-    multiply-adds), and holds three at a time; so do permutations, which hold one per side. The standard error
-    is the closed-form jackknife over samples, with sigma kept as it is for all samples.
+    Linear, cosine and correlation kernels take O(n^2 (p + q)) time, and memory that does not grow with n^2 if
+    there are fewer features than samples. For other kernels, "moments" multiplies two n x n matrices per side
+    (n^3 / 2 multiply-adds) and holds three at a time; permutations hold one n x n matrix per side. The
+    standard error is the closed-form jackknife over samples, with sigma fixed at its value for all samples.
 
     A bootstrap over samples would be wrong: a sample drawn twice is identical to its copy, so CKA of the
     resamples is too high (docs/inference.md shows it).

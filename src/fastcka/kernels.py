@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kernels: small immutable objects that say what compares two samples.
+"""The kernels: small immutable objects that define how two samples are compared.
 
 A kernel is chosen by name (``kernel="rbf"``) or by object (``kernel=fastcka.RBF(bandwidth=0.5)``). It is
 resolved separately for each representation: a relative bandwidth becomes another number for every layer. The
@@ -25,7 +25,7 @@ class Kernel:
     Attributes
     ----------
     name : str
-        What ``kernel=`` also takes for the kernel with its default options.
+        The name that ``kernel=`` also accepts, for the kernel with its default options.
 
     Examples
     --------
@@ -127,14 +127,14 @@ class RBF(_Bandwidth):
     Parameters
     ----------
     bandwidth : float, default 1.0
-        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
-        its own.
+        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, computed separately for
+        each representation.
     sigma : float, optional
         An absolute bandwidth instead, the same for all representations; ``bandwidth`` is None then.
     median : {"all", "offdiag"}, default "all"
         The distances that the median is taken over. "all": all n^2 pairs, the zero distance of every sample
-        to itself included, as the code of Kornblith et al. does. "offdiag": pairs of different samples. Of an
-        even count, the mean of the two middle ones is the median.
+        to itself included, as the code of Kornblith et al. does. "offdiag": pairs of different samples. For
+        an even count, the median is the mean of the two middle distances.
 
     Raises
     ------
@@ -167,8 +167,8 @@ class Laplacian(_Bandwidth):
     Parameters
     ----------
     bandwidth : float, default 1.0
-        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, for each representation
-        its own.
+        ``sigma = bandwidth * sqrt(median of the squared distances between samples)``, computed separately for
+        each representation.
     sigma : float, optional
         An absolute scale instead, the same for all representations; ``bandwidth`` is None then.
     median : {"all", "offdiag"}, default "all"
@@ -260,8 +260,8 @@ class Cosine(Kernel):
 class Correlation(Kernel):
     """Pearson's correlation of two samples across features.
 
-    The cosine of ``x - mean(x)`` and ``y - mean(y)``, as representational similarity analysis has it.
-    Neither a factor nor an offset of a sample changes it. The correlation with a sample whose values are all
+    The cosine of ``x - mean(x)`` and ``y - mean(y)``, as in representational similarity analysis.
+    Scaling or shifting a sample does not change it. The correlation with a sample whose values are all
     equal is 0, as the cosine with a zero sample is.
 
     Examples

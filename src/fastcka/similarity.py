@@ -56,7 +56,7 @@ def gram(
     -------
     (n, n) ndarray
         float64 or float32, the type of the arithmetic. All nan, with a :class:`DegenerateWarning`, when the
-        kernel's bandwidth follows a median distance that is zero.
+        kernel's bandwidth is relative to a median distance that is zero.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def hsic(
     -------
     float
         Zero for a representation without variation; nan, with a :class:`DegenerateWarning`, when the kernel's
-        bandwidth follows a median distance that is zero.
+        bandwidth is relative to a median distance that is zero.
 
     Raises
     ------
@@ -220,10 +220,10 @@ def cka(
     ----------
     X, Y : (n, p) and (n, q) array_like
         The same n samples in the same order, one in each row; p and q may differ. Of float64, float32,
-        float16, bfloat16 (an ml_dtypes array, a CPU torch tensor, or two opaque bytes an element as .npy
-        files keep it), integers or bool, in any memory layout, read-only and memory-mapped included: NumPy,
+        float16, bfloat16 (an ml_dtypes array, a CPU torch tensor, or two opaque bytes per element as in
+        .npy files), integers or bool, in any memory layout, read-only and memory-mapped included: NumPy,
         torch, pandas, xarray and any type with ``__array__`` or DLPack. Read in place; only foreign byte
-        order requires a copy.
+        order or misaligned data require a copy.
     kernel : str or kernel object, default "linear"
         "linear", "rbf", "laplacian", "polynomial", "cosine", "correlation", "distance", or an object with
         options such as ``fastcka.RBF(bandwidth=0.5)``. "precomputed": X and Y are the Gram matrices, (n, n),
@@ -239,7 +239,7 @@ def cka(
         Number of threads; the result is reproducible bit for bit for any number. None:
         :func:`get_num_threads`.
     max_bytes : int or str, optional
-        Maximum memory beside the inputs: a number of bytes, or a size such as "4GiB" or "500MB". None: the
+        Maximum memory besides the inputs: a number of bytes, or a size such as "4GiB" or "500MB". None: the
         memory available to this process, with the limits of its control groups (container, SLURM job).
 
     Returns
@@ -319,8 +319,8 @@ def cka_matrix(
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
     measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}, default "cka"
-        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of what is off their
-        diagonals (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
+        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of their off-diagonal
+        parts (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
         squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
         samples. All but biased CKA need 4 samples or more.
     estimator : {"biased", "unbiased", "debiased"}, optional
@@ -337,16 +337,16 @@ def cka_matrix(
         as `unbiased`. This takes at least twice the time, and often one more pass over the Gram matrices
         (:func:`plan` says so). p-values come from one of the methods of :func:`cka_test`, which the result
         names as `pvalue_method`: with True, the exact moments under permutation for linear kernels (cosine
-        and correlation among them), the chi-squared bound for others. "moments" asks for them with any
-        kernel: n^3 / 2 multiply-adds a layer, and memory for the n x n matrix of one layer at a time
-        (:func:`plan` has both). "chi2" saves that product.
+        and correlation among them), the chi-squared bound for others. "moments" uses the moments for
+        any kernel: n^3 / 2 multiply-adds per layer, and memory for the n x n matrix of one layer at a time
+        (:func:`plan` shows both). "chi2" saves that product.
     groups : (n,) array_like, optional
         With ``inference=True``, a label for each sample: samples of one group depend on each other, so
         standard errors delete one group at a time. There are no p-values then.
     checkpoint : path, optional
         A file, ``.npz``, for the sums so far: written atomically every 30 seconds, or after each block if
         one takes longer. Repeat a killed call with the same arguments to resume from it; the result is the
-        same bit for bit. A file of other layers, values or settings is rejected.
+        same bit for bit. A file made from other layers, values or settings is rejected.
         The second pass of ``inference=True``, where there is one, resumes in the same way.
     progress : bool or function, optional
         None: a bar on standard error (tqdm, if installed) after two seconds, if that is a terminal.

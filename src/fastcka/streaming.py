@@ -37,8 +37,8 @@ class StreamingCKA:
     ----------
     method : {"exact", "minibatch"}, default "exact"
         "exact": the value of :func:`cka_matrix` for all samples together. Linear kernel, either estimator.
-        "minibatch": the estimator of Nguyen et al., a ratio of sums of HSIC within batches. Any kernel; it
-        exists only unbiased. See Notes for what it estimates.
+        "minibatch": the estimator of Nguyen et al., a ratio of sums of HSIC within batches. Any kernel;
+        always unbiased. See Notes for what it estimates.
     kernel : str or kernel object, default "linear"
         As for :func:`cka`. A relative bandwidth is found in each batch, for each layer. "precomputed": a
         batch holds the Gram matrices of its own samples.
@@ -49,8 +49,8 @@ class StreamingCKA:
         packages do. "by_size" weights a batch of n samples by n (n - 3), as the authors' code does. They
         differ only when batch sizes do.
     dtype : {None, "float32", "float64"}, default None
-        Type of the arithmetic. None: the first batch decides, as in :func:`cka`; a later batch that would
-        need more digits is refused.
+        Type of the arithmetic. None: the first batch decides, as in :func:`cka`; a later batch that
+        needs more digits is rejected.
     n_threads : int, optional
         As for :func:`cka`.
     inference : bool, default False
@@ -62,7 +62,7 @@ class StreamingCKA:
         With ``inference=True``, the groups of samples that the jackknife leaves out, one at a time; at least
         2. None: 32. Fewer groups take less memory and give less precise standard errors.
     max_bytes : int or str, optional
-        Maximum memory beside the batches, as for :func:`cka`: for "exact" a bound on the state
+        Maximum memory besides the batches, as for :func:`cka`: for "exact" a bound on the state
         (:meth:`state_bytes`), checked before the first batch is added; for "minibatch" a bound on the work on
         one batch. None: what this process may still use.
 
@@ -74,14 +74,14 @@ class StreamingCKA:
     Raises
     ------
     TypeError, ValueError
-        When a setting is not known, or does not go with the method.
+        When a setting is unknown, or cannot be used with the method.
 
     Notes
     -----
-    **Exact.** Kept are, for every pair of layers, the sums of products of their features, in float64 and
-    about the mean of the first samples, and what the unbiased estimator needs beside them. Values equal those
-    of the whole arrays to 1e-12 (float64) or 1e-6 (float32), also where single samples are massive. The batch
-    sizes and the number of threads do not change one bit of them. Memory grows with the square of the number
+    **Exact.** For every pair of layers, the stream keeps the sums of products of their features, in float64
+    and about the mean of the first samples, and what the unbiased estimator needs in addition. Values equal
+    those of the whole arrays to 1e-12 (float64) or 1e-6 (float32), even if single samples are massive. Batch
+    sizes and the number of threads do not change a single bit. Memory grows with the square of the number
     of features, not with the samples.
 
     **Mini-batch.** With n_b samples in batch b and HSIC_1 the unbiased HSIC::
@@ -90,10 +90,10 @@ class StreamingCKA:
 
     The three sums are unbiased for the HSIC of the population (of a bandwidth that does not depend on the
     batch), so the ratio tends to its CKA as samples are added, as unbiased CKA of the whole arrays does. For
-    the samples at hand it is another number: pairs of samples from different batches are never looked at. It
-    scatters more, most of all where CKA is small: among unrelated layers the variance falls with n times the
-    batch size, not with n squared. It takes the batches to be random: of sorted data, what differs between
-    batches is lost. One batch gives the unbiased CKA of :func:`cka`.
+    the samples at hand it is a different number: samples from different batches are never compared. Its
+    variance is higher, most of all where CKA is small: among unrelated layers the variance falls with n times
+    the batch size, not with n squared. It assumes random batches: in sorted data, differences between batches
+    are lost. One batch gives the unbiased CKA of :func:`cka`.
 
     **Inference.** Standard errors come from the jackknife that leaves out one group at a time (Busing et
     al. 1999). The samples of an exact stream are dealt to the groups in turn, mini-batches go to the group
@@ -104,7 +104,7 @@ class StreamingCKA:
     a stream without inference within rounding; those of an exact stream have the same bits for any batch
     sizes.
 
-    **Threads.** All methods may be called from several threads; one at a time does its work.
+    **Threads.** All methods may be called from several threads; calls run one at a time.
 
     References
     ----------
@@ -187,7 +187,7 @@ class StreamingCKA:
         *,
         groups: ArrayLike | int | None = None,
     ) -> None:
-        """Add a batch. One that is refused changes nothing.
+        """Add a batch. A rejected batch changes nothing.
 
         After Ctrl-C (KeyboardInterrupt) the stream stays valid, with the first samples of the batch added
         (with inference: the first of some groups). `n_samples` counts them, and `n_batches` counts the batch
@@ -205,7 +205,7 @@ class StreamingCKA:
         groups : int or (n,) array_like of int, optional
             With ``inference=True``, for samples that depend on each other (tokens of a text, frames of a
             video): the number of the group of each sample, or of all of this batch, as "minibatch" needs it.
-            Numbers that are equal modulo `n_groups` are one group. Every batch has them, or none.
+            Numbers that are equal modulo `n_groups` are one group. Either every batch has them, or none does.
 
         Raises
         ------
@@ -243,8 +243,8 @@ class StreamingCKA:
     def merge(self, other: StreamingCKA) -> None:
         """Add all that another stream has seen, of other samples; `other` stays as it is.
 
-        Shards that several processes went through (see :meth:`save`) become one result. Exact values equal
-        those of one stream to the same digits as above; mini-batch sums are added.
+        Combines the streams of several processes (see :meth:`save`) into one result. Exact values equal those
+        of one stream to the precision given above; mini-batch sums are added.
 
         Parameters
         ----------
@@ -284,8 +284,8 @@ class StreamingCKA:
         Raises
         ------
         ValueError
-            When there are too few samples: 2, or 4 for the unbiased estimator; with inference 6, of which 4
-            must be outside the largest group.
+            When there are too few samples: at least 2 are needed, 4 for the unbiased estimator, 6 with
+            inference, of which 4 must be outside the largest group.
         """
         return warned(*self._compared(), ARGUMENTS)
 
@@ -380,10 +380,10 @@ class StreamingCKA:
     # Files --------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the stream to `path` (``.npz``), atomically; a loaded stream continues to the same bits.
+        """Write the stream to `path` (``.npz``), atomically; a loaded stream continues bit for bit.
 
-        All settings are kept but `n_threads` and `max_bytes`, which belong to the machine. While it runs, it
-        takes the memory of the state once more, as `load` does. No pickle.
+        All settings are saved except `n_threads` and `max_bytes`, which belong to the machine. While it runs,
+        it needs memory for a second copy of the state, as `load` does. No pickle.
 
         Parameters
         ----------
@@ -419,7 +419,7 @@ class StreamingCKA:
         path : path
             Ends in ``.npz``.
         n_threads, max_bytes
-            As for the class: of this machine, not of the one that saved.
+            As for the class: for this machine, not the one that saved the stream.
 
         Raises
         ------
@@ -429,7 +429,7 @@ class StreamingCKA:
             If `path` has another suffix than ``.npz``, or the file is damaged, is not a saved stream, or was
             written by a newer fastcka than this one can read.
         MemoryError
-            When the state is larger than `max_bytes`; it has not been read then.
+            When the state is larger than `max_bytes`; nothing has been read then.
         """
         from ._streams import saved
 

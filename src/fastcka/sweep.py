@@ -27,7 +27,7 @@ from .results import CKAMatrix
 
 
 class Sweep:
-    """All pairs of layers, cut into numbered blocks that any process can make.
+    """All pairs of layers, cut into numbered blocks that any process can compute.
 
     Every process creates the same sweep from the same layers, runs its share, and saves a partial::
 
@@ -42,8 +42,8 @@ class Sweep:
     ----------
     layers_a, layers_b, measure, kernel, estimator, dtype, n_threads, max_bytes
         As for :func:`cka_matrix`.
-        The sums are the same for every measure and estimator: a sweep with another one can turn them into
-        its result.
+        The sums are the same for every measure and estimator: a sweep with another measure or estimator can
+        use them for its result.
     inference, groups
         As for :func:`cka_matrix`. For linear kernels by the Gram route, without groups, the products include
         what standard errors and p-values need. Otherwise there is a last stage, ``"inference"``: a pass over
@@ -177,7 +177,7 @@ class Sweep:
         Raises
         ------
         ValueError
-            If there is no such task; as from `blocks`.
+            If there is no task of that number, and as for `blocks`.
         """
         of = positive_integer(of, "of")
         if not isinstance(task, Integral):
@@ -195,7 +195,7 @@ class Sweep:
         given: Partial | None = None,
         progress: bool | Report | None = None,
     ) -> Partial:
-        """Make some blocks of a stage.
+        """Compute some blocks of a stage.
 
         Parameters
         ----------
@@ -204,8 +204,8 @@ class Sweep:
         stage : str, optional
             One of `stages`. None: the last one.
         given : Partial, optional
-            The complete partial of the stage before, or of an earlier one: stages between them are made
-            here, once for each sweep. None: all of them.
+            The complete partial of the stage before, or of an earlier one: the stages in between
+            are computed here, once for each sweep. None: all of them.
         progress
             As for :func:`cka_matrix`.
 
@@ -232,8 +232,8 @@ class Sweep:
         Parameters
         ----------
         partial : Partial
-            All blocks of the last stage, merged. Or of the products, where the last stage is the inference:
-            it is made here then, in one process, which reads all layers.
+            All blocks of the last stage, merged. Or of the products, if the last stage is the inference: this
+            call then computes it, in one process, which reads all layers.
 
         Raises
         ------

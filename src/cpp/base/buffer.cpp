@@ -36,7 +36,7 @@ constexpr std::size_t alignment = 64;       // a vector of the widest SIMD level
 constexpr std::size_t huge_page = 1 << 21;  // large blocks ask for huge pages: fewer faults, fewer TLB misses
 constexpr std::size_t kept_bytes = 512 << 20;  // idle memory beyond this goes back to the system
 // Smaller blocks go back to malloc, which keeps them well itself: a stream of 500 layers has 125 000, one for each pair of
-// layers, and each request looks through all blocks that are idle.
+// layers, and each request searches all idle blocks.
 constexpr std::size_t least_kept_bytes = 1 << 16;
 
 // Sits in front of the memory handed out.

@@ -9,7 +9,7 @@
 namespace fastcka {
 namespace {
 
-// A stream that any Python thread may use at any time. The interpreter lock is let go before the other is taken, and
+// A stream that any Python thread may use at any time. The interpreter lock is released before the other is taken, and
 // while a call computes, so that no two threads can wait for each other.
 struct SharedStream {
     Stream stream;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Gram matrices as a whole, for those who want to see one: the kernel as defined, and double centring.
+// Whole Gram matrices, for gram() and center(): the kernel as defined, and double centring.
 #pragma once
 
 #include "layers/gram_layer.hpp"

@@ -21,9 +21,9 @@ double mean_of(const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// Norms that are large beside distances cost float32 digits, and where they cost too many, the layer becomes float64; there, near
-// samples are subtracted from each other. A polynomial kernel is taken relative to its value at the origin; the rest is smallest
-// for an origin amid the samples.
+// Norms that are large compared with distances cost float32 digits; if they cost too many, the layer is computed in
+// float64. There, near samples are subtracted from each other. A polynomial kernel is taken relative to its value at
+// the origin; the rest is smallest for an origin amid the samples.
 template <class T> OriginRule origin_rule(Form form) {
     if (sizeof(T) == 4) return median_if_far;
     return form == Form::about_the_origin ? median_of : median_if_exact;

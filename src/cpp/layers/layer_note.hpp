@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Facts about one layer, found on the way to its sums. Python makes sentences of them.
+// Facts about one layer, found on the way to its sums. Python turns them into messages.
 #pragma once
 
 #include "kernels/traits.hpp"

@@ -22,7 +22,7 @@ GramLayer<T> packed_layer(const Source& source, const Kernel& kernel, const Laye
                         strips_of<T>(plan, source));
 }
 
-// A packed layer with its kernel resolved, for which the median is searched if it is needed and not known. `keep`: its
+// A packed layer with its kernel resolved, with the median searched for if it is needed and not known. `keep`: its
 // squared distances stay in memory, for its tiles.
 template <class T>
 GramLayer<T> make_layer(const Source& source, const Kernel& kernel, const LayerStatistics* known, bool keep,

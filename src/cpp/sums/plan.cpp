@@ -19,7 +19,7 @@ template <class T> Plan plan_of_route(const Problem& problem, index panel_width)
     const auto within = [&](const Plan& plan) {
         if (fits(problem, plan.bytes)) return plan;
         throw OverBudget("this needs at least " + std::to_string(plan.bytes) +
-                             " bytes beside its inputs, but max_bytes is " +
+                             " bytes besides its inputs, but max_bytes is " +
                              std::to_string(problem.settings.max_bytes),
                          plan.bytes);
     };

@@ -28,7 +28,7 @@ struct Plan {
     index run;   // Gram route: the most tiles in a block
     bool
         joint;  // the products of all layers with all are summed, though only pairs of two networks may be wanted
-    bool keeps_distances;  // Gram route: squared distances of a layer are kept while their median is searched
+    bool keeps_distances;  // Gram route: squared distances of a layer are kept for the median
     index kept_layers;     // ... and those of the first so many layers until their tiles are filled
     bool shared_block;     // Gram route: all threads work on one block of tiles of all layers
     bool

@@ -87,7 +87,7 @@ template <class T> class GramPlanner {
     }
 
     // Whether threads should share out layers rather than tiles: if there are more layers than tiles, and handing over
-    // the values of a layer costs little beside computing them, or beside the products of many layers.
+    // the values of a layer costs little compared with computing them, or with the products of many layers.
     bool pays_by_layer(index tiles) const {
         const index layers = set_.count();
         const double n = static_cast<double>(n_),

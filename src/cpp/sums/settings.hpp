@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a caller chooses, checked at the door.
+// What a caller chooses, checked on entry.
 #pragma once
 
 #include "base/precision.hpp"

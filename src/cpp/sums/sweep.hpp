@@ -18,7 +18,7 @@ struct Sweep {
 };
 
 // The statistics of one layer. Both throw NeedsDouble in float32. `known`: its statistics so far, or null. The median
-// that a bandwidth is relative to is searched here, unless that is left to rounds.
+// that a bandwidth is relative to is searched for here, unless that is left to rounds.
 enum class Medians { searched, left_to_rounds };
 template <class T>
 LayerStatistics gram_statistics(const Sweep& sweep, index layer, const LayerStatistics* known,

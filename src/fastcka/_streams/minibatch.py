@@ -130,7 +130,7 @@ class Minibatch:
 
 
 def _check_range(result: _core.Pairwise, layout: Layout) -> None:
-    """Refuse a batch whose HSIC, a fourth power of its values, is no float64 though its CKA is."""
+    """Refuse a batch whose HSIC, a fourth power of its values, overflows float64 though its CKA does not."""
     for side, (totals, statuses) in enumerate(
         ((result.self_a, result.status_a), (result.self_b, result.status_b))[: len(layout.names)]
     ):

@@ -33,7 +33,7 @@ def run(threads: int | None = None, quick: bool = False, json_path: Path | None 
     Returns
     -------
     int
-        Exit status: 0, or 1 when an opponent's value is not ours; that case has no times then.
+        Exit status: 0, or 1 when an opponent's value differs from ours; that case is then not timed.
 
     Raises
     ------

@@ -58,8 +58,8 @@ def parser() -> argparse.ArgumentParser:
         "first; both sides take turns and have the same number of threads. Takes about half a minute.",
     )
     bench.set_defaults(run=_bench)
-    bench.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")
-    bench.add_argument("--quick", action="store_true", help="small sizes: a check that all runs")
+    bench.add_argument("--threads", type=int, metavar="N", help="default: all available processors")
+    bench.add_argument("--quick", action="store_true", help="small sizes: only check that everything runs")
     bench.add_argument("--json", type=Path, metavar="F", help="write the times with machine and versions")
     return parser
 

@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command to those of ``fastcka``."""
     parser = commands.add_parser(
         "compare",
-        help="compare the layers in two files or more",
+        help="compare the layers in two or more files",
         description="Compare each layer in A with each layer in B. The rows of all layers are the same "
         "samples in the same order. Two single arrays give one number, several layers a table. More than two "
         "inputs give a table of models: the mean similarity of the layers of one with their best matches in "

@@ -35,7 +35,7 @@ def add_parser(commands: Commands) -> None:
         description="Run a PyTorch model over a data loader, and write the activations of its layers into a "
         "store, which `fastcka compare` reads. Run the same command again to resume an interrupted run.",
         epilog="MODEL and LOADER: package.module:function, found from the current directory or installed, "
-        "called without arguments. Patterns of layers: names, globs, re:expression; quote them.",
+        "called without arguments. Layer patterns: names, globs, re:expression; quote them.",
     )
     extract.set_defaults(run=_extract)
     extract.add_argument("model", metavar="MODEL", help="function that returns a torch.nn.Module")
@@ -67,7 +67,7 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         type=_entry,
         metavar="PATTERN=HEADS",
-        help="split layers into so many heads, such as '*.out_proj:input=12'",
+        help="split layers into this many heads, such as '*.out_proj:input=12'",
     )
     extract.add_argument(
         "--max-tokens", type=int, metavar="N", help="with --pool tokens: at most N positions of each sample"

@@ -116,7 +116,7 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the options that say with what the work is done."""
     parser.add_argument("--max-bytes", metavar="SIZE", help="maximum memory: 800000, 500MB, 2GiB")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors that may be used")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all available processors")
 
 
 def _with(option: str) -> str:
@@ -135,7 +135,7 @@ def networks(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[dict
         gram = arguments.kernel == "precomputed"
         choice = Choice(arguments.max_samples, arguments.seed, ids, gram=gram)
     elif arguments.seed is not None:
-        raise ValueError("--seed is for --max-samples")
+        raise ValueError("--seed needs --max-samples")
     opened = {path: Opened(layers, str(path), choice) for path, layers in found.items()}
     return opened, None if choice is None else choice.said
 

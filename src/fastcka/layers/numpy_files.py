@@ -151,7 +151,7 @@ class _Compressed(StoredLayer):
         return _Stream(self.path, self.name, self.shape, self.dtype)
 
     def _columns(self, first: int, last: int) -> Array:
-        """Read rows of an array that is stored column by column: all of it passes by."""
+        """Read rows of an array that is stored column by column, for which all of it is read."""
         with np.load(self.path, allow_pickle=False) as archive:
             array: Array = archive[self.name]
         return array[first:last]

@@ -52,8 +52,8 @@ def open_layers(path: str | os.PathLike[str]) -> Mapping[str, Array | StoredLaye
     mapping of str to ndarray or StoredLayer
         Arrays where the file is mapped. Where rows are read on demand, objects with a shape, a dtype and
         slices, ``layer[100:200]``; ``numpy.asarray(layer)`` makes an array of one. They have the shapes and
-        dtypes of the file; bfloat16 has dtype ``V2``, which `fastcka.cka` reads. What cannot be compared
-        raises an error in the comparison.
+        dtypes of the file; bfloat16 has dtype ``V2``, which `fastcka.cka` reads. Layers that cannot be
+        compared raise an error when they are compared.
 
     Raises
     ------

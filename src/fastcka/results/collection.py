@@ -157,7 +157,7 @@ class Collection:
         Parameters
         ----------
         other : object
-            Anything; False where it is no CKAModels.
+            Any object; False if it is not a CKAModels.
         """
         return (
             isinstance(other, Collection)
@@ -254,21 +254,21 @@ class Collection:
         Raises
         ------
         ValueError
-            If the summary is no cosine: not symmetric, beyond -1 to 1, or not 1 on the diagonal.
+            If the summary is not a cosine: not symmetric, outside -1 to 1, or not 1 on the diagonal.
 
         Notes
         -----
         CKA is the cosine of the angle between two centred Gram matrices (for the unbiased estimator:
         U-centred ones, Székely and Rizzo 2014), so the angle is a metric on single representations, up to
-        what CKA does not see (Williams et al. 2021, Generalized Shape Metrics on Neural Representations). A
+        what CKA ignores (Williams et al. 2021, Generalized Shape Metrics on Neural Representations). A
         mean of cosines over the same L layers is the cosine of the angle between L Gram matrices stacked.
         Therefore:
 
         - "namesakes" is a **metric where all models have the same layer names** and no layer is nan; with
           other names for each pair, the triangle inequality can fail.
-        - "best_match" and "max" are symmetric and zero for a model and itself, but **no metrics**: two models
-          that share no layer may both share one with a third. Average or complete linkage and MDS take them
-          as dissimilarities.
+        - "best_match" and "max" are symmetric and zero for a model and itself, but **not metrics**: two
+          models that share no layer may both share one with a third. Average or complete linkage and MDS take
+          them as dissimilarities.
 
         Near 1 an angle is far from linear: an error of 1e-7 in the summary is up to 4e-4 in the angle.
         """

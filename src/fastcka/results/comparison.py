@@ -261,7 +261,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            If `side` is another, or the dimensions are not known (mini-batches, older files).
+            If `side` is neither, or the dimensions are not known (mini-batches, older files).
         """
         if side not in ("rows", "columns"):
             raise ValueError(f"side: expected 'rows' or 'columns', got {side!r}")
@@ -278,7 +278,7 @@ class Comparison:
         Parameters
         ----------
         level : float
-            The share of all cases in which an interval is to contain the true value.
+            The fraction of all cases in which an interval should contain the true value.
 
         Returns
         -------
@@ -313,7 +313,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            If there are no p-values, or `method` is another.
+            If there are no p-values, or `method` is neither.
         """
         if self.pvalues is None:
             raise ValueError(
@@ -337,7 +337,7 @@ class Comparison:
         Parameters
         ----------
         other : object
-            Anything; False where it is no comparison.
+            Any object; False if it is not a comparison.
         """
         return (
             isinstance(other, Comparison)
@@ -454,4 +454,4 @@ class Comparison:
 
 
 _EXCHANGED = {"rows": "columns", "columns": "rows"}
-_NO_INFERENCE = "compare with inference=True to know how sure the values are"
+_NO_INFERENCE = "compare with inference=True to get standard errors and p-values"

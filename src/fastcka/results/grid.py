@@ -34,7 +34,7 @@ def plot_grid(
 ) -> NDArray[Any]:
     """Draw several heat maps on one colour scale, with one colour bar.
 
-    Axes that are those of a neighbour are not named again. Needs matplotlib (``pip install
+    Axes shared with a neighbour are labelled only once. Needs matplotlib (``pip install
     "fastcka[plot]"``). To write a file: ``plot_grid(matrices)[0, 0].figure.savefig("grid.pdf")``.
 
     Parameters

@@ -161,7 +161,7 @@ class CKAMatrix(Comparison):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; its place and size are kept. Without it a figure of fitting size is made.
+            Where to draw; its place and size are kept. Without it, a figure of suitable size is created.
         vmin, vmax : float
             The ends of the colour scale: fixed, so that pictures can be compared. ``vmin="auto"`` starts it
             at the lowest value, rounded down to a multiple of 0.05. Values below `vmin` (an unbiased value
@@ -175,11 +175,11 @@ class CKAMatrix(Comparison):
             How to write them, such as ``".3f"``; None: two decimals, or as many up to four as tell the framed
             values from the others of their row.
         highlight : {"best"}, optional
-            Frame the highest value of each row (see `best_matches`); a key stands below the colour bar.
+            Frame the highest value of each row (see `best_matches`); a legend below the colour bar says so.
         title : str, optional
             Title of the Axes.
         label : str, optional
-            Label of the colour bar; None: `title` of the matrix, its kernel and estimator, and what stands in
+            Label of the colour bar; None: `title` of the matrix, its kernel and estimator, and what is in
             parentheses.
         colorbar : bool
             Draw the colour bar to the right of the heat map.
@@ -297,7 +297,7 @@ class CKAMatrix(Comparison):
         depth : {"layers", "percent"}
             What the x axis shows: names of layers, or depth in percent, for networks of unequal length.
         label : str, optional
-            What the legend calls this comparison; None: with what the layers are compared.
+            What the legend calls this comparison; None: what the layers are compared with.
 
         Returns
         -------
@@ -342,7 +342,7 @@ class CKAMatrix(Comparison):
         Parameters
         ----------
         tidy : bool
-            Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
+            Instead, one row for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
             the value under the name of the measure, such as ``cka``, and, where it is known, ``chance``.
 
         Raises

@@ -100,8 +100,8 @@ class CKAModels(Collection):
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page: the summary, and each pair of models as in `CKAMatrix.to_html`.
 
-        A pair is chosen in the summary or by the names of its models; it is part of the address, so that
-        links lead to it. The page needs no network and no other file. It is written atomically.
+        Choose a pair in the summary or by the names of its models; the pair is part of the URL, so it can be
+        linked to. The page needs no network and no other file. It is written atomically.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class CKAModels(Collection):
         Parameters
         ----------
         tidy : bool
-            Instead, one line for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
+            Instead, one row for each pair of layers: ``model_a``, ``layer_a``, ``model_b``, ``layer_b``,
             ``cka`` and, where it is known, ``chance``.
 
         Raises

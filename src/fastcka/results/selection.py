@@ -13,7 +13,7 @@ def positions(chosen: object, names: tuple[str, ...], model: str) -> list[int]:
     if isinstance(chosen, slice) and chosen == slice(None):
         return list(range(len(names)))
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
-        raise TypeError(f"{chosen!r} is no name of a layer: {BY_POSITION}")
+        raise TypeError(f"{chosen!r} is not the name of a layer: {BY_POSITION}")
     if not chosen:
         raise ValueError("expected at least one layer, got an empty list of names")
     return [_position(name, names, model) for name in chosen]

@@ -106,7 +106,7 @@ def _check_place(path: Path, if_exists: str) -> None:
         if if_exists == "error":
             raise FileExistsError(
                 errno.EEXIST,
-                'is a store already: use if_exists="append" to resume it, or "replace" to start over',
+                'is already a store: use if_exists="append" to resume it, or "replace" to start over',
                 str(path),
             )
     elif path.exists() and not path.is_dir():

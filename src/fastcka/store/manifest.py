@@ -124,7 +124,7 @@ class Manifest:
                 raise Refused(f"damaged: {len(ids)} ids of {self.n_samples} samples")
             for x in ids:
                 if type(x) not in (str, int):
-                    raise Refused(f"damaged: {x!r} is no string and no integer")
+                    raise Refused(f"damaged: {x!r} is neither a string nor an integer")
             if len(set(ids)) < len(ids):
                 raise Refused("damaged: two samples have the same id")
             return ids

@@ -96,7 +96,7 @@ class Store(Mapping[str, Array]):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was said about the origin of the data."""
+        """Where the data come from, as given to :func:`fastcka.create_store`."""
         return dict(self._manifest.provenance)
 
     def __getitem__(self, name: str) -> Array:

@@ -24,9 +24,9 @@ from .manifest import IDS, Manifest, SampleId, is_temporary, sync_folder
 class StoreWriter:
     """Appends batches to a store; made by :func:`fastcka.create_store`, and closed by ``with``.
 
-    At any moment the store can be read with :func:`fastcka.open_store`, as of the last batch.
+    The store can be read at any time with :func:`fastcka.open_store`, as of the last batch.
 
-    **Threads.** All methods may be called from several threads; one at a time writes. The rows of a batch
+    **Threads.** All methods may be called from several threads; one writes at a time. The rows of a batch
     stay together, in all layers and in the ids; the batches of different threads come in any order.
 
     Examples
@@ -68,7 +68,7 @@ class StoreWriter:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was said about the origin of the data."""
+        """Where the data come from, as given to :func:`fastcka.create_store`."""
         return dict(self._manifest.provenance)
 
     def append(self, layers: Layers, ids: Iterable[SampleId] | None = None) -> None:
@@ -83,7 +83,7 @@ class StoreWriter:
             Every batch has the layers, numbers of features and types of the first; batches may differ in
             their number of samples.
         ids : iterable of str or int, optional
-            One for each sample, none of them twice in a store. All batches have ids, or none has.
+            One for each sample, unique within the store. Either all batches have ids, or none does.
 
         Raises
         ------
@@ -116,9 +116,9 @@ class StoreWriter:
                 raise
 
     def close(self) -> None:
-        """Let others write to the store, once an append in another thread has ended.
+        """Close the store and let others write to it, once an append in another thread has ended.
 
-        Nothing is lost without it: every batch is committed already.
+        Nothing is lost without it: every batch is already committed.
         """
         with self._writing if self._lock.held else nullcontext():
             self._lock.release()
@@ -208,7 +208,7 @@ class StoreWriter:
         if ids is None:
             return
         if len(ids) != n_batch:
-            raise ValueError(f"ids: {len(ids)} of them for a batch of {n_batch} samples")
+            raise ValueError(f"ids: got {len(ids)} for a batch of {n_batch} samples")
         seen: dict[SampleId, int] = {}
         for row, x in enumerate(ids, start=n):
             if (first := self._rows.get(x, seen.get(x))) is not None:

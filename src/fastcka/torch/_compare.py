@@ -98,16 +98,16 @@ def compare(
     kernel, dtype, n_threads
         As for :func:`fastcka.cka_matrix`. Not "precomputed".
     estimator : {"biased", "unbiased"}, optional
-        None: biased when exact, unbiased in mini-batches, whose estimator exists only unbiased.
+        None: biased when exact, unbiased in mini-batches, whose estimator is always unbiased.
     max_bytes : int or str, optional
-        Most bytes for what is collected over the batches. None: half of the available memory.
+        Maximum number of bytes for what is kept over all batches. None: half of the available memory.
     max_samples : int, optional
         Stop after so many samples.
     device : optional
         Where the inputs go. None: for each model, where its first parameter is.
     progress : bool or function, optional
         None: a bar on a terminal after two seconds. True: at once, below a line that says which method was
-        chosen. Or a function of (samples done, samples in all).
+        chosen. Or a function of (samples done, total samples).
 
     Returns
     -------
@@ -122,14 +122,14 @@ def compare(
         As for :func:`extract` and :func:`fastcka.cka_matrix`; and when the loaders do not give the same
         samples.
     MemoryError
-        When exact CKA takes more than `max_bytes`, and was asked for, or the estimator is "biased".
+        When exact CKA takes more than `max_bytes`, and `method` is "exact" or the estimator is "biased".
 
     Warns
     -----
     DegenerateWarning
         For layers without CKA: without variation, or not finite.
     UserWarning
-        When "auto" turned to mini-batches, or layers were left out.
+        When "auto" fell back to mini-batches, or layers were skipped.
 
     Examples
     --------

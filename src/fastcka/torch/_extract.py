@@ -98,36 +98,36 @@ def extract(
     loader : iterable of batches
         A DataLoader, or a list. A batch is a tensor; a tuple that begins with as many inputs as ``forward``
         requires (labels after them are not used); or a dict, of which ``forward`` gets the entries that it
-        takes. The samples lie along the first dimension. ``attention_mask`` and the like, of the form (n,
+        takes. The samples lie along the first dimension. ``attention_mask`` and the like, of shape (n,
         positions), decide which positions count: each for the layers whose positions are those of its input.
         docs/torch.md has the rule.
     layers : str, module type, or list of them, default "*"
         Names as in ``model.named_modules()``; globs; ``"re:"`` and a regular expression for the whole name;
-        types such as ``torch.nn.Conv2d``. A module that runs several times for a batch gives its last call,
-        ``"name#0"`` its first. Of outputs with several tensors, ``"name"`` is the first (of dicts
+        types such as ``torch.nn.Conv2d``. If a module runs several times per batch, ``"name"`` is its last
+        call, ``"name#0"`` its first. Of outputs with several tensors, ``"name"`` is the first (of dicts
         ``last_hidden_state`` or ``logits``, if there), ``"name:1"`` or ``"name:key"`` another.
-        ``"name:input"`` is what a module is given, ``"name:input.1"`` or ``"name:input.key"`` a further
-        tensor of that. ``"output"`` is what the model returns; the ``hidden_states`` in it are called
+        ``"name:input"`` is the input of a module, ``"name:input.1"`` or ``"name:input.key"`` a further
+        tensor of it. ``"output"`` is what the model returns; the ``hidden_states`` in it are called
         ``embeddings``, ``layer.0``, ``layer.1``, ... (or ``encoder.layer.0``, ``decoder.layer.0``, ...), and
         ``"hidden_states"`` chooses all of them. ("hidden_states.embeddings" and so on, where a module of the
         same name was chosen too.)
     pool : str, function, or mapping of name patterns to them, default "flatten"
         How a layer's activations become rows. "flatten"; "mean" or "gap", over positions; "cls", the first
-        position; "last" position; "tokens": each position becomes a row. Positions that a mask leaves out
-        never count. Activations (n, p) stay as they are. A function takes the activations (and ``mask``, if
-        it has that parameter) and returns (n, p). Of a mapping, the first pattern that fits counts.
+        position; "last" position; "tokens": each position becomes a row. Masked positions never
+        count. Activations (n, p) stay as they are. A function takes the activations (and ``mask``, if it has
+        that parameter) and returns (n, p). In a mapping, the first matching pattern applies.
     axes : mapping of name patterns to str, optional
         The axes of layers whose axes are not recognised: a letter for each, n (samples), c (channels), p
         (positions), f (features), such as "npf" or "ncpp".
     mask : mapping of name patterns to str or None, optional
         Which entry of the batch is the mask of a layer; None: all of its positions count.
     split : int, or mapping of name patterns to int, optional
-        Into how many heads, side by side in its features, a layer is split: ``split=12`` splits "attn" into
+        Number of heads into which the features of a layer are split: ``split=12`` splits "attn" into
         "attn#h0" to "attn#h11". Attention heads are parts of the input of the output projection:
         ``layers="*.out_proj:input"``.
     max_tokens : int, optional
-        With ``pool="tokens"``: the maximum number of positions of each sample, drawn by the index of the
-        sample. If batches have a ``special_tokens_mask``, "tokens" leaves those positions out.
+        With ``pool="tokens"``: the maximum number of positions of each sample, chosen by the index of the
+        sample. If batches have a ``special_tokens_mask``, "tokens" excludes those positions.
     out : path, optional
         Write batch by batch into a store at this path, and return it opened. Repeat the call to resume an
         interrupted run: samples on disk are read from the loader, but the model does not run on them.
@@ -138,7 +138,7 @@ def extract(
         which NumPy lacks, becomes float32 in memory and stays bfloat16 on disk.
     progress : bool or function, optional
         None: a bar on a terminal after two seconds. True: at once, below a line with the projected size. Or a
-        function of (samples done, samples in all).
+        function of (samples done, total samples).
     ids : str, function or sequence, optional
         What names the samples: an entry of batches that are dicts, a function of a batch, or all ids.
     max_bytes : int or str, optional
@@ -146,7 +146,7 @@ def extract(
     device : optional
         Where the inputs go. None: where the model's first parameter is.
     provenance : mapping, optional
-        Further provenance of the store, beside what is recorded automatically. JSON values.
+        Further provenance of the store, in addition to what is recorded automatically. JSON values.
 
     Returns
     -------
@@ -249,5 +249,5 @@ def extract(
                     report(stop, max(stop, total or stop))
             done = stop
         if done == 0:
-            raise ValueError("loader gave no sample")
+            raise ValueError("loader gave no samples")
         return sink.result(capture, done)

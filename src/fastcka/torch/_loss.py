@@ -23,8 +23,8 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
         The same n samples in the same order, one in each row, on one device; float64, float32, float16 or
         bfloat16.
     kernel : {"linear", "rbf"} or kernel object, default "linear"
-        ``fastcka.RBF`` takes its options along. Its relative bandwidth is differentiated: the median distance
-        is a function of the samples, and moves with the two (or four) samples that it is the distance of.
+        ``fastcka.RBF`` keeps its options. Its relative bandwidth is differentiated: the median distance is a
+        function of the samples, and moves with the two (or four) samples whose distance it is.
         ``RBF(sigma=...)`` is a constant.
     estimator : {"biased", "unbiased"}, default "biased"
         As for :func:`fastcka.cka`. In small batches the biased estimator is high for any features.
@@ -40,16 +40,16 @@ def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str =
     Raises
     ------
     TypeError
-        When `x` or `y` is no dense tensor of floating-point numbers.
+        When `x` or `y` is not a dense tensor of floating-point numbers.
     ValueError
-        When shapes or devices do not fit, there are fewer than 2 samples (4 for the unbiased estimator), or
+        When shapes or devices do not match, there are fewer than 2 samples (4 for the unbiased estimator), or
         the kernel or the estimator is not supported.
     RuntimeError
         In a backward pass with ``create_graph=True``: there are no second derivatives.
 
     Notes
     -----
-    The gradient is computed in closed form along with the value; what waits for the backward pass is one
+    The gradient is computed in closed form along with the value; the backward pass needs one saved
     matrix of the shape of each input. The linear kernel forms no n x n matrix when there are more samples
     than features. On a GPU, ``torch.backends.cuda.matmul.allow_tf32 = True`` (off unless set) costs digits.
 

@@ -86,7 +86,7 @@ class Extracted(Mapping[str, Array]):
         Raises
         ------
         FileExistsError
-            When there is a store at `path`, or anything else.
+            When there is already a store, or anything else, at `path`.
         """
         with create_store(path, provenance=self.provenance) as writer:
             writer.append(self._layers, ids=self.ids)

@@ -125,7 +125,7 @@ def collect(
                 report(stop, max(stop, total or stop))
             del inputs, rows, batch  # their memory is for the next batch
         if collected is None:
-            raise ValueError("loader gave no sample")
+            raise ValueError("loader gave no samples")
         outcome = collected.result()
     reasons = outcome.reasons
     for side, capture in enumerate(captures):
@@ -235,8 +235,8 @@ def _refuse_or_warn(method: str, kernel: Kernel, estimator: str | None, sizes: l
         "mini-batch CKA" if estimator else "mini-batch CKA with the unbiased estimator, not the biased one,"
     )
     warnings.warn(
-        f'{need}: {changed} instead (the result says method="minibatch"). To have it exact, pool, take '
-        f"fewer layers, raise max_bytes or give max_samples",
+        f'{need}: {changed} instead (the result says method="minibatch"). For the exact value, pool, '
+        f"choose fewer layers, raise max_bytes or set max_samples",
         UserWarning,
         stacklevel=5,
     )

@@ -222,7 +222,7 @@ class SampleIds:
                     if isinstance(entries, Mapping)
                     else "no names"
                 )
-                raise ValueError(f"{self.argument}={self.source!r} is no entry of a batch, which has {has}")
+                raise ValueError(f"{self.argument}={self.source!r} is not in the batch, which has {has}")
             ids = _plain(entries[self.source], self.argument)
         if len(ids) != n:
             raise ValueError(f"{self.argument} gave {len(ids)} ids for a batch of {n} samples")
@@ -234,5 +234,5 @@ def _plain(ids: Any, argument: str) -> list[SampleId]:
     items = [i.item() if isinstance(i, torch.Tensor | np.generic) else i for i in items]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, str | int):
-            raise TypeError(f"{argument} must be texts or integers, one for each sample, got {item!r}")
+            raise TypeError(f"{argument} must be strings or integers, one for each sample, got {item!r}")
     return items

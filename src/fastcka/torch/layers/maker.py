@@ -169,7 +169,7 @@ class Maker:
         n, letters = batch.inputs.n_samples, layer.axes.letters
         if not callable(layer.how):
             if layer.axes.conflict:
-                raise Unfit(f"{layer.axes.conflict}: say with axes= what its axes are")
+                raise Unfit(f"{layer.axes.conflict}: set its axes with axes=")
             _check_dense(x, letters, n)
         if len(letters) != x.ndim:
             raise Unfit(f"its shape is {tuple(x.shape)}, which does not fit its axes {letters!r}")
@@ -181,9 +181,7 @@ class Maker:
         if layer.wants_mask and self.has_masks(batch.inputs):
             mask = self.masks.of(layer.name, layer.axes, batch.inputs.named, batch.inputs.masks)
             if mask is not None and not callable(layer.how) and "?" in letters and not mask.whole:
-                raise Unfit(
-                    f"which of its axes are positions is not known: {tuple(x.shape)}; say so with axes="
-                )
+                raise Unfit(f"which of its axes are positions is not known: {tuple(x.shape)}; set axes=")
         if self.pools.tokens and letters.count("p") == 1 and "?" not in letters:
             mask = self._positions(batch, layer, x.shape[letters.index("p")], mask)
         rows = self.pools.apply(layer.how, layer.name, x, letters, mask, n)
@@ -197,8 +195,8 @@ class Maker:
             mean, value = rows.abs().max().item(), x.abs().max().item()
             if 0 < mean <= 8 * torch.finfo(x.dtype).eps * value:
                 self.notes[layer.name] = (
-                    f"its means are rounding, {mean:.1g} of values up to {value:.1g}: say with axes= over "
-                    f"which of its axes to average ({layer.axes.letters!r} were taken)"
+                    f"its means are rounding error, {mean:.1g} for values up to {value:.1g}: set axes= to "
+                    f"say which axes to average over ({layer.axes.letters!r} was assumed)"
                 )
 
     def _positions(self, batch: Batch, layer: Layer, count: int, mask: Mask | None) -> Mask:
@@ -274,8 +272,7 @@ def _check_dense(x: Tensor, letters: str, n: int) -> None:
     shape = tuple(x.shape)
     if "n" not in letters and shape[0] == n:
         raise Unfit(
-            f"which of its axes are the samples is not known: shape {shape} for {n} samples; "
-            f"say so with axes="
+            f"which of its axes are the samples is not known: shape {shape} for {n} samples; set axes="
         )
     if "n" not in letters or shape[letters.index("n")] != n:
         raise Unfit(

@@ -68,8 +68,8 @@ class MaskChoice:
             relevant = [key for key in masks if not masks[key].whole and key not in CROSS]
             if relevant:
                 raise Unfit(
-                    f"from which input its positions come is not known, nor whether "
-                    f"{' or '.join(relevant)} is for them: say so with {self.argument}="
+                    f"it is not known from which input its positions come, nor whether "
+                    f"{' or '.join(relevant)} applies to them: set {self.argument}="
                 )
             return None
         names = DECODER if self._in_decoder(source) else ENCODER

@@ -69,7 +69,7 @@ class Pools:
             return x.reshape(n, -1)
         if "?" in letters:
             raise Unfit(
-                f"which of its axes are positions is not known, its shape is {tuple(x.shape)}: say so with "
+                f"which of its axes are positions is not known, its shape is {tuple(x.shape)}: set "
                 f"axes={{{split(layer)[0]!r}: ...}}, as in 'npf' (samples, positions, features) or 'ncpp'"
             )
         n_axes = letters.count("p")
