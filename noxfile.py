@@ -25,19 +25,22 @@ BUILD = [*PYPROJECT["build-system"]["requires"], "cmake", "ninja"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 LATEST = PYTHONS[-1]
 
-# What can differ between SIMD levels, and between versions of Python.
-NUMERIC = ["tests/test_agreement.py", "tests/test_mathematics.py"]
-PYTHON_SPECIFIC = [
-    *("tests/test_bad_input.py", "tests/test_citizen.py", "tests/test_half.py", "tests/test_inputs.py"),
-    *(
-        "tests/test_interpreters.py",
-        "tests/test_layers.py",
-        "tests/test_reference.py",
-        "tests/test_results.py",
-    ),
-    *("tests/test_saved_files.py", "tests/test_store.py", "tests/test_threads.py"),
-]
 
+def test_files(*names: str) -> list[str]:
+    """Paths of test files."""
+    return [f"tests/test_{name}.py" for name in names]
+
+
+# What can differ between SIMD levels, between versions of Python; what may touch memory that is not its own.
+NUMERIC = test_files("agreement", "mathematics")
+PYTHON_SPECIFIC = [
+    *test_files("bad_input", "citizen", "half", "inputs", "interpreters", "layers", "reference", "results"),
+    *test_files("saved_files", "store", "threads"),
+]
+HOSTILE = test_files("bad_input", "damaged", "hostile", "hostile_state")
+
+# Groups of C++ tests that run under valgrind in CI, a word for each.
+VALGRIND = [["pack"], ["stream"], ["median_is"]]
 
 # Two test workers share two cores: threads that wait for others must not spin meanwhile.
 PATIENT = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
@@ -92,7 +95,7 @@ def install_package(session: nox.Session, extra: str) -> None:
 
 @nox.session(python=False)
 def develop(session: nox.Session) -> None:
-    """Make .venv: the package with live Python files, and all tools. Repeat it after a change of the core."""
+    """Make .venv: the package with live Python files, and the tools of lint; again when the core changes."""
     python = ROOT / ".venv" / "bin" / "python"
     if not python.exists():
         session.run("python3", "-m", "venv", ".venv")
@@ -113,6 +116,16 @@ def lint(session: nox.Session) -> None:
     sources = [*ROOT.glob("src/cpp/**/*.?pp"), *ROOT.glob("tests/cpp/*.?pp")]
     session.run("clang-format", "--dry-run", "-Werror", *sources, log=False)
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    for schema, files in {
+        "github-workflows": ".github/workflows/*.yml",
+        "dependabot": ".github/dependabot.yml",
+        "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+        "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+        "citation-file-format": "CITATION.cff",
+    }.items():
+        options = ("--builtin-schema", f"vendor.{schema}", "--default-filetype", "yaml")
+        session.run("check-jsonschema", *options, *ROOT.glob(files))
+    session.run("python", "tools/mutations.py", "--check")
 
 
 @nox.session(python=PYTHONS)
@@ -174,7 +187,10 @@ def core(session: nox.Session, preset: str) -> None:
     exports nothing but its entry point.
     """
     if preset == "tsan" and not thread_sanitizer_works(session):
-        session.skip("this compiler or kernel cannot run the thread sanitizer")
+        stop = (
+            session.error if os.environ.get("CI") else session.skip
+        )  # in CI, what is not run has not passed
+        stop("this compiler or kernel cannot run the thread sanitizer")
     build_core(session, preset, module=preset == "default")
     session.run("ctest", "--preset", preset)
     session.run("python", "tools/check_symbols.py", f"build/{preset}")
@@ -194,7 +210,7 @@ def thread_sanitizer_works(session: nox.Session) -> bool:
 
 @nox.session
 def hostile(session: nox.Session) -> None:
-    """The tests with hostile input, on a module built with the address and undefined-behaviour sanitizers."""
+    """Numeric tests and hostile input, on a module built with address and undefined-behaviour sanitizers."""
     session.install(*requirements("test"))  # the package itself comes from below
     build_core(session, "asan", module=True)
     package = Path(session.create_tmp()) / "fastcka"  # sources and sanitized module together, as if installed
@@ -214,41 +230,50 @@ def hostile(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "FASTCKA_EXAMPLES": os.environ.get("FASTCKA_EXAMPLES", "50"),
     }
-    files = ["tests/test_hostile.py", "tests/test_bad_input.py"]
+    files = [*NUMERIC, *HOSTILE]
     pytest(session, "--quiet", *files, env=environment)
 
 
 @nox.session
-def valgrind(session: nox.Session) -> None:
-    """Errors of memory in the C++ tests: by hand, it takes half an hour. Arguments choose groups of tests.
+@nox.parametrize("part", ["short", "all"])
+def valgrind(session: nox.Session, part: str) -> None:
+    """Memory errors in the C++ tests, uninitialised values among them: some of the tests, or by hand all.
 
-    Values are not judged: to valgrind, the extended precision of the tests is float64. It knows no AVX-512.
+    All take half an hour; arguments choose groups. Values are not judged: to valgrind, the extended precision
+    of the tests is float64. It knows no AVX-512.
     """
-    build_core(session, "valgrind")
-    program = "build/valgrind/tests/cpp/fastcka_core_tests"
-    options = ("--error-exitcode=99", "--quiet", "--track-origins=yes")
-    environment = {"FASTCKA_SIMD_LEVEL": "v3", **PATIENT}
-    session.run(
-        *("valgrind", *options, program, *session.posargs),
-        external=True,
-        env=environment,
-        success_codes=[0, 1],  # 1: values differ
-    )
+    preset = "default" if part == "short" else "valgrind"
+    build_core(session, preset)
+    logs = ROOT / "build" / preset / "valgrind-logs"  # one for each process: some tests fork
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    program = f"build/{preset}/tests/cpp/fastcka_core_tests"
+    options = ("--quiet", "--track-origins=yes", f"--log-file={logs}/%p")
+    for words in VALGRIND if part == "short" else [session.posargs]:
+        session.run(
+            *("valgrind", *options, program, *words),
+            external=True,
+            env={"FASTCKA_SIMD_LEVEL": "v3", **PATIENT},
+            success_codes=[0, 1],  # 1: values differ
+        )
+    if found := "\n".join(log.read_text() for log in logs.iterdir()):
+        session.error(found)
 
 
 @nox.session
-def fuzz(session: nox.Session) -> None:
+@nox.parametrize("target", ["pairwise", "pieces"])
+def fuzz(session: nox.Session, target: str) -> None:
     """Search for input that breaks the core: libFuzzer with sanitizers, guided by coverage; needs clang++.
 
     Half a minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`. By hand and on
-    the hosted machines; in .ci/run, the C++ tests give the same function random bytes.
+    the hosted machines; in .ci/run, the C++ tests give the same functions random bytes.
     """
     build_core(session, "fuzz")
-    corpus = ROOT / "build" / "corpus"
-    corpus.mkdir(exist_ok=True)
+    corpus = ROOT / "build" / "corpus" / target
+    corpus.mkdir(parents=True, exist_ok=True)
     limits = session.posargs or ["-max_total_time=30"]
     options = ("-max_len=4096", "-print_final_stats=1", "-timeout=60", "-rss_limit_mb=4096")
-    session.run("build/fuzz/tests/cpp/fastcka_fuzz", *options, *limits, str(corpus), external=True)
+    session.run(f"build/fuzz/tests/cpp/fastcka_fuzz_{target}", *options, *limits, str(corpus), external=True)
 
 
 @nox.session
@@ -273,8 +298,9 @@ def sdist(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """A wheel from the sdist into dist/: built without a network, checked, and tested away from the sources.
 
-    That for the first version is tested by levels, torch and docs, which install it in .ci/run. Such a wheel
-    is for this machine's C library and later ones; those to publish come from cibuildwheel.
+    By all tests for the last version; that for the first one is tested by levels, torch and docs, which
+    install it in .ci/run. Such a wheel is for this machine's C library and later ones; those to publish come
+    from cibuildwheel.
     """
     session.install(*(requirement for requirement in BUILD if "eigen" not in requirement), *group("wheels"))
     work = ROOT / "build" / "wheel"  # the same for each version: ccache knows most of the core by then
@@ -304,7 +330,7 @@ def wheels(session: nox.Session) -> None:
     clean = work / "clean" / "bin" / "python"
     session.run("python", "-m", "venv", "--without-pip", clean.parent.parent)
     session.run("python", "-m", "pip", "--python", clean, "install", "--quiet", f"{wheel}[test]")
-    files = [*PYTHON_SPECIFIC, *(NUMERIC if session.python == LATEST else ())]
+    files = ["tests"] if session.python == LATEST else PYTHON_SPECIFIC
     with session.chdir(work / "suite"):
         pytest(session, "--quiet", *files, python=clean)
 

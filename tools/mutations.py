@@ -3,6 +3,7 @@
 
 Run as: python tools/mutations.py [WORDS]. Only bugs whose file or text has one of the words are planted. The
 tree is copied to a temporary folder; Python bugs run the tests on the copy, bugs of the core build it first.
+With --check, nothing is planted: each bug must only be of the code and of the tests as they are.
 """
 
 from __future__ import annotations
@@ -258,12 +259,19 @@ BUGS = [
 ]
 
 
+def check(bug: Bug) -> None:
+    """Exit when a bug is not one of this tree any more."""
+    if (ROOT / bug.file).read_text().count(bug.right) != 1:
+        sys.exit(f"{bug.file} does not have {bug.right!r} once: bring tools/mutations.py up to date")
+    core = bug.file.endswith("pp")
+    if not core and not (ROOT / "tests" / f"test_{bug.found_by}.py").exists():
+        sys.exit(f"no tests: {bug.found_by}")
+
+
 def survives(bug: Bug, tree: Path) -> bool:
     """Whether the tests pass in spite of the bug."""
     file = tree / bug.file
     text = file.read_text()
-    if text.count(bug.right) != 1:
-        sys.exit(f"{bug.file} does not have {bug.right!r} once: bring tools/mutations.py up to date")
     file.write_text(text.replace(bug.right, bug.wrong))
     try:
         return tests_of_core(bug, tree) if bug.file.endswith("pp") else tests_of_python(bug, tree)
@@ -302,9 +310,14 @@ def passes(command: list[str | Path], environment: dict[str, str], tree: Path, n
 
 
 def main() -> None:
+    words = [word for word in sys.argv[1:] if word != "--check"]
+    bugs = [bug for bug in BUGS if not words or any(word in str(bug) for word in words)]
+    for bug in bugs:
+        check(bug)
+    if "--check" in sys.argv:
+        return
     import fastcka._core  # the compiled module, which Python bugs run on
 
-    bugs = [bug for bug in BUGS if not sys.argv[1:] or any(word in str(bug) for word in sys.argv[1:])]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "fastcka"
         ignored = shutil.ignore_patterns("build", ".*venv*", ".nox", ".git", "*.so", "__pycache__")
