@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zipfile
 
 import h5py
 import ml_dtypes
@@ -223,6 +224,15 @@ def test_damaged_compressed_member_is_named(tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ValueError, match=f"layer 'x' of {re.escape(str(tmp_path / 'a.npz'))} cannot be read"):
         np.asarray(open_layers(tmp_path / "a.npz")["x"])
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_header_is_not_read_however_long_it_says_it_is(tmp_path, compression):
+    """Compressed, 1.5 GB of spaces are a small file."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x02\x00" + (1_500_000_000).to_bytes(4, "little") + b" " * 100)
+    with pytest.raises(ValueError, match=r"layer 'x' of .*a\.npz .*a header of 1500000000 bytes"):
+        open_layers(tmp_path / "a.npz")
 
 
 def test_python_objects_are_never_unpickled(tmp_path):

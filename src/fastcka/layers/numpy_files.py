@@ -212,13 +212,19 @@ def _npy(file: BinaryIO, data: Bytes) -> Array:
     return view(data, file.tell(), shape, dtype, "F" if fortran_order else "C")
 
 
+_LONGEST_HEADER = 10_000  # bytes, as for NumPy, which looks only after it has read them
+
+
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of an array in NPY format: its shape, whether it is in Fortran order, its dtype."""
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(np.lib.format.read_magic(file))
+    size, read_header = {
+        (1, 0): (2, np.lib.format.read_array_header_1_0),
+        (2, 0): (4, np.lib.format.read_array_header_2_0),
+    }.get(np.lib.format.read_magic(file), (0, None))
     if read_header is None:
         raise ValueError("records with field names, not an array of numbers")  # what NPY version 3 is for
+    if (length := int.from_bytes(file.read(size), "little")) > _LONGEST_HEADER:
+        raise ValueError(f"a header of {length} bytes, more than the {_LONGEST_HEADER} that an array has")
+    file.seek(-size, os.SEEK_CUR)
     shape, fortran_order, dtype = read_header(file)
     return shape, fortran_order, dtype
