@@ -117,7 +117,7 @@ def test_the_store_is_that_of_the_function_and_said_in_words(capsys, nets):
         "  0  8 x float32\n"
         "  1  8 x float32\n"
         "  2  5 x float32\n"
-        "left out:\n"
+        "skipped:\n"
         "  spare: it did not run\n"
         "  spare.0: it did not run\n"
     )

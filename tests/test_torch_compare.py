@@ -447,11 +447,11 @@ def test_layers_that_do_not_fit_are_left_out_of_the_result_and_named_in_it():
             return self.turn(torch.einsum("nf->fn", self.body(x)))
 
     with pytest.warns(
-        UserWarning, match="left out: layer 'turn' of model_b: its first dimension is not the batch"
+        UserWarning, match="skipped: layer 'turn' of model_b: its first dimension is not the batch"
     ):
         matrix = compare(mlp(), Turned(), samples(40).split(10))
     assert matrix.columns == ("body",)
-    assert matrix.warnings[0].startswith("left out: layer 'turn' of model_b: its first dimension is not")
+    assert matrix.warnings[0].startswith("skipped: layer 'turn' of model_b: its first dimension is not")
 
 
 @pytest.mark.parametrize(

@@ -559,7 +559,7 @@ def test_samples_are_followed_to_another_axis(n):
 def test_a_layer_whose_first_dimension_is_not_the_batch_is_left_out_with_a_warning():
     x = samples(4, 5, 6)
     reason = r"layer 'turn': its first dimension is not the batch: shape \(5, 4, 6\) for 4 samples"
-    with pytest.warns(UserWarning, match=f"left out: {reason}"):
+    with pytest.warns(UserWarning, match=f"skipped: {reason}"):
         found = extract(TimeFirst(lost=True), [x])
     assert list(found) == ["body"]
     assert "first dimension" in found.skipped["turn"]

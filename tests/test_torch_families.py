@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every layer of every family under every pooling: the rows are right, or it is left out with a reason."""
+"""Every layer of every family under every pooling: the rows are right, or it is skipped with a reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_rows_of_every_layer(family):
     truth = outputs(net, family.batch)
     for how in POOLS:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what is left out
+            warnings.simplefilter("ignore", UserWarning)  # what is skipped
             try:
                 found = fastcka.torch.extract(net, [family.batch], pool=how, progress=False)
             except ValueError as error:

@@ -152,7 +152,7 @@ def test_a_first_batch_of_one_sample():
             return self.body(x + self.embed(torch.arange(5)[None]))
 
     net, x = Positions(), samples(9, 5, 6)
-    with pytest.warns(UserWarning, match="left out: layer 'embed': it fitted in earlier batches"):
+    with pytest.warns(UserWarning, match="skipped: layer 'embed': it fitted in earlier batches"):
         found = extract(net, [x[:1], x[1:]], pool="mean")
     assert list(found) == ["body"]
     np.testing.assert_allclose(found["body"], net(x).mean(1).detach(), rtol=1e-5, atol=1e-6)

@@ -127,7 +127,7 @@ def test_layers_of_each_model_and_what_is_wrong_with_them():
     assert "layer '1' of model 'a': no variation" in str(caught[1].message)
     assert [text.partition(": no")[0] for text in found.pair("a", "b").warnings] == ["layer '1' of model 'a'"]
     (left_out,) = found.pair("b", "c").warnings
-    assert left_out.startswith("left out: layer '0.fold' of model 'c': its first dimension is not the batch")
+    assert left_out.startswith("skipped: layer '0.fold' of model 'c': its first dimension is not the batch")
     assert np.isnan(found.pair("b", "a").values).all(0).tolist() == [False, True]
     assert np.isfinite(found.pair("b", "b").values).all()
 

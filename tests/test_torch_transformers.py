@@ -110,7 +110,7 @@ def test_hidden_states_of_a_backbone_inside_of_a_model_that_takes_one_dict():
     equal(extract(net, [batch("bert")], "hidden_states"), expected(states, mask=MASK))
 
 
-@pytest.mark.filterwarnings("ignore:left out:UserWarning")  # windows of the Swin Transformer
+@pytest.mark.filterwarnings("ignore:skipped:UserWarning")  # windows of the Swin Transformer
 @pytest.mark.parametrize("name", ["swin", "convnext"])
 def test_maps_and_tokens_of_image_models_are_averaged_over_positions(name):
     net, shapes = model(name), {}

@@ -208,7 +208,7 @@ def _function(name: str) -> Callable[[], Any]:
 
 
 def _report(store: Store) -> list[str]:
-    """Say what is in a store, and what was left out."""
+    """Say what is in a store, and what was skipped."""
     width = max(map(len, store))
     lines = [f"{store.path}: {store.n_samples} samples, {len(store)} layers"]
     for name, X in store.items():
@@ -216,7 +216,7 @@ def _report(store: Store) -> list[str]:
         lines.append(f"  {name:<{width}}  {X.shape[1]} x {dtype}")
     left_out = store.provenance["extract"]["left_out"]
     if left_out:
-        lines += ["left out:", *(f"  {name}: {reason}" for name, reason in left_out.items())]
+        lines += ["skipped:", *(f"  {name}: {reason}" for name, reason in left_out.items())]
     return lines
 
 

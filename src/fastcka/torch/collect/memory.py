@@ -93,7 +93,7 @@ class Extracted(Mapping[str, Array]):
         return open_store(path)
 
     def __repr__(self) -> str:
-        left = f"; {len(self.skipped)} left out, see .skipped" if self.skipped else ""
+        left = f"; {len(self.skipped)} skipped, see .skipped" if self.skipped else ""
         return f"<{self.n_samples} samples; layers {', '.join(self)}{left}>"
 
 

@@ -112,7 +112,7 @@ def collect(
                 if models is not None:
                     joint_names({name: tuple(c.widths) for name, c in zip(models, captures, strict=True)})
                 if lost := [text for capture in captures for text in capture.left_out()]:
-                    warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=3)
+                    warnings.warn(f"skipped: {in_one_line(lost)}", UserWarning, stacklevel=3)
                 if doubtful := [text for capture in captures for text in capture.doubtful()]:
                     warnings.warn(in_one_line(doubtful), UserWarning, stacklevel=3)
                 collected = collector(
