@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A wheel holds package, types and licences, and no sources; it is small, and its module exports one name.
+"""A wheel holds package, types, licences and, on Linux, OpenMP; no sources; its module exports one name.
 
 Run as: python tools/check_wheel.py WHEEL...
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ EXPECTED = {
     "LICENSE",
     "MPL-2.0.txt",
     "Apache-2.0.txt",
+    "GPL-3.0.txt",
+    "GCC-exception-3.1.txt",
     "THIRD_PARTY_NOTICES",
 }
 FOREIGN = {".cpp", ".hpp", ".h", ".cmake", ".a", ".o"}
@@ -46,12 +49,18 @@ def faults_of(wheel: Path) -> list[str]:
         ]
         if exported:
             faults.append(f"the module exports {exported}")
+        if platform_of(wheel).startswith(("manylinux", "musllinux")) and len(runtimes) != 1:
+            faults.append(f"exactly one libgomp is expected, found {[runtime.name for runtime in runtimes]}")
         faults += [
             f"{runtime.name} is too old: no symbols of version {OPENMP_VERSION}"
             for runtime in runtimes
-            if OPENMP_VERSION.encode() not in Path(opened.extract(str(runtime), folder)).read_bytes()
+            if OPENMP_VERSION not in versions(Path(opened.extract(str(runtime), folder)))
         ]
     return faults
+
+
+def platform_of(wheel: Path) -> str:
+    return wheel.stem.rpartition("-")[2]
 
 
 def symbols(module: Path) -> list[str]:
@@ -61,6 +70,14 @@ def symbols(module: Path) -> list[str]:
         options = ["--dynamic", "--defined-only", "--extern-only", "--format=just-symbols"]
     shown = subprocess.run(["nm", *options, module], check=True, stdout=subprocess.PIPE, text=True)
     return shown.stdout.split()
+
+
+def versions(library: Path) -> set[str]:
+    """Return the symbol versions that a library of Linux defines. (GOMP_5.0 is another than OMP_5.0.)"""
+    shown = subprocess.run(
+        ["readelf", "--version-info", library], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return set(re.findall(r"Name: (\S+)", shown.stdout))
 
 
 if __name__ == "__main__":
