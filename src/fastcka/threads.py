@@ -7,10 +7,10 @@ The first of these that is given decides:
 2. :func:`set_num_threads`;
 3. the environment variable ``FASTCKA_NUM_THREADS``;
 4. what OpenMP would use in the calling thread (``OMP_NUM_THREADS``, threadpoolctl limits), but not more than
-   the processors that this process may use (affinity, control group quota, ``SLURM_CPUS_PER_TASK``).
+   the CPUs that this process may use (affinity, control group quota, ``SLURM_CPUS_PER_TASK``).
 
 Results have the same bits for any number of threads. Nothing is changed in the process: no environment
-variable, no affinity, no limit of another library.
+variable, no affinity (unless OMP_PROC_BIND asks OpenMP to bind threads), no limit of another library.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _SLURM = os.environ.get("SLURM_CPUS_PER_TASK")
 
 from . import _core  # noqa: E402  (only after the affinity was read)
 
-# An OpenMP runtime that fails to start a thread ends the process, so a slip such as n_threads=n_samples must
-# not reach it.
+# A slip such as n_threads=n_samples must not start so many threads.
 _MOST_THREADS = 4096
 
 # The only mutable state of the package: one setting for the whole process, replaced in one step, so that it
@@ -87,7 +86,7 @@ def set_num_threads(n: int | None) -> None:
     ----------
     n : int or None
         At least 1. None returns to the default: ``FASTCKA_NUM_THREADS``, else what OpenMP would use, within
-        the processors that this process may use.
+        the CPUs that this process may use.
 
     Raises
     ------

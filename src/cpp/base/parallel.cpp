@@ -57,8 +57,33 @@ void run_members(int threads, const std::function<void(int)>& member) { run_plai
 std::atomic<bool> forked{false};
 const int fork_noted = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
+// How many of so many threads, with the calling one, can exist at once.
+int startable(int threads) {
+    std::vector<std::thread> others;
+    std::atomic<bool> counted{false};
+    try {
+        others.reserve(static_cast<std::size_t>(threads - 1));
+        while (std::ssize(others) < threads - 1) others.emplace_back([&] { counted.wait(false); });
+    } catch (const std::exception&) {  // those already started are the answer
+    }
+    counted = true;
+    counted.notify_all();
+    for (std::thread& thread : others) thread.join();
+    return 1 + static_cast<int>(others.size());
+}
+
+// OpenMP ends the process when a thread does not start, under a limit on memory or on processes. It keeps the threads of a
+// team for the next one of the same caller, so only a larger team than the last is tried out first.
+int team_that_starts(int threads) {
+    thread_local int last = 1;
+    if (threads > last) threads = startable(threads);
+    last = threads;
+    return threads;
+}
+
 void run_members(int threads, const std::function<void(int)>& member) {
     if (forked) return run_plain_threads(threads, member);
+    threads = team_that_starts(threads);
 #pragma omp parallel num_threads(threads)
     member(omp_get_thread_num());
 }
@@ -102,6 +127,8 @@ void Team::begin_round() {
 }
 
 void Team::follow(int worker, unsigned seen) {
+    // The first exception of a thread needs memory of its own, and without it glibc ends the process: it is taken here.
+    static_cast<void>(std::current_exception());
     for (;;) {
         for (int look = 0; look < looks_before_sleep && rounds_ == seen; ++look) pause_a_moment();
         rounds_.wait(seen);

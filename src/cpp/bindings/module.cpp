@@ -52,6 +52,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
             const py::object error = py::reinterpret_borrow<py::object>(over_budget)(e.what());
             error.attr("least") = e.least;
             PyErr_SetObject(over_budget.ptr(), error.ptr());
+        } catch (const std::bad_alloc&) {
+            PyErr_SetString(PyExc_MemoryError,
+                            "the system has no more memory for this call; fastcka.plan() says "
+                            "how much it needs, max_bytes= limits that");
         }
     });
 

@@ -98,15 +98,18 @@ void Stream::check(const Layers& batch, const Engine& engine) const {
     });
     if (set.widths() != set_.widths() || set.split() != set_.split() || !same_rows)
         throw std::invalid_argument("a batch does not have the layers of the stream");
+    std::vector<unsigned char> good(static_cast<std::size_t>(set_.count()));
     engine.team.for_each(set_.count(), [&](index layer, int) {
-        batch.at(layer, [&](index, const Source& source) {
-            const MatrixView& view = source.view();
-            const bool good = precision_ == Precision::float64
-                                  ? engine.operations<double>().copy_rows(view, nullptr)
-                                  : engine.operations<float>().copy_rows(view, nullptr);
-            if (!good) report_bad_value(view, precision_, engine);
-        });
+        const auto at = static_cast<std::size_t>(layer);
+        const MatrixView& view = batch.sources[at].view();
+        good[at] = precision_ == Precision::float64 ? engine.operations<double>().copy_rows(view, nullptr)
+                                                    : engine.operations<float>().copy_rows(view, nullptr);
     });
+    // The first of them is named, whichever thread came first.
+    const auto bad = std::find(good.begin(), good.end(), 0) - good.begin();
+    if (bad < set_.count())
+        batch.at(bad,
+                 [&](index, const Source& source) { report_bad_value(source.view(), precision_, engine); });
 }
 
 void Stream::check(const Layers& batch, int threads, const Observer& observer) const {
