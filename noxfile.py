@@ -35,7 +35,7 @@ def test_files(*names: str) -> list[str]:
 NUMERIC = test_files("agreement", "mathematics")
 PYTHON_SPECIFIC = [
     *test_files("bad_input", "citizen", "half", "inputs", "interpreters", "layers", "reference", "results"),
-    *test_files("saved_files", "store", "threads"),
+    *test_files("memory_limit", "processes", "saved_files", "store", "threads"),
 ]
 HOSTILE = test_files("bad_input", "damaged", "hostile", "hostile_state")
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A long call does not hold the process: Ctrl-C, other threads, forked children, memory; nor an import."""
+"""A long call does not hold the process: Ctrl-C, other threads, memory; nor does an import."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 import fastcka
 
@@ -26,12 +28,30 @@ def child(code: str) -> dict:
     return json.loads(done.stdout)
 
 
+MEMORY = """
+    import json
+    import numpy as np, fastcka
+
+    def kilobytes(name):
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(name))
+
+    def layers(count, n, p):
+        rng = np.random.default_rng(0)
+        return [rng.standard_normal((n, p), dtype=np.float32) for _ in range(count)]
+
+    fastcka.cka(*layers(2, 64, 32), n_threads=2)  # loads code, starts threads
+    fastcka.release_buffers()
+"""
+
+MOMENTS = min(100, int(os.environ.get("FASTCKA_EXAMPLES", "10")))
+
 # ---------------------------------------------------------------------------------------- Ctrl-C
 
-# Each would take ten seconds to minutes on two cores.
+# Each would take ten seconds to minutes with two threads.
 LONG_CALLS = {
     "cka, Gram route": lambda X: fastcka.cka(X, X[:, ::-1], kernel=fastcka.RBF(sigma=1.0)),
-    "cka, feature route": lambda X: fastcka.cka(X[:16_000].repeat(60, axis=1), X[:16_000].repeat(60, axis=1)),
+    "cka, feature route": lambda X: fastcka.cka(wide(X), wide(X)[:, ::-1]),
     "cka, search for the median": lambda X: fastcka.cka(X, X, kernel="rbf"),
     "cka_matrix": lambda X: fastcka.cka_matrix([X] * 6, kernel="distance"),
     "cka_matrix, few samples": lambda X: fastcka.cka_matrix([X.reshape(20, -1)] * 2000),
@@ -39,58 +59,150 @@ LONG_CALLS = {
 }
 
 
+def wide(X):
+    """16 000 samples of 6000 features in the memory of X."""
+    return sliding_window_view(X.reshape(-1), 6000)[:1_600_000:100]
+
+
 @pytest.fixture(scope="module")
 def long_input():
     return np.random.default_rng(0).standard_normal((200_000, 100), dtype=np.float32)
 
 
-@pytest.mark.parametrize("name", LONG_CALLS)
-def test_interrupt_ends_a_long_call(long_input, name):
+def seconds_after_ctrl_c(call, delay):
+    """Return how long a call goes on after Ctrl-C, which comes `delay` seconds after its start."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    sent = []
+    sent, ended = [], []
 
     def interrupt():
-        time.sleep(0.5)
+        time.sleep(delay)
         sent.append(time.monotonic())
         signal.raise_signal(signal.SIGINT)
+
+    def interrupted():
+        try:
+            call()
+        finally:
+            ended.append(time.monotonic())
+        timer.join()  # the call was too short: Ctrl-C comes here
 
     timer = threading.Thread(target=interrupt)
     try:
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            LONG_CALLS[name](long_input)
-        late = time.monotonic() - sent[0]
+            interrupted()
     finally:
         timer.join()
         signal.signal(signal.SIGINT, handler)
-    # The promise is 0.2 s; machines that test are shared and slow, and the whole call would take minutes.
-    assert late < 30
+    assert ended > sent, "the call was over before Ctrl-C"
+    return ended[0] - sent[0]
+
+
+def best_of_three(call, delay, enough):
+    """Try again where another process may have delayed the answer."""
+    for _ in range(3):
+        late = seconds_after_ctrl_c(call, delay)
+        if late < enough:
+            break
+    return late
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_interrupt_ends_a_long_call(long_input, name, monkeypatch):
+    monkeypatch.setenv("FASTCKA_NUM_THREADS", "2")  # so that no machine is done before
+    # The promise is 0.2 s; machines that test are shared and slow.
+    assert best_of_three(lambda: LONG_CALLS[name](long_input), delay=0.5, enough=2) < 2
     X = np.eye(6, 3)
     assert fastcka.cka(X, X) == pytest.approx(1, abs=1e-12)  # the team of threads is as good as before
 
 
-@pytest.mark.parametrize("function", ["gram", "center"])
+@pytest.mark.parametrize("function", [fastcka.gram, fastcka.center])
 def test_interrupt_ends_the_making_of_a_matrix(function):
-    found = child(
-        f"""
-        import json, signal, threading, time
-        import numpy as np, fastcka
+    """Python raises KeyboardInterrupt after a call that never looks, too, but later."""
+    X = np.broadcast_to(np.arange(1, 10_001, dtype=np.float32)[:, None], (10_000, 10_000))
+    if function is fastcka.gram:
+        X = X[:, :400]
+    start = time.monotonic()
+    function(X, n_threads=1)
+    whole = time.monotonic() - start
+    late = best_of_three(lambda: function(X, n_threads=1), delay=whole / 10, enough=whole / 2)
+    assert late < whole / 2
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        X = np.broadcast_to(np.float32(1) + np.arange(8_000, dtype=np.float32)[:, None], (8_000, 8_000))
-        timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-        timer.start()
-        start, stopped, calls = time.monotonic(), False, 0
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_interrupts_at_random_moments_leave_nothing_behind():
+    """The same bits afterwards, no more threads, no memory in use. FASTCKA_EXAMPLES=100 tries more."""
+    found = child(
+        f"""{MEMORY}
+    import os, signal, threading, time
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    rng = np.random.default_rng(0)
+    X, Y = layers(2, 9000, 800)
+
+    def streamed(stream):
+        done = stream.n_samples  # where Ctrl-C has cut the batch
+        if done < len(X):
+            stream.update(X[done:], Y[done:])
+        return stream.result().values.tobytes()
+
+    def small_calls():
+        stream = fastcka.StreamingCKA(n_threads=2)
+        stream.update(X[:300, :50], Y[:300, :40])
+        matrix = fastcka.cka_matrix([X[:300], Y[:300, :99]], kernel="rbf", n_threads=2)
+        test = fastcka.cka_test(X[:200, :50], Y[:200, :50], n_threads=2)
+        return [stream.result().values.tobytes(), matrix.values.tobytes(), test.statistic, test.pvalue]
+
+    CALLS = [
+        lambda stream: fastcka.cka_matrix([X[:4000, :300], Y[:4000, :200]], kernel="rbf", n_threads=2),
+        lambda stream: stream.update(X, Y),
+        lambda stream: fastcka.cka_test(X[:1200, :400], Y[:1200, :300], kernel="rbf", n_threads=2),
+    ]
+
+    def is_interrupted(call, stream, delay):
+        over = False
+        timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
         try:
-            while time.monotonic() - start < 60:
-                fastcka.{function}(X)
-                calls += 1
+            timer.start()
+            call(stream)
+            over = True
+            timer.join()  # Ctrl-C comes here at the latest
         except KeyboardInterrupt:
-            stopped = True
-        print(json.dumps({{"stopped": stopped, "calls": calls}}))
-        """
+            timer.join()
+        return not over
+
+    def seconds(call):
+        start = time.monotonic()
+        call(fastcka.StreamingCKA(n_threads=2))
+        return time.monotonic() - start
+
+    alone, whole = small_calls(), streamed(fastcka.StreamingCKA(n_threads=2))
+    lengths = [seconds(call) for call in CALLS]
+    fastcka.release_buffers()
+    memory, threads = kilobytes("VmRSS"), len(os.listdir("/proc/self/task"))
+    interrupted, same, most_threads = [], [], threads
+    for _ in range({MOMENTS}):
+        for call, length in zip(CALLS, lengths):
+            stream = fastcka.StreamingCKA(n_threads=2)
+            interrupted.append(is_interrupted(call, stream, rng.uniform(0, length)))
+            same.append(small_calls() == alone)
+            most_threads = max(most_threads, len(os.listdir("/proc/self/task")))
+            if 0 < stream.n_samples:
+                same.append(streamed(stream) == whole)
+    del stream
+    fastcka.release_buffers()
+    print(json.dumps({{
+        "interrupted": any(interrupted),
+        "same": all(same),
+        "threads": most_threads - threads,
+        "memory": 1024 * (kilobytes("VmRSS") - memory),
+    }}))
+"""
     )
-    assert found["stopped"]
+    assert found["interrupted"]
+    assert found["same"]
+    assert found["threads"] <= 1  # that of a timer may be about to end
+    assert found["memory"] < 8e6
 
 
 # ---------------------------------------------------------------------------------------- other threads
@@ -125,50 +237,7 @@ def test_other_threads_go_on(long_input):
     assert ended.is_set()
 
 
-# ---------------------------------------------------------------------------------------- fork
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="fork is the default of multiprocessing on Linux only")
-def test_no_hang_in_a_forked_child():
-    """After the parent has used its threads, a child that multiprocessing forks computes the same."""
-    found = child(
-        """
-        import json, multiprocessing, warnings
-        import numpy as np, fastcka
-
-        X = np.random.default_rng(0).normal(size=(600, 300))
-        Y = X[:, :200] ** 3
-
-        def value(n_threads):
-            return fastcka.cka(X, Y, kernel="rbf", n_threads=n_threads)
-
-        before = value(2)
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            children = pool.map_async(value, [1, 2, 3, 4]).get(timeout=120)
-        print(json.dumps({"before": before, "children": children, "after": value(2)}))
-        """
-    )
-    assert set(found["children"]) == {found["before"]} == {found["after"]}
-
-
 # ---------------------------------------------------------------------------------------- memory
-
-MEMORY = """
-    import json
-    import numpy as np, fastcka
-
-    def kilobytes(name):
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith(name))
-
-    def layers(count, n, p):
-        rng = np.random.default_rng(0)
-        return [rng.standard_normal((n, p), dtype=np.float32) for _ in range(count)]
-
-    fastcka.cka(*layers(2, 64, 32), n_threads=2)  # loads code, starts threads
-    fastcka.release_buffers()
-"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -26,13 +26,52 @@ MODULES = sorted(
 # Take whatever they are given.
 NO_ERRORS = {"equals", "with_models"}
 
+# What computes a number of the literature: a part of its formula, and of its source.
+CKA = "HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))"
+SOURCES = {
+    "Linear": ("k(x, y) = <x, y>", "Kornblith et al. 2019"),
+    "RBF": ("k(x, y) = exp(-||x - y||^2 / (2 sigma^2))", "Kornblith et al. 2019"),
+    "Laplacian": ("k(x, y) = exp(-||x - y|| / sigma)", "Rasmussen and Williams 2006"),
+    "Polynomial": ("k(x, y) = (gamma <x, y> + coef0)^degree", "Schölkopf and Smola 2002"),
+    "Cosine": ("k(x, y) = <x, y> / (||x|| ||y||)", "Shawe-Taylor and Cristianini 2004"),
+    "Correlation": ("k(x, y) = <x', y'> / (||x'|| ||y'||)", "Kriegeskorte, Mur and Bandettini 2008"),
+    "Distance": ("k(x, y) = (||x||^e + ||y||^e - ||x - y||^e) / 2", "Székely, Rizzo and Bakirov 2007"),
+    "gram": ("K[i, j] = k(x_i, x_j)", "Kornblith et al. 2019"),
+    "center": ("H = I - 11'/n", "Gretton et al. 2005"),
+    "hsic": ("tr(K H L H) / (n-1)^2", "Song et al. 2012"),
+    "cka": (CKA, "Kornblith, Norouzi, Lee and Hinton 2019"),
+    "cka_matrix": (CKA, "Kornblith et al. 2019"),
+    "cka_matrix, rv2": ("<Kc', Lc'> / sqrt(<Kc', Kc'> <Lc', Lc'>)", "Smilde et al. 2009"),
+    "cka_matrix, rsa": ("D[i, j] = K[i, i] + K[j, j] - 2 K[i, j]", "Kriegeskorte, Mur and Bandettini 2008"),
+    "cka_models": (CKA, "Kornblith et al. 2019"),
+    "Sweep": (CKA, "Kornblith et al. 2019"),
+    "StreamingCKA": ("CKA = sum_b w_b HSIC_1(X_b, Y_b) / sqrt(", "Nguyen, Raghu and Kornblith 2020"),
+    "cka_test": (CKA, "Kazi-Aoual et al. 1995"),
+    "cka_test, chi2": ("P(chi-squared_1 > n CKA + 1)", "Shen, Panda and Vogelstein 2022"),
+    "cka_test, confounder": ("(c_xy - c_xg c_yg) / sqrt(", "Székely and Rizzo 2014"),
+    "calibrated_max": ("max((maximum - tau) / (1 - tau), 0)", "Groeger, Wen and Brbic 2026"),
+    "CKAMatrix.effective_dimension": ("tr(Kc)² / ‖Kc‖²", "Gao et al. 2017"),
+    "dask.cka_matrix": (CKA, "Kornblith et al. 2019"),
+    "torch.cka": (CKA.lower().replace("hsic", "HSIC"), "Kornblith et al. 2019"),
+    "torch.cka_loss": ("1 - cka(x, y)", "Kornblith et al. 2019"),
+    "torch.compare": (CKA, "Nguyen, Raghu and Kornblith 2020"),
+    "torch.compare_models": (CKA, "Nguyen, Raghu and Kornblith 2020"),
+    "reference.gram": ("K[i, j] = k(x_i, x_j)", "Kornblith et al. 2019"),
+    "reference.center": ("H = I - 11'/n", "Gretton et al. 2005"),
+    "reference.hsic": ("tr(K H L H) / (n-1)^2", "Song et al. 2012"),
+    "reference.cka": (CKA, "Kornblith et al. 2019"),
+    "reference.cka_matrix": ("<A, B> / sqrt(<A, A> <B, B>)", "Smilde et al. 2009"),
+    "reference.effective_dimension": ("(tr Kc)^2 / <Kc, Kc>", "Gao et al. 2017"),
+}
+
 
 def public():
-    """Every public function and class, by the name that users give it; fastcka.reference mirrors some."""
+    """Every public function and class, by the name that users give it."""
     found = {f"fastcka.{name}": getattr(fastcka, name) for name in fastcka.__all__}
-    for extra in (name for name in ("dask", "torch") if importlib.util.find_spec(name)):
-        module = importlib.import_module(f"fastcka.{extra}")
-        found |= {f"fastcka.{extra}.{name}": getattr(module, name) for name in module.__all__}
+    extras = [name for name in ("dask", "torch") if importlib.util.find_spec(name)]
+    for name in ("reference", *extras):
+        module = importlib.import_module(f"fastcka.{name}")
+        found |= {f"fastcka.{name}.{own}": getattr(module, own) for own in module.__all__}
     return {name: thing for name, thing in found.items() if callable(thing)}
 
 
@@ -94,6 +133,23 @@ def test_a_function_documents_parameters_result_and_errors(path):
         assert section(doc, "Returns") or re.match(r"(Return|Read)\b", doc), "nothing is said of the result"
     if parameters and function.__name__ not in NO_ERRORS:
         assert section(doc, "Raises"), "nothing is said of errors"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_measure_gives_its_formula_and_its_source(name):
+    formula, source = SOURCES[name]
+    path = f"fastcka.{name.partition(',')[0]}"
+    if path.startswith(("fastcka.torch", "fastcka.dask")):
+        pytest.importorskip(path.split(".")[1])
+    doc = " ".join(inspect.getdoc({**PUBLIC, **CALLABLE}[path]).split())
+    text, _, references = doc.partition("References ----------")
+    assert formula in text
+    assert source in references.partition("Examples --------")[0]
+
+
+def test_every_kernel_and_reference_has_a_source():
+    kernels = {type(kernel).__name__ for kernel in fastcka.kernels._KERNELS.values()} - {"Precomputed"}
+    assert SOURCES.keys() >= kernels | {f"reference.{name}" for name in fastcka.reference.__all__}
 
 
 @pytest.mark.parametrize("path", [path for path, thing in PUBLIC.items() if inspect.isclass(thing)])

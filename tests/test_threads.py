@@ -105,9 +105,6 @@ def test_setting_reaches_the_core(machine):
     assert fastcka.plan(layers).n_threads == 2
 
 
-# ---------------------------------------------------------------------- control groups
-
-
 # ---------------------------------------------------------------------- a new process
 
 
@@ -238,19 +235,19 @@ def test_same_bits_for_any_number_of_threads_in_little_memory(rng, kernel):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_same_bits_for_concurrent_callers(rng, dtype):
-    kernels = ("linear", "rbf")
-    jobs = [layers_of(rng, dtype) for _ in range(2)] * 2
-    expected = [everything(layers, 2, kernels) for layers in jobs[:2]] * 2
-    together = threading.Barrier(len(jobs))
+def test_same_bits_for_32_concurrent_callers(rng, dtype):
+    kernels, n_callers = ("linear", "rbf"), 32
+    jobs = [{name: X[:250] for name, X in layers_of(rng, dtype).items()} for _ in range(2)]
+    assert fastcka.plan(jobs[0], n_threads=2).n_threads == 2
+    expected = [everything(layers, 2, kernels) for layers in jobs]
+    together = threading.Barrier(n_callers)
 
-    def job(layers):
+    def job(number):
         together.wait()
-        return everything(layers, 2, kernels)
+        return everything(jobs[number % 2], 2, kernels) == expected[number % 2]
 
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        found = list(pool.map(job, jobs))
-    assert found == expected
+    with ThreadPoolExecutor(n_callers) as pool:
+        assert all(pool.map(job, range(n_callers)))
 
 
 def test_setting_may_change_while_others_compute(rng):
@@ -283,6 +280,34 @@ def test_the_process_is_left_as_it_was(rng, machine):
     before = dict(os.environ), affinity(0), _core.omp_max_threads(), fastcka.get_num_threads()
     everything(layers_of(rng, np.float32), 3, ("linear", "rbf"))
     assert (dict(os.environ), affinity(0), _core.omp_max_threads(), fastcka.get_num_threads()) == before
+
+
+BOUND = """
+import os, threading
+import numpy as np, fastcka
+
+X = np.random.default_rng(0).normal(size=(600, 200))
+
+def call():
+    before = os.sched_getaffinity(0)
+    value = fastcka.cka(X, X[:, :100] ** 3, kernel="rbf", n_threads=2)
+    print(value.hex(), os.sched_getaffinity(0) == before)
+
+call()
+thread = threading.Thread(target=call)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processor affinity on this system")
+def test_calls_leave_the_affinity_of_bound_threads_and_compute_the_same():
+    printed = [
+        subprocess.check_output([sys.executable, "-c", BOUND], text=True, env=os.environ | environment)
+        for environment in ({}, {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"})
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0].split()[1::2] == ["True", "True"]
 
 
 def test_buffers_are_released_between_calls_and_made_again(rng):
