@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure the error of CKA against extended precision, and write the tables of docs/numerics.md.
+"""Measure the error of CKA against extended precision, for docs/numerics.md and the diary.
 
-python benchmarks/accuracy.py [--check]        (a few minutes on one core; --check writes nothing)
+python benchmarks/accuracy.py [--check]        (a minute or two on an idle machine; --check writes no page)
 
-Each number is the largest error over both estimators, every route that the kernel has, several numbers of
-samples and several draws of fixed seeds. The last column is the largest share of the bound that tests hold. A
-row above the bound makes the script fail.
+A number in a table is the largest error over several numbers of samples, several draws of fixed seeds, the
+bandwidths below, and what the table does not tell apart. The script fails where an error is above the bound
+that tests hold, and where the core has a value and extended precision has none, or the other way round.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -31,12 +32,12 @@ from fastcka import reference
 from fastcka.config import config
 from fastcka.kernels import resolve_kernel
 
-PAGE = Path(__file__).parents[1] / "docs" / "numerics.md"
+PAGES = [Path(__file__).parents[1] / "docs" / "numerics.md", Path(__file__).parent / "diary" / "accuracy.md"]
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 SAMPLES = (5, 40, 150)
 DRAWS = 3
 Array = Any
-Cell = tuple[float, float] | None
-Row = tuple[list[str], list[Cell]]  # dtype and kernel; the cells
+Make = Callable[[np.random.Generator, int], tuple[Array, Array]]
 
 KERNELS: dict[str, list[Any]] = {
     "linear": [fastcka.Linear()],
@@ -48,7 +49,6 @@ KERNELS: dict[str, list[Any]] = {
     "polynomial": [fastcka.Polynomial(), fastcka.Polynomial(3, gamma=0.01)],
     "precomputed": [resolve_kernel("precomputed")],
 }
-SCALE_FREE = [name for name in KERNELS if name not in ("polynomial", "precomputed")]
 
 
 # --- data: two layers that have something in common ------------------------------------------------
@@ -94,70 +94,232 @@ DATA = {
 }
 
 
+OFFSETS = (1e2, 1e4, 1e6)
+SCALES = {
+    "float64": (1e-150, 1e-75, 1e75, 1e150),
+    "float32": (1e-18, 1e-9, 1e9, 1e18),
+    "float16": (1e-4, 1e-2, 1e2, 1e4),
+    "bfloat16": (1e-18, 1e-9, 1e9, 1e18),
+}
+
+
+def with_offset(offset: float) -> Make:
+    def make(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        X, Y = gaussian(rng, n)
+        return X + offset * np.sign(X[:1]), Y + offset * np.sign(Y[:1])
+
+    return make
+
+
+def scaled(factor: float) -> Make:
+    def make(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        X, Y = gaussian(rng, n)
+        return X * factor, Y * factor
+
+    return make
+
+
+def inputs(dtype: str, kernel: str) -> dict[str, Make]:
+    """Return all data for a kernel by the heads of their columns."""
+    found: dict[str, Make] = dict(DATA)
+    if kernel != "precomputed":  # its matrix is that of an RBF kernel, whatever the offset and the units
+        found |= {offset_head(offset): with_offset(offset) for offset in OFFSETS}
+    if kernel not in ("precomputed", "polynomial"):  # the value of a polynomial kernel depends on the units
+        found |= {scale_head(factor): scaled(factor) for factor in SCALES[dtype]}
+    return found
+
+
 # --- one cell --------------------------------------------------------------------------------------
 
 
-def errors(dtype: str, kernel: Any, layers: tuple[Array, Array]) -> Iterable[tuple[float, float]]:
-    """Yield (error, share of the bound) of each estimator and route that has a value."""
-    arithmetic = "float64" if dtype == "float64" else "float32"
-    if kernel.name == "precomputed":
-        layers = tuple(reference.gram(Z, kernel="rbf") for Z in layers)  # type: ignore[assignment]
-    X, Y = (Z.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype) for Z in layers)
-    with np.errstate(all="ignore"):
-        K, L = (extended.gram(Z, kernel) for Z in (X, Y))
-    inputs = [Z.view(np.dtype("V2")) if dtype == "bfloat16" else Z for Z in (X, Y)]
-    for estimator in ESTIMATORS:
-        with np.errstate(all="ignore"):
-            expected, condition = extended.cka_and_condition(K, L, kernel, estimator)
-        if not condition < NO_VALUE / BAND:
-            continue
-        for route in ("gram", "feature") if kernel.name in FEATURE_KERNELS else ("gram",):
-            value = core_pairs(route, arithmetic)([inputs[0]], [inputs[1]], kernel, estimator).cka[0, 0]
-            if np.isnan(value):
-                # Extended precision keeps digits that the rounding of a float32 Gram matrix does not.
-                continue
-            error = abs(value - expected)
-            yield error, error / (FIRST[arithmetic] + condition * PER_CONDITION)
+class Key(NamedTuple):
+    dtype: str
+    kernel: str
+    route: str
+    estimator: str
+    data: str
 
 
-def cell(dtype: str, names: Iterable[str], make: Callable) -> Cell:
-    """Return the largest error and the largest share of the bound over kernels, samples and draws.
+@dataclass
+class Cell:
+    """What a cell of a table is about: the worst error, and how often there is no value."""
 
-    None: these values overflow the kernel, which is an error that names the layer.
-    """
-    cases = [
-        (n, draw, kernel)
-        for n in SAMPLES
-        for draw in range(DRAWS)
-        for name in names
-        for kernel in KERNELS[name]
-    ]
+    error: float = 0.0
+    share: float = 0.0  # of the bound
+    values: int = 0
+    undefined: int = 0  # nan, where extended precision has no value either
+    rounded: int = 0  # nan: nothing but rounding is left of a Gram matrix that was given
+    refused: int = 0  # values, or those of the kernel, are beyond the range
+    faults: list[str] = field(default_factory=list)
+
+
+def together(cells: Iterable[Cell]) -> Cell:
+    found = list(cells)
+    return Cell(
+        max((cell.error for cell in found), default=0.0),
+        max((cell.share for cell in found), default=0.0),
+        *(
+            sum(getattr(cell, name) for cell in found)
+            for name in ("values", "undefined", "rounded", "refused")
+        ),
+        [fault for cell in found for fault in cell.faults],
+    )
+
+
+def one_value(key: Key, kernel: Any, layers: tuple[Array, Array], truth: tuple[float, float, bool]) -> Cell:
+    """Compare one value with extended precision: the value there, its condition, whether rounding is all."""
+    expected, condition, all_rounding = truth
+    arithmetic = "float64" if key.dtype == "float64" else "float32"
     try:
-        found = [
-            each
-            for n, draw, kernel in cases
-            for each in errors(dtype, kernel, make(np.random.default_rng([n, draw]), n))
-        ]
+        pairs = core_pairs(key.route, arithmetic)([layers[0]], [layers[1]], kernel, key.estimator)
     except ValueError as error:
         if "overflow" in str(error):
-            return None
+            return Cell(refused=1)
         raise
-    return max(error for error, _ in found), max(share for _, share in found)
+    value = pairs.cka[0, 0]
+    defined = condition < NO_VALUE / BAND
+    if np.isnan(value):
+        if not defined:
+            return Cell(undefined=1)
+        return Cell(rounded=1) if all_rounding else Cell(faults=[f"{key}: nan instead of {expected}"])
+    if defined:
+        error = abs(value - expected)
+        share = error / (FIRST[arithmetic] + condition * PER_CONDITION)
+        faults = [f"{key}: {value} instead of {expected}, {share:.3g} times the bound"] if share > 1 else []
+        return Cell(error, share, values=1, faults=faults)
+    if condition < NO_VALUE * BAND:  # around the edge either answer will do, and there is no bound
+        return Cell(undefined=1)
+    return Cell(faults=[f"{key}: {value} where there is no value"])
+
+
+def measured(dtype: str, name: str, kernel: Any, data: str, layers: tuple[Array, Array]) -> Iterator:
+    """Yield a cell for each estimator and route."""
+    if name == "precomputed":
+        layers = tuple(reference.gram(Z, kernel="rbf") for Z in layers)  # type: ignore[assignment]
+        if not all(np.isfinite(Z).all() for Z in layers):  # samples are all alike: a bandwidth of zero
+            return
+    X, Y = (Z.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype) for Z in layers)
+    beyond = any(np.isinf(Z.astype(np.float64)).any() for Z in (X, Y))  # the range of the type
+    K, L = (extended.gram(Z, kernel) for Z in (X, Y))
+    given = tuple(Z.view(np.dtype("V2")) if dtype == "bfloat16" else Z for Z in (X, Y))
+    for estimator in ESTIMATORS:
+        truth = extended.cka_and_condition(K, L, kernel, estimator)
+        all_rounding = name == "precomputed" and any(is_rounding(Z, estimator) for Z in (X, Y))
+        for route in ("gram", "feature") if name in FEATURE_KERNELS else ("gram",):
+            key = Key(dtype, name, route, estimator, data)
+            yield key, Cell(refused=1) if beyond else one_value(key, kernel, given, (*truth, all_rounding))
+
+
+def is_rounding(gram: Array, estimator: str) -> bool:
+    """Whether the HSIC of a given Gram matrix with itself may be that of its rounding (docs/numerics.md).
+
+    The core has a factor of 8 for safety, and knows the largest value to a factor of 2.
+    """
+    rounding = float(ml_dtypes.finfo(gram.dtype).eps) / 2 * float(np.abs(gram.astype(float)).max())
+    K = extended.gram(gram, "precomputed")
+    return bool(extended.hsic_of_grams(K, K, estimator) < (2 * 8 * rounding) ** 2)
+
+
+def measure() -> dict[Key, Cell]:
+    found: dict[Key, list[Cell]] = {}
+    for dtype in DTYPES:
+        for name, kernels in KERNELS.items():
+            for data, make in inputs(dtype, name).items():
+                for n in SAMPLES:
+                    for draw in range(DRAWS):
+                        layers = make(np.random.default_rng([n, draw]), n)
+                        for kernel in kernels:
+                            for key, cell in measured(dtype, name, kernel, data, layers):
+                                found.setdefault(key, []).append(cell)
+    return {key: together(cells) for key, cells in found.items()}
 
 
 # --- the tables ------------------------------------------------------------------------------------
 
 
-def table(head: list[str], rows: Iterable[Row]) -> str:
-    lines = ["| " + " | ".join([*head, "of the bound"]) + " |", "|---" * 2 + "|---:" * (len(head) - 1) + "|"]
-    for names, cells in rows:
-        share = max(each[1] for each in cells if each)
-        if share > 1:
-            raise SystemExit(f"{names}: an error is {share:.3g} times the bound")
-        numbers = [scientific(each[0]) if each else "refused" for each in cells]
-        percent = f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
-        lines.append("| " + " | ".join([*names, *numbers, percent]) + " |")
-    return "\n".join(lines)
+class Tables:
+    """Parts of the pages from the measured cells."""
+
+    def __init__(self, cells: dict[Key, Cell]) -> None:
+        self.cells = cells
+
+    def of(self, **wanted: str | Iterable[str]) -> Cell:
+        """Return what the cells have together whose keys have the wanted values."""
+        sets = {name: {value} if isinstance(value, str) else set(value) for name, value in wanted.items()}
+        return together(
+            cell
+            for key, cell in self.cells.items()
+            if all(getattr(key, name) in values for name, values in sets.items())
+        )
+
+    def by_data(self, dtypes: Iterable[str], columns: Iterable[str]) -> str:
+        """A row for each type and kernel, over routes and estimators."""
+        columns = list(columns)
+        rows = []
+        for dtype in dtypes:
+            for name in KERNELS:
+                cells = [self.of(dtype=dtype, kernel=name, data=data) for data in columns]
+                if any(cell != Cell() for cell in cells):
+                    rows.append([dtype, name, *map(text, cells), percent(together(cells))])
+        return table(["input", "kernel"], [*columns, "of the bound"], rows)
+
+    def by_route(self) -> str:
+        """A row for each kernel and route, over all data."""
+        columns = [(dtype, estimator) for dtype in DTYPES for estimator in ESTIMATORS]
+        rows = [
+            [
+                *at,
+                *(
+                    text(self.of(dtype=dtype, estimator=estimator, kernel=at[0], route=at[1]), mixed=True)
+                    for dtype, estimator in columns
+                ),
+            ]
+            for at in self.kernels_and_routes()
+        ]
+        return table(["kernel", "route"], [", ".join(column) for column in columns], rows)
+
+    def in_full(self, dtype: str) -> str:
+        """A row for each kernel, route and estimator, a column for each kind of data, offset and scale."""
+        columns = list(inputs(dtype, "linear"))
+        rows = []
+        for name, route in self.kernels_and_routes():
+            for estimator in ESTIMATORS:
+                at = {"dtype": dtype, "kernel": name, "route": route, "estimator": estimator}
+                cells = [self.of(**at, data=data) for data in columns]
+                rows.append([name, route, estimator, *map(text, cells), percent(together(cells))])
+        return table(["kernel", "route", "estimator"], [*columns, "of the bound"], rows)
+
+    def kernels_and_routes(self) -> list[tuple[str, str]]:
+        return list(dict.fromkeys((key.kernel, key.route) for key in self.cells))
+
+    def count(self) -> str:
+        everything = together(self.cells.values())
+        return (
+            f"Compared: {everything.values} values. In {everything.undefined} more cases extended precision "
+            f"has no value either, or is at the edge of the rule; in {everything.rounded} the "
+            f"result is `nan` "
+            f"because nothing but the rounding to its type is left of a given Gram matrix; "
+            f"{everything.refused} "
+            f"are refused."
+        )
+
+
+def table(left: list[str], right: list[str], rows: list[list[str]]) -> str:
+    lines = [[*left, *right], ["---"] * len(left) + ["---:"] * len(right)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *rows])
+
+
+def text(cell: Cell, *, mixed: bool = False) -> str:
+    """Write the error; `mixed`: over data of which some are refused."""
+    if cell.refused and not (mixed and cell.values):
+        return "refused"
+    if cell.values:
+        return scientific(cell.error)
+    return "nan" if cell.undefined or cell.rounded else ""
+
+
+def percent(cell: Cell) -> str:
+    return f"{100 * cell.share:.0f} %" if cell.share >= 0.01 else "< 1 %"
 
 
 def scientific(number: float) -> str:
@@ -177,75 +339,41 @@ def power(number: float) -> str:
     return f"10{str(round(np.log10(number))).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def by_data() -> str:
-    rows = [(dtype, [name]) for dtype in ("float64", "float32") for name in KERNELS]
-    rows += [
-        (dtype, [name for name in KERNELS if name != "precomputed"]) for dtype in ("float16", "bfloat16")
-    ]
-    return table(
-        ["input", "kernel", *DATA],
-        (
-            (
-                [dtype, names[0] if len(names) == 1 else "all"],
-                [cell(dtype, names, make) for make in DATA.values()],
-            )
-            for dtype, names in rows
-        ),
-    )
+def offset_head(offset: float) -> str:
+    return f"{power(offset)} spreads"
 
 
-def by_offset() -> str:
-    offsets = (0.0, 1e2, 1e4, 1e6)
-
-    def shifted(offset: float) -> Callable:
-        def make(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-            X, Y = gaussian(rng, n)
-            return X + offset * np.sign(X[:1]), Y + offset * np.sign(Y[:1])
-
-        return make
-
-    return table(
-        ["input", "kernel", *(f"{power(offset)} spreads" for offset in offsets)],
-        (
-            ([dtype, name], [cell(dtype, [name], shifted(offset)) for offset in offsets])
-            for dtype in ("float64", "float32")
-            for name in KERNELS
-            if name != "precomputed"
-        ),
-    )
-
-
-def by_scale() -> str:
-    def scaled(factor: float) -> Callable:
-        def make(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-            X, Y = gaussian(rng, n)
-            return X * factor, Y * factor
-
-        return make
-
-    def row(dtype: str, name: str, factors: tuple[float, ...]) -> Row:
-        return [dtype, name], [cell(dtype, [name], scaled(factor)) for factor in factors]
-
-    sizes = {"float64": (1e-150, 1e-75, 1e75, 1e150), "float32": (1e-18, 1e-9, 1e9, 1e18)}
-    return "\n\n".join(
-        table(
-            ["input", "kernel", *(f"× {power(factor)}" for factor in factors)],
-            (row(dtype, name, factors) for name in SCALE_FREE),
-        )
-        for dtype, factors in sizes.items()
-    )
+def scale_head(factor: float) -> str:
+    return f"× {power(factor)}"
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    text = PAGE.read_text()
-    level = f"SIMD level {config()['simd_level']}."
-    parts = {"level": level, "data": by_data(), "offset": by_offset(), "scale": by_scale()}
+    with np.errstate(all="ignore"):
+        cells = measure()
+    tables = Tables(cells)
+    offsets = ["Gaussian", *map(offset_head, OFFSETS)]
+    parts = {
+        "level": f"SIMD level {config()['simd_level']}.",
+        "count": tables.count(),
+        "data": tables.by_data(DTYPES, DATA),
+        "route": tables.by_route(),
+        "offset": tables.by_data(("float64", "float32"), offsets),
+        "scale": "\n\n".join(
+            tables.by_data([dtype], map(scale_head, SCALES[dtype])) for dtype in ("float64", "float32")
+        ),
+        **{dtype: tables.in_full(dtype) for dtype in DTYPES},
+    }
     for name, part in parts.items():
-        print(part, flush=True)
-        text = replaced(text, f"accuracy-{name}", part)
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
+        print(f"{name}\n{part}\n", flush=True)
+    if faults := together(cells.values()).faults:
+        raise SystemExit("\n".join(["beyond the bound, or the wrong side of the rule for nan:", *faults]))
+    for page in PAGES if "--check" not in sys.argv else []:
+        written = page.read_text()
+        for name, part in parts.items():
+            if f"<!-- accuracy-{name}: begin -->" in written:
+                written = replaced(written, f"accuracy-{name}", part)
+        page.write_text(written)
 
 
 if __name__ == "__main__":
