@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rewrite the generated parts of a page of the docs, and draw its plots.
+"""Rewrite the generated parts of the pages about performance, and draw their plots.
 
-python benchmarks/report.py RESULT.json [PAGE.md]        (docs/performance.md unless said)
+python benchmarks/report.py                          every page, each from its result (--check: only compare)
+python benchmarks/report.py RESULT.json PAGE.md      one page, such as a copy of diary/xeon-2-cores.md
 
 A part stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; what is outside stays as it is. A
 page has the parts that it has markers for, and the plots that it shows.
@@ -11,31 +12,67 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import plots
+import summary
+from words import duration, number, spread
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+# The pages that are kept, and their results.
+PAGES = {
+    DOCS / "performance.md": "xeon-2-cores-v4",
+    HERE / "diary" / "xeon-2-cores.md": "xeon-2-cores-v4",
+    HERE / "diary" / "epyc-2-cores.md": "epyc-2-cores-v3",
+    HERE / "diary" / "16-cores.md": "xeon-16-cores-v4",
+}
 Rows = list[dict]
 
 
 def main() -> None:
-    result = json.loads(Path(sys.argv[1]).read_text())
-    page = Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE
-    text = replaced(page.read_text(), "machine", machine(result["machine"]))
+    if sys.argv[1:] == ["--check"]:
+        differ = [page.name for page in PAGES if filled(page.read_text(), kept(page)) != page.read_text()]
+        if differ:
+            raise SystemExit(f"not from their results: {', '.join(differ)}")
+    elif sys.argv[1:]:
+        write(Path(sys.argv[2]).resolve(), json.loads(Path(sys.argv[1]).read_text()))
+    else:
+        for page in PAGES:
+            write(page, kept(page))
+        plots.draw(plots.gains, kept(DOCS / "performance.md")["parts"], DOCS / "images" / "gains.png")
+
+
+def kept(page: Path) -> dict:
+    return json.loads((HERE / "results" / f"{PAGES[page]}.json").read_text())
+
+
+def write(page: Path, result: dict) -> None:
+    """Write the tables and draw the plots: those of a page that is not kept beside it, under its own name."""
+    text = filled(page.read_text(), result)
+    for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        name = Path(link).stem.rpartition("-")[2]
+        if name in plots.PLOTS and name in result["parts"]:
+            image = link if page in PAGES else f"{page.stem}-{name}.png"
+            text = text.replace(f"({link})", f"({image})")
+            plots.draw(plots.PLOTS[name], result["parts"][name]["rows"], page.parent / image)
+    page.write_text(text)
+
+
+def filled(text: str, result: dict) -> str:
+    """The page with the parts of a result."""
+    text = replaced(text, "machine", machine(result))
     for name, table in TABLES.items():
         if f"<!-- {name}: begin -->" in text:
             part = result["parts"].get(name)
             text = replaced(text, name, table(part["rows"]) if part else "Not measured in this run.")
-    page.write_text(text)
-    for name, plot in plots.PLOTS.items():
-        image = page.parent / "images" / f"{page.stem}-{name}.png"
-        if image.name in text and name in result["parts"]:
-            plots.draw(plot, result["parts"][name]["rows"], image)
-    if page.stem == "performance" and {"peers", "memory"} <= result["parts"].keys():
-        plots.draw(plots.gains, result["parts"], page.parent / "images" / "gains.png")
+    for name, part_of_all in summary.PARTS.items():
+        if f"<!-- {name}: begin -->" in text:
+            text = replaced(text, name, part_of_all(result["parts"]))
+    return text
 
 
 def replaced(text: str, name: str, part: str) -> str:
@@ -47,14 +84,16 @@ def replaced(text: str, name: str, part: str) -> str:
     return f"{before}{begin}\n{part}\n{end}{rest.split(end)[1]}"
 
 
-def machine(here: dict) -> str:
-    versions = dict(here["versions"])
-    versions.pop("fastcka")
+def machine(result: dict) -> str:
+    here = result["machine"]
+    versions = {name: version for name, version in here["versions"].items() if name != "fastcka"}
+    later = [f"{name}: {part['commit']}" for name, part in result["parts"].items() if "commit" in part]
+    commits = f"{here['commit']} ({', '.join(later)})" if later else here["commit"]
     return (
         f"{here['cpu']}, {here['processors']} processors, {here['threads']} threads, {here['memory_gb']} GB; "
         f"SIMD level {here['simd_level']}, compiler {here['compiler']}; BLAS: {', '.join(here['blas'])}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
-        f"commit {here['commit']}, {here['date']}."
+        f"commit {commits}, {here['date']}."
     )
 
 
@@ -195,21 +234,6 @@ def verdict(value: float, least: float | None, most: float | None = None) -> str
     shown = round(value, 2)
     missed = (least is not None and shown < round(least, 2)) or (most is not None and shown > most)
     return "**missed**" if missed else ""
-
-
-def spread(ratio: dict) -> str:
-    return f"{number(ratio['ratio'])} ({number(ratio['lowest'])} – {number(ratio['highest'])})"
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{number(1e3 * seconds)} ms"
-
-
-def number(value: float | None) -> str:
-    """Two decimals below 10, one below 100, none above; nothing for None."""
-    if value is None:
-        return ""
-    return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
 
 
 TABLES: dict[str, Callable[[Rows], str]] = {
