@@ -9,14 +9,17 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
 import re
 import subprocess
 import sys
-import tomllib
+import textwrap
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
+from stand_ins import TAKEN_FOR_GRANTED
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -24,7 +27,7 @@ PAGES = sorted(
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("*.md"),
         *ROOT.glob("src/**/README.md"),
-        ROOT / "benchmarks" / "README.md",
+        *ROOT.glob("benchmarks/**/*.md"),
     ]
 )
 HISTORY = {"CHANGELOG.md"}  # tells what was: names in it may be gone
@@ -34,14 +37,65 @@ PLANNED = {"fastcka.Cauchy"}  # the kernel that CONTRIBUTING.md shows how to add
 # Folders that a path may be given from: the reader of a page about the core knows that it is about src/cpp.
 FROM = [ROOT, ROOT / "src" / "cpp", ROOT / "src" / "fastcka", ROOT / "tests", ROOT / "docs"]
 SUFFIXES = ["", ".py", ".hpp", ".cpp", ".md"]
+PROGRAM = r"# (\w+\.py)\b"  # how a block begins that is a file of its own
 
-page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-@page
-def test_examples_print_what_the_page_says(page):
-    failed, _ = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
-    assert failed == 0
+def examples(page: Path) -> tuple[str, list[str]]:
+    """The page with a call of `run` for each block of Python without prompts, and these blocks.
+
+    A block of text right behind one is what it prints. Left as they are: blocks with the name of a file in
+    their first line, which test_recipes.py runs as programs.
+    """
+    blocks: list[str] = []
+
+    def called(found: re.Match[str]) -> str:
+        _, code, printed = found.groups()
+        if code.startswith(">>>") or re.match(PROGRAM, code):
+            return found[0]
+        blocks.append(textwrap.dedent(code))
+        return f">>> run({len(blocks) - 1})\n{printed or ''}" + "\n" * code.count("\n")
+
+    pattern = r"^( *)```python\n(.*?)^\1```$(?:\n\n(?:<!--.*-->\n)?```text\n(.*?)^```$)?"
+    text = re.sub(pattern, called, page.read_text(), flags=re.S | re.M)
+    return (text if ">>> " in text else ""), blocks
+
+
+def run(block: str, names: dict[str, object]) -> None:
+    for line, made in TAKEN_FOR_GRANTED.items():
+        if f"\n{line}" in f"\n{block}":
+            names |= made(**names)
+    exec(block, names)
+
+
+page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)[0]], ids=name_of)
+def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
+    """From top to bottom, as a reader types them: those with prompts print what follows them."""
+    monkeypatch.chdir(tmp_path)
+    text, blocks = examples(page)
+    test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, page.name, str(page), 0)
+    test.globs["run"] = lambda i: run(blocks[i], test.globs)
+    result = doctest.DocTestRunner().run(test)
+    assert (result.failed, result.attempted > 0) == (0, True)
+
+
+def test_everything_that_examples_take_for_granted_is_used():
+    blocks = [block for page in PAGES for block in examples(page)[1]]
+    unused = [line for line in TAKEN_FOR_GRANTED if not any(f"\n{line}" in f"\n{block}" for block in blocks)]
+    assert not unused
+
+
+def test_the_programs_of_the_pages_are_run():
+    recipes = (ROOT / "docs" / "test_recipes.py").read_text()
+    programs = {name for page in PAGES for name in re.findall(f"```python\n{PROGRAM}", page.read_text())}
+    assert programs
+    assert all(f'"{name}"' in recipes for name in programs)
 
 
 @page
@@ -89,6 +143,68 @@ def test_the_api_page_has_every_public_name():
     assert not lost, f"docs/api.md has no line for {lost}"
 
 
+def test_the_api_page_says_which_functions_share_an_argument():
+    import fastcka
+
+    all_names, table = section_of_api("Arguments that the functions share").split("| argument |")
+    functions = {name: inspect.signature(getattr(fastcka, name)).parameters for name in quoted(all_names)}
+    found = {}
+    for names, _, where in rows(table):
+        listed = set(quoted(where))
+        if where.startswith("all"):
+            assert re.sub("`.*`", "", where).strip() in ("all", "all but")
+            listed = functions.keys() - listed
+        found |= dict.fromkeys(quoted(names), listed)
+    taken = {name for name, value in functions["cka_matrix"].items() if value.kind is value.KEYWORD_ONLY}
+    assert found == {name: {f for f in functions if name in functions[f]} for name in taken}
+
+
+@pytest.mark.parametrize("name", ["CKAMatrix", "CKAModels", "StreamingCKA"])
+def test_the_tables_of_a_class_have_every_attribute(name):
+    import fastcka
+
+    kind = getattr(fastcka, name)
+    listed = {word for names, *_ in rows(section_of_api(name)) for word in quoted(names)}
+    listed -= {name, "m"}  # m[...]
+    arguments = set() if name == "CKAModels" else set(inspect.signature(kind).parameters)  # made by a call
+    assert listed == arguments | attributes(kind)
+
+
+@pytest.mark.parametrize(
+    "name", ["CKATest", "CalibratedMax", "Plan", "Sweep", "Partial", "BestMatch", "Store", "create_store"]
+)
+def test_the_row_of_a_class_has_every_attribute(name):
+    import fastcka
+    from fastcka.store.writing import StoreWriter
+
+    (row,) = re.findall(rf"^\| `{name}\b.*", (ROOT / "docs" / "api.md").read_text(), flags=re.M)
+    kind = StoreWriter if name == "create_store" else getattr(fastcka, name)
+    assert not attributes(kind) - set(quoted(row))
+
+
+def section_of_api(title: str) -> str:
+    text = (ROOT / "docs" / "api.md").read_text()
+    return text[text.index(f"\n## {title}\n") :].split("\n## ")[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the rows of tables, without their heads."""
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*\|$", text, flags=re.M)]
+    lines = [[cell.strip() for cell in row] for row in cells]
+    return lines[[line[0].startswith("---") for line in lines].index(True) + 1 :]
+
+
+def quoted(text: str) -> list[str]:
+    """The names in backticks, each up to its first bracket; of `Class.name`, the name."""
+    return [word.rpartition(".")[2] for word in re.findall(r"`([A-Za-z_][\w.]*)[^`]*`", text)]
+
+
+def attributes(kind: type) -> set[str]:
+    """The public fields, methods and properties of a class; not those that any mapping or tuple has."""
+    names = {*dir(kind), *getattr(kind, "__dataclass_fields__", ())} - {*dir(Mapping), *dir(tuple)}
+    return {name for name in names if not name.startswith("_")}
+
+
 def test_the_map_of_the_core_has_every_file():
     text = (ROOT / "src" / "cpp" / "README.md").read_text()
     core = ROOT / "src" / "cpp"
@@ -98,33 +214,44 @@ def test_the_map_of_the_core_has_every_file():
 
 
 def test_python_imports_point_one_way():
-    """The table of docs/architecture.md has every module, and none imports from a floor below its own."""
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    table = text[text.index("| floor | modules |") :].split("\n\n")[0].splitlines()[2:]
-    floors = {name: floor for floor, line in enumerate(table) for name in re.findall(r"`(\w+)`", line)}
+    """The table of docs/architecture.md has every module, and none imports from a tier below its own."""
+    tiers = table_of_tiers("| tier | modules |")
     package = ROOT / "src" / "fastcka"
     modules = {path.parent.name for path in package.glob("*/__init__.py")}
     modules |= {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
-    assert floors.keys() == modules
-    upwards = [
-        f"{path.relative_to(package)}:{node.lineno} imports {name}"
-        for path in package.rglob("*.py")
-        if (module := path.relative_to(package).parts[0].removesuffix(".py")) in floors
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(package).parts)
-        for name in ([node.module.split(".")[0]] if node.module else [alias.name for alias in node.names])
-        if floors.get(name, 0) > floors[module]
-    ]
-    assert not upwards
+    assert {module for tier in tiers for module in tier} == modules
+    assert not list(imports_against(tiers, package))
 
 
-def test_the_version_is_everywhere_the_same():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f'version: "{version}"' in (ROOT / "tools" / "conda" / "recipe.yaml").read_text()
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
-    eigen = re.search(r"cmeel-eigen==([\d.]+)", (ROOT / "pyproject.toml").read_text())
-    assert f"Eigen {eigen[1]}\n" in (ROOT / "THIRD_PARTY_NOTICES").read_text()
+def test_imports_of_fastcka_torch_point_one_way():
+    """The same of the table of its tiers, whose first line imports the others."""
+    tiers = table_of_tiers("| tier | what happens to a batch |")
+    package = ROOT / "src" / "fastcka" / "torch"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert folders | modules <= {module for tier in tiers for module in tier}
+    assert not list(imports_against(tiers[::-1], package))
+
+
+def table_of_tiers(head: str) -> list[set[str]]:
+    """The names of each line of a table of docs/architecture.md, from top to bottom."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index(head) :].split("\n\n")[0].splitlines()[2:]
+    return [set(re.findall(r"`(\w+)`", line)) for line in table]
+
+
+def imports_against(tiers: list[set[str]], package: Path) -> Iterator[str]:
+    """Where a module of an earlier tier imports from a later one."""
+    number = {name: i for i, tier in reversed([*enumerate(tiers)]) for name in tier}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).parts
+        module = parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if module in number and isinstance(node, ast.ImportFrom) and node.level == len(parts):
+                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+                for name in names:
+                    if number.get(name, 0) > number[module]:
+                        yield f"{'/'.join(parts)}:{node.lineno} imports {name}"
 
 
 # --- what the tests use --------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this process may use of the machine: processors and memory, within its own control groups.
+"""What this process may use of the machine: CPUs and memory, within its own control groups.
 
 Control groups (v2 and v1) are what containers, SLURM and systemd set limits with. A limit on any group on the
 way up from the process's own one counts.
@@ -15,14 +15,14 @@ ROOT = Path("/")
 
 
 def affinity() -> int:
-    """Return the number of processors that this process may run on."""
+    """Return the number of CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_quota(root: Path = ROOT) -> int | None:
-    """Return the whole processors that control groups grant, or None without a limit.
+    """Return the whole CPUs that control groups grant, or None without a limit.
 
     Fractions are rounded down: a thread that the scheduler holds back keeps all others waiting at the end of
     the call.
@@ -78,7 +78,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _group_quota(folder: Path) -> float | None:
-    """Return the processors granted to one control group, or None where it sets no limit."""
+    """Return the CPUs granted to one control group, or None where it sets no limit."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()

@@ -100,8 +100,9 @@ def calibrated_max(
 ) -> CalibratedMax:
     """Calibrate the largest unbiased CKA over all pairs of layers of two networks.
 
-    Each permutation reorders the samples of all layers of the second network in the same way, so the layers
-    depend on each other under permutation as they do in the data.
+    The score is ``max((maximum - tau) / (1 - tau), 0)``, where tau is what chance exceeds with probability
+    `alpha`. Each permutation reorders the samples of all layers of the second network in the same way, so the
+    layers depend on each other under permutation as they do in the data.
 
     Parameters
     ----------

@@ -95,6 +95,13 @@ def cka_matrix(
 
     If a worker is lost, the others compute its chunks and run its tasks again.
 
+    The values are ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``, or another measure of
+    :func:`fastcka.cka_matrix`, whose Notes have all formulas.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+
     Examples
     --------
     >>> import dask.array as da, fastcka.dask

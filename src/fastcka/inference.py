@@ -150,8 +150,8 @@ def cka_test(
 ) -> CKATest:
     """Test whether two representations are more similar than by chance, and say how precise their CKA is.
 
-    The null hypothesis is that every order of the samples of Y is equally likely. The alternative is
-    one-sided: CKA is larger.
+    The statistic is ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``. The null hypothesis is that
+    every order of the samples of Y is equally likely. The alternative is one-sided: CKA is larger.
 
     Parameters
     ----------
@@ -209,6 +209,13 @@ def cka_test(
 
     A bootstrap over samples would be wrong: a sample drawn twice is identical to its copy, so CKA of the
     resamples is too high (docs/inference.md shows it).
+
+    References
+    ----------
+    CKA: Kornblith et al. 2019, arXiv:1905.00414. Moments: Kazi-Aoual et al. 1995, Refined Approximations to
+    Permutation Tests for Multivariate Inference; Bilodeau and Guetsop Nangue 2017. Chi-squared: Shen, Panda
+    and Vogelstein 2022, The Chi-Square Test of Distance Correlation. Confounder: Székely and Rizzo 2014,
+    Partial Distance Correlation with Methods for Dissimilarities.
 
     Examples
     --------

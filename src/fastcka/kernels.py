@@ -179,6 +179,11 @@ class Laplacian(_Bandwidth):
     TypeError, ValueError
         If an option is not a number or out of range, or sigma comes with a bandwidth or a median.
 
+    References
+    ----------
+    Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, section 4.2.1 (there the exponential
+    covariance). The rule for the bandwidth: Kornblith et al. 2019, arXiv:1905.00414.
+
     Examples
     --------
     >>> import fastcka
@@ -209,6 +214,10 @@ class Polynomial(Kernel):
     ------
     TypeError, ValueError
         If an option is not a number, or out of range.
+
+    References
+    ----------
+    Schölkopf and Smola 2002, Learning with Kernels, section 2.3.
 
     Examples
     --------
@@ -244,6 +253,10 @@ class Cosine(Kernel):
 
     The features are not centred first. The cosine with a zero sample is 0.
 
+    References
+    ----------
+    Shawe-Taylor and Cristianini 2004, Kernel Methods for Pattern Analysis (there the normalised kernel).
+
     Examples
     --------
     >>> import fastcka
@@ -258,11 +271,16 @@ class Cosine(Kernel):
 
 @dataclass(frozen=True, repr=False)
 class Correlation(Kernel):
-    """Pearson's correlation of two samples across features.
+    """Pearson's correlation of two samples across features: ``k(x, y) = <x', y'> / (||x'|| ||y'||)``.
 
-    The cosine of ``x - mean(x)`` and ``y - mean(y)``, as in representational similarity analysis.
+    Here ``x' = x - mean(x)`` and ``y' = y - mean(y)``, as in representational similarity analysis.
     Scaling or shifting a sample does not change it. The correlation with a sample whose values are all
     equal is 0, as the cosine with a zero sample is.
+
+    References
+    ----------
+    Kriegeskorte, Mur and Bandettini 2008, Representational Similarity Analysis - Connecting the Branches of
+    Systems Neuroscience.
 
     Examples
     --------
@@ -295,7 +313,9 @@ class Distance(Kernel):
 
     References
     ----------
-    Székely, Rizzo and Bakirov 2007, Measuring and Testing Dependence by Correlation of Distances.
+    Székely, Rizzo and Bakirov 2007, Measuring and Testing Dependence by Correlation of Distances. As a
+    kernel: Sejdinovic et al. 2013, Equivalence of Distance-Based and RKHS-Based Statistics in Hypothesis
+    Testing.
 
     Examples
     --------

@@ -69,6 +69,15 @@ def cka_models(
     --------
     cka_matrix : The layers of two models, or of one.
 
+    Notes
+    -----
+    ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`` for any two layers X and Y, or another measure of
+    :func:`cka_matrix`, whose Notes have all formulas.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+
     Examples
     --------
     >>> import numpy as np, fastcka

@@ -63,6 +63,11 @@ def gram(
     TypeError, ValueError
         As for :func:`cka`.
 
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414. Each
+    kernel names its own source.
+
     Examples
     --------
     >>> import fastcka
@@ -114,6 +119,10 @@ def center(K: ArrayLike, *, n_threads: int | None = None) -> Array:
     ------
     TypeError, ValueError
         When `K` is not a square matrix of finite real numbers.
+
+    References
+    ----------
+    Gretton et al. 2005, Measuring Statistical Dependence with Hilbert-Schmidt Norms.
 
     Examples
     --------
@@ -319,10 +328,9 @@ def cka_matrix(
     layers_b : the same, optional
         The layers of the columns. None, or the very same object: those of `layers_a`.
     measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}, default "cka"
-        With Kc and Lc the centred Gram matrices: "cka", their cosine; "rv2", the cosine of their off-diagonal
-        parts (Smilde et al. 2009); "rsa_cosine" and "rsa_pearson", cosine and Pearson correlation of the
-        squared Euclidean dissimilarities (of the features, or of the space of the kernel) of all pairs of
-        samples. All but biased CKA need 4 samples or more.
+        "cka"; "rv2", the modified RV coefficient; "rsa_cosine" and "rsa_pearson", cosine and Pearson
+        correlation of the squared Euclidean dissimilarities (of the features, or of the space of the kernel)
+        of all pairs of samples. The formulas are in the Notes. All but biased CKA need 4 samples or more.
     estimator : {"biased", "unbiased", "debiased"}, optional
         Of CKA, as for :func:`cka`; None: "biased". The other measures have none.
     kernel, dtype, n_threads, max_bytes
@@ -364,6 +372,23 @@ def cka_matrix(
         As for :func:`cka`, naming the layer; for an `estimator` with a measure other than CKA; if there are
         no layers or two have the same name; and if sample ids (indices of pandas and xarray, ids of stores)
         differ, or are in a different order.
+
+    Notes
+    -----
+    Kc and Lc are the centred Gram matrices of two layers, Kc' and Lc' the same with a zero diagonal, and <, >
+    is the sum of products. ``D[i, j] = K[i, i] + K[j, j] - 2 K[i, j]`` for i < j, and E is its like of L::
+
+        cka          HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)); biased: <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>)
+        rv2          <Kc', Lc'> / sqrt(<Kc', Kc'> <Lc', Lc'>)
+        rsa_cosine   <D, E> / sqrt(<D, D> <E, E>)
+        rsa_pearson  the same of D - mean(D) and E - mean(E)
+
+    References
+    ----------
+    CKA: Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+    rv2: Smilde et al. 2009, Matrix Correlations for High-Dimensional Data: the Modified RV-Coefficient.
+    RSA: Kriegeskorte, Mur and Bandettini 2008, Representational Similarity Analysis - Connecting the Branches
+    of Systems Neuroscience.
 
     Examples
     --------

@@ -68,6 +68,13 @@ class Sweep:
     If the merged sums are too coarse, because nearly all of the HSIC of a layer with itself cancels (this is
     rare), `result` computes the comparison again, in one process and in float64.
 
+    The sums are those of ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``, and of the other measures
+    of :func:`cka_matrix`, whose Notes have all formulas.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+
     Examples
     --------
     >>> import numpy as np, fastcka

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""On what a benchmark ran: processor, threads, versions, commit."""
+"""On what a benchmark ran: CPU, threads, versions, commit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """Return the processor's name."""
+    """Return the name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

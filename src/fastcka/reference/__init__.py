@@ -46,7 +46,7 @@ __all__ = ["center", "cka", "cka_matrix", "effective_dimension", "gram", "hsic"]
 
 
 def gram(X: npt.ArrayLike, *, kernel: object = "linear") -> Array:
-    """Evaluate the kernel on every pair of samples (1).
+    """Evaluate the kernel on every pair of samples: ``K[i, j] = k(x_i, x_j)`` (1).
 
     Parameters
     ----------
@@ -62,6 +62,15 @@ def gram(X: npt.ArrayLike, *, kernel: object = "linear") -> Array:
     (n, n) ndarray
         nan throughout if the bandwidth is to follow from a median distance that is zero.
 
+    Raises
+    ------
+    ValueError
+        If the kernel is unknown, or a precomputed one is not square.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+
     Examples
     --------
     >>> gram([[1.0, 2.0], [3.0, 4.0]])
@@ -73,7 +82,25 @@ def gram(X: npt.ArrayLike, *, kernel: object = "linear") -> Array:
 
 
 def center(K: npt.ArrayLike) -> Array:
-    """Centre a Gram matrix: H K H (2), whose rows and columns sum to zero.
+    """Centre a Gram matrix: ``H K H`` with ``H = I - 11'/n`` (2), whose rows and columns sum to zero.
+
+    Parameters
+    ----------
+    K : (n, n) array_like
+        A Gram matrix.
+
+    Returns
+    -------
+    (n, n) ndarray
+
+    Raises
+    ------
+    ValueError
+        If `K` is not square.
+
+    References
+    ----------
+    Gretton et al. 2005, Measuring Statistical Dependence with Hilbert-Schmidt Norms.
 
     Examples
     --------
@@ -93,6 +120,8 @@ def hsic(
 ) -> float:
     """Hilbert-Schmidt independence criterion: (3) if biased, (5) if unbiased.
 
+    ``tr(K H L H) / (n-1)^2`` and ``<Ku, Lu> / (n (n-3))``, with the U-centred Ku and Lu of (4).
+
     Parameters
     ----------
     X, Y : (n, p) and (n, q) array_like
@@ -101,6 +130,21 @@ def hsic(
         As in `gram`; its bandwidth follows from each representation separately.
     estimator : {"biased", "unbiased", "debiased"}
         "debiased" is another word for "unbiased". The unbiased one may be negative.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the numbers of samples differ or are too small, or the kernel or the estimator is unknown.
+
+    References
+    ----------
+    Biased: Gretton et al. 2005, Measuring Statistical Dependence with Hilbert-Schmidt Norms. Unbiased: Song
+    et al. 2012, Feature Selection via Dependence Maximization; in this form, Székely and Rizzo 2014, Partial
+    Distance Correlation with Methods for Dissimilarities.
 
     Examples
     --------
@@ -119,7 +163,26 @@ def hsic(
 def cka(X: npt.ArrayLike, Y: npt.ArrayLike, *, kernel: object = "linear", estimator: str = "biased") -> float:
     """Centered kernel alignment (6), the same estimator in all three places.
 
-    Parameters are those of `hsic`. The result is nan if X or Y has no variation under the kernel.
+    ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``.
+
+    Parameters
+    ----------
+    X, Y, kernel, estimator
+        As for `hsic`.
+
+    Returns
+    -------
+    float
+        nan if X or Y has no variation under the kernel.
+
+    Raises
+    ------
+    ValueError
+        As for `hsic`.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
 
     Examples
     --------
@@ -139,8 +202,38 @@ def cka_matrix(
 ) -> Array:
     """CKA of every layer of ``layers_a`` (rows) with every layer of ``layers_b`` (columns).
 
-    Without ``layers_b``, of ``layers_a`` with itself. Takes mappings or sequences, returns a plain array.
-    ``measure`` "rv2" is (11), "rsa_cosine" and "rsa_pearson" are (12); they have no estimator.
+    Parameters
+    ----------
+    layers_a, layers_b : mapping of names to (n, p) array_like, or sequence of them
+        The rows, and the columns. Without `layers_b`, those of `layers_a`.
+    measure : {"cka", "rv2", "rsa_cosine", "rsa_pearson"}
+        (6), (11), and the two of (12): ``<A, B> / sqrt(<A, A> <B, B>)`` with A and B the centred matrices,
+        the same without their diagonals, the dissimilarities, and these less their means.
+    kernel, estimator
+        As for `hsic`. Only CKA has an estimator.
+
+    Returns
+    -------
+    (La, Lb) ndarray
+
+    Raises
+    ------
+    ValueError
+        As for `hsic`; or if a measure other than CKA comes with an estimator.
+
+    References
+    ----------
+    CKA: Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+    rv2: Smilde et al. 2009, Matrix Correlations for High-Dimensional Data: the Modified RV-Coefficient.
+    RSA: Kriegeskorte, Mur and Bandettini 2008, Representational Similarity Analysis - Connecting the Branches
+    of Systems Neuroscience.
+
+    Examples
+    --------
+    >>> x = [[0.0], [1.0], [2.0]]
+    >>> cka_matrix({"x": x, "square": [[0.0], [1.0], [4.0]]}).round(4)
+    array([[1.    , 0.9231],
+           [0.9231, 1.    ]])
     """
     if measure != "cka" and estimator is not None:
         raise ValueError(f"measure {measure!r} has no estimator, got {estimator!r}")
@@ -159,7 +252,32 @@ def cka_matrix(
 
 
 def effective_dimension(X: npt.ArrayLike, *, kernel: object = "linear") -> float:
-    """Participation ratio of the eigenvalues of the centred Gram matrix (13)."""
+    """Participation ratio of the eigenvalues of the centred Gram matrix: ``(tr Kc)^2 / <Kc, Kc>`` (13).
+
+    Parameters
+    ----------
+    X, kernel
+        As for `gram`.
+
+    Returns
+    -------
+    float
+        nan if X has no variation under the kernel.
+
+    Raises
+    ------
+    ValueError
+        As for `gram`.
+
+    References
+    ----------
+    Gao et al. 2017, A Theory of Multineuronal Dimensionality, Dynamics and Measurement.
+
+    Examples
+    --------
+    >>> round(effective_dimension([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), 4)
+    2.0
+    """
     Kc = _centered_gram(X, kernel, "biased")
     return float(np.trace(Kc) ** 2 / np.sum(Kc * Kc))
 

@@ -262,6 +262,10 @@ class Comparison:
         ------
         ValueError
             If `side` is neither, or the dimensions are not known (mini-batches, older files).
+
+        References
+        ----------
+        Gao et al. 2017, A Theory of Multineuronal Dimensionality, Dynamics and Measurement.
         """
         if side not in ("rows", "columns"):
             raise ValueError(f"side: expected 'rows' or 'columns', got {side!r}")

@@ -13,15 +13,15 @@
 :func:`cka` and :func:`cka_loss` are differentiable. All of it needs ``pip install "fastcka[torch]"``;
 ``import fastcka`` alone never imports torch.
 
-Four tiers, each of which imports only those above it::
+Five tiers, each of which imports only itself and those above it::
 
     _common   types of activations, names of types, the log
     data      what goes into models: loaders and their order, a batch as the call of a model, its masks
     layers    from modules to rows: which layers, what their axes are, which positions count, pooling, hooks
     collect   where rows go: kept in memory or on disk, or into CKA, by the core or on a device
+    _extract, _compare (two models), _models (any number), _loss: the public functions
 
-and the public functions: _extract, _compare (two models), _models (any number), and _loss, whose gradients
-are in _gradients. The __init__.py of each folder has its map.
+The gradients of the loss are in _gradients. The __init__.py of each folder has its map.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def compare(
     -------
     CKAMatrix
         ``.method`` says "exact" or "minibatch". Layers with NaN or infinity are nan and named in
-        ``.warnings``, as are layers that were left out because their tensors do not fit (see
+        ``.warnings``, as are layers that were skipped because their tensors do not fit (see
         :func:`extract`).
 
     Raises
@@ -130,6 +130,16 @@ def compare(
         For layers without CKA: without variation, or not finite.
     UserWarning
         When "auto" fell back to mini-batches, or layers were skipped.
+
+    Notes
+    -----
+    The values are ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+    Mini-batches: Nguyen, Raghu and Kornblith 2020, Do Wide and Deep Networks Learn the Same Things?,
+    arXiv:2010.15327.
 
     Examples
     --------
@@ -255,7 +265,7 @@ def readers(captures: Sequence[Capture], device: object) -> list[Reader]:
 
 def said_of(captures: Sequence[Capture]) -> list[str]:
     """Return what a result says of layers that are not there, or to be doubted."""
-    lost = [f"left out: {text}" for capture in captures for text in capture.left_out()]
+    lost = [f"skipped: {text}" for capture in captures for text in capture.left_out()]
     return lost + [text for capture in captures for text in capture.doubtful()]
 
 

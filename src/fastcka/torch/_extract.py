@@ -234,7 +234,7 @@ def extract(
                 rows = capture.run(inputs, done).samples(kept - done, stop - done)
                 if first:
                     if lost := capture.left_out():
-                        warnings.warn(f"left out: {in_one_line(lost)}", UserWarning, stacklevel=2)
+                        warnings.warn(f"skipped: {in_one_line(lost)}", UserWarning, stacklevel=2)
                     if doubtful := capture.doubtful():
                         warnings.warn(in_one_line(doubtful), UserWarning, stacklevel=2)
                     say(progress, f"extract: {sink.plan(capture, rows, total)}")
@@ -244,7 +244,7 @@ def extract(
                 sink.add(rows, rows.ids(sample_ids and sample_ids[kept - done :], kept))
                 if gone := list(capture.dropped.items())[dropped:]:
                     texts = [f"layer {layer!r}: {reason}" for layer, reason in gone]
-                    warnings.warn(f"left out: {in_one_line(texts)}", UserWarning, stacklevel=2)
+                    warnings.warn(f"skipped: {in_one_line(texts)}", UserWarning, stacklevel=2)
                 if report:
                     report(stop, max(stop, total or stop))
             done = stop

@@ -63,7 +63,7 @@ class _Unit:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a @ b``, with long sums in pieces: a processor may add up all terms one after another."""
+    """Return ``a @ b``, with long sums in pieces: a device may add up all terms one after another."""
     pieces = zip(a.split(_PIECE, dim=1), b.split(_PIECE), strict=True)
     total = torch.matmul(*next(pieces))
     dtype = total.dtype

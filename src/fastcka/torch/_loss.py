@@ -17,6 +17,8 @@ from ._gradients import align
 def cka(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: str = "biased") -> Tensor:
     """Return CKA of two tensors, differentiable in both: the number of :func:`fastcka.cka`.
 
+    ``CKA(x, y) = HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y))``, with the same estimator in all three places.
+
     Parameters
     ----------
     x, y : (n, p) and (n, q) tensor
@@ -88,6 +90,10 @@ def cka_loss(x: Tensor, y: Tensor, *, kernel: KernelLike = "linear", estimator: 
     ------
     TypeError, ValueError, RuntimeError
         As for :func:`cka`.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
 
     Examples
     --------

@@ -83,6 +83,16 @@ def compare_models(
     DegenerateWarning, UserWarning
         As for :func:`compare`.
 
+    Notes
+    -----
+    The values are ``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, arXiv:1905.00414.
+    Mini-batches: Nguyen, Raghu and Kornblith 2020, Do Wide and Deep Networks Learn the Same Things?,
+    arXiv:2010.15327.
+
     Examples
     --------
     >>> import torch, fastcka
