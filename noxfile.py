@@ -265,7 +265,7 @@ def valgrind(session: nox.Session, part: str) -> None:
 def fuzz(session: nox.Session, target: str) -> None:
     """Search for input that breaks the core: libFuzzer with sanitizers, guided by coverage; needs clang++.
 
-    Half a minute unless arguments for libFuzzer say otherwise: `nox -s fuzz -- -runs=1000000`. By hand and on
+    Half a minute each, or as arguments for libFuzzer say: `nox -s fuzz -- -runs=500000`. By hand and on
     the hosted machines; in .ci/run, the C++ tests give the same functions random bytes.
     """
     build_core(session, "fuzz")
