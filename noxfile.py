@@ -40,7 +40,7 @@ PYTHON_SPECIFIC = [
 HOSTILE = test_files("bad_input", "damaged", "hostile", "hostile_state")
 
 # Groups of C++ tests that run under valgrind in CI, a word for each.
-VALGRIND = [["pack"], ["stream"], ["median_is"]]
+VALGRIND = [["pack"], ["stream_is"], ["streams_merge"], ["median_is"]]
 
 # Two test workers share two cores: threads that wait for others must not spin meanwhile.
 PATIENT = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
