@@ -256,7 +256,7 @@ def valgrind(session: nox.Session, part: str) -> None:
             env={"FASTCKA_SIMD_LEVEL": "v3", **PATIENT},
             success_codes=[0, 1],  # 1: values differ
         )
-    if found := "\n".join(log.read_text() for log in logs.iterdir()):
+    if found := "".join(log.read_text() for log in logs.iterdir()):
         session.error(found)
 
 
