@@ -376,7 +376,7 @@ def cka_matrix(
     Notes
     -----
     Kc and Lc are the centred Gram matrices of two layers, Kc' and Lc' the same with a zero diagonal, and <, >
-    is the sum of products. ``D[i, j] = K[i, i] + K[j, j] - 2 K[i, j]`` for i < j, and E is its like of L::
+    is the sum of products. ``D[i, j] = K[i, i] + K[j, j] - 2 K[i, j]`` for i < j, and E likewise for L::
 
         cka          HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)); biased: <Kc, Lc> / sqrt(<Kc, Kc> <Lc, Lc>)
         rv2          <Kc', Lc'> / sqrt(<Kc', Kc'> <Lc', Lc'>)
