@@ -20,6 +20,7 @@ import pytest
 
 import fastcka
 from fastcka import StreamingCKA, Sweep
+from fastcka._files import atomic_write
 
 RNG = np.random.default_rng(0)
 LAYERS = {"conv": RNG.normal(size=(300, 4)), "fc": RNG.normal(size=(300, 2))}
@@ -176,3 +177,9 @@ def test_store_in_a_read_only_folder(shared_folder, if_exists):
         fastcka.create_store(path, if_exists=if_exists)
     assert before == (content(path) if path.exists() else None)
     fastcka.create_store(path, if_exists=if_exists).close()
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"/other'$"), atomic_write(tmp_path / "new"):
+        (tmp_path / "other").read_bytes()
+    assert not content(tmp_path)

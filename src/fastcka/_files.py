@@ -39,7 +39,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(OSError):  # a read-only file system removes not even what is not there
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:  # it names the temporary file, or none
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and error.filename in (None, os.fspath(temporary))
+        ):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
