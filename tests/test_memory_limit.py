@@ -72,7 +72,7 @@ def test_memory_ends_in_the_middle_of_a_call(call):
     def call():
         return np.asarray({CALLS[call]}).tobytes()
 
-    expected = call()
+    expected, messages = call(), set()
 
     def is_enough(room):
         fastcka.release_buffers()
@@ -81,7 +81,8 @@ def test_memory_ends_in_the_middle_of_a_call(call):
         try:
             assert call() == expected
             return True
-        except MemoryError:
+        except MemoryError as error:
+            messages.add(str(error))
             return False
         finally:
             lift_limit()
@@ -95,10 +96,12 @@ def test_memory_ends_in_the_middle_of_a_call(call):
         middle = (too_little + enough) // 2
         too_little, enough = (too_little, middle) if is_enough(middle) else (middle, enough)
     failed = [not is_enough(enough * part // 10) for part in range(10)]
-    print(json.dumps({{"failed": sum(failed), "kept": in_use() - before}}))
+    advised = any("max_bytes= limits it" in message for message in messages)
+    print(json.dumps({{"failed": sum(failed), "advised": advised, "kept": in_use() - before}}))
 """
     )
     assert found["failed"] > 5
+    assert found["advised"]
     assert found["kept"] < 4e6
 
 

@@ -54,8 +54,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
             PyErr_SetObject(over_budget.ptr(), error.ptr());
         } catch (const std::bad_alloc&) {
             PyErr_SetString(PyExc_MemoryError,
-                            "the system has no more memory for this call; fastcka.plan() says "
-                            "how much it needs, max_bytes= limits that");
+                            "the system has no more memory for this call (fastcka.plan() predicts the memory "
+                            "of a comparison, max_bytes= limits it)");
         }
     });
 
