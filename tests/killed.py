@@ -62,6 +62,11 @@ def write_until_killed(path, if_exists, lines):
         sys.settrace(trace)
         write(path, if_exists)
         os._exit(0)
+    return was_killed(child)
+
+
+def was_killed(child):
+    """Wait for the end of a child; return whether it was killed, and not at its end."""
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL

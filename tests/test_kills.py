@@ -17,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from killed import was_killed
 
 import fastcka
 from fastcka import _checkpoint
@@ -50,15 +51,6 @@ def start(result, case, checkpoint=None):
         fastcka.cka_matrix(layers(), n_threads=2, checkpoint=checkpoint, **OPTIONS[case]).save(result)
         os._exit(0)
     return child
-
-
-def was_killed(child):
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert status == 0
-    return False
 
 
 def wait_for_a_write(path, seconds, further):

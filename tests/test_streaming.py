@@ -894,3 +894,11 @@ def test_streams_merged_into_one_another_do_not_wait_for_ever(rng):
         for worker in workers:
             worker.join(60)
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_of_several_bad_layers_the_first_is_named():
+    """Whichever thread comes first."""
+    bad = [np.full((100_000, 1), np.nan) for _ in range(2)]
+    for _ in range(60):
+        with pytest.raises(ValueError, match="batch_a"):
+            StreamingCKA(n_threads=3).update(*bad)
